@@ -1,0 +1,69 @@
+"""The command line of `python -m harness.data`."""
+
+import argparse
+from pathlib import Path
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the three commands."""
+    root = argparse.ArgumentParser(
+        prog="python -m harness.data", description="Draw, check and describe data sets."
+    )
+    commands = root.add_subparsers(dest="command", required=True)
+    _demo(commands.add_parser("demo", help="draw the procedural demo data set"))
+    _check(commands.add_parser("check", help="validate a data set: counts, and what is wrong or missing"))
+    _subtypes(commands.add_parser("subtypes", help="propose product types (sub-categories) by colour"))
+    return root
+
+
+def _demo(command: argparse.ArgumentParser) -> None:
+    command.add_argument("out", type=Path, metavar="OUT", help="folder of the data set; created")
+    command.add_argument("--size", type=int, help="shorter image side in pixels (default 256)")
+    for split in ("train", "validation", "good", "logical", "structural"):
+        command.add_argument(f"--{split}", type=int, metavar="N", help=f"{split} images per category")
+    command.add_argument("--categories", nargs="+", metavar="NAME", help="only these categories")
+    command.add_argument("--seed", type=int, metavar="S", help="seed of the data set (default 0)")
+    command.add_argument("--workers", type=int, metavar="W", help="processes (default: one per core)")
+    command.add_argument("--preview", type=Path, metavar="SHEET.png", help="write a contact sheet")
+
+
+def _check(command: argparse.ArgumentParser) -> None:
+    _where(command)
+    command.add_argument("--deep", action="store_true", help="decode every image")
+
+
+def _subtypes(command: argparse.ArgumentParser) -> None:
+    _where(command)
+    command.add_argument("--category", required=True, help="a whole category, e.g. juice_bottle")
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="manifest; other categories in it are kept"
+    )
+    command.add_argument("--region", type=_region, action="append", default=[], metavar="X0,Y0,X1,Y1",
+                         help="fractions of width and height; may be repeated: the first decides, the others "
+                         "are looked at where its colour fits no type")  # fmt: skip
+    command.add_argument("--k", type=int, help="number of product types (default 3)")
+    command.add_argument("--names", type=_names, metavar="A,B,C", help="names in the order of hue")
+    command.add_argument("--pixels", choices=("all", "chromatic"), help="pixels of the region that count")
+    command.add_argument("--seed", type=int, default=0, help="of k-means")
+    command.add_argument("--preview", type=Path, metavar="PNG", help="write a contact sheet for review")
+    command.add_argument("--check", action="store_true", help="compare with PSAD's grouping of LOCO")
+
+
+def _where(command: argparse.ArgumentParser) -> None:
+    command.add_argument("root", type=Path, metavar="ROOT", help="folder of the data set")
+    command.add_argument("--dataset", metavar="NAME", help="what to read it as (default: guessed)")
+    command.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="option of the data set"
+    )
+
+
+def _region(text: str) -> tuple[float, ...]:
+    try:
+        x0, y0, x1, y1 = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not x0,y0,x1,y1") from None
+    return x0, y0, x1, y1
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

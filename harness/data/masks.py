@@ -1,0 +1,58 @@
+"""Ground-truth masks as anomalous regions at native size, one per mask file."""
+
+import numpy as np
+
+from harness.data.images import image_size
+from harness.data.index import decode_mask
+from harness.data.samples import Sample, Split
+from harness.errors import DataError
+from harness.metrics.regions import Region
+
+
+def regions(sample: Sample, split: Split) -> list[Region]:
+    """The anomalous regions of one image, one per mask file and in their order; none for a good image.
+
+    With defect types (MVTec LOCO AD) the single non-zero value of a mask names its type and thereby how
+    much of it has to be found; without, every non-zero pixel counts and all of it has to be found.
+
+    Raises:
+        DataError: a mask is unreadable, empty, of another size than its image, or holds an unknown or a
+            second pixel value; the message names the file.
+    """
+    if not sample.masks:
+        return []
+    size = image_size(sample.path)
+    return [_region(sample, number, size, split) for number in range(len(sample.masks))]
+
+
+def _region(sample: Sample, number: int, size: tuple[int, int], split: Split) -> Region:
+    path = sample.masks[number]
+    pixels = decode_mask(path)
+    if problem := mask_problem(pixels.shape, size, _values(pixels), split):
+        raise DataError(f"{path}: {problem}")
+    if not split.defects:
+        name = sample.defects[0] if sample.defects else sample.label
+        return Region(pixels > 0, 1.0, True, name)
+    defect = split.defects[int(pixels.max())]
+    return Region(pixels > 0, defect.saturation_threshold, defect.relative_saturation, defect.name)
+
+
+def mask_problem(
+    size: tuple[int, ...], image_size: tuple[int, int] | None, values: tuple[int, ...], split: Split
+) -> str:
+    """What is wrong with a mask of this size and these non-zero values; empty if nothing is."""
+    if image_size is not None and tuple(size) != tuple(image_size):
+        return f"the mask has {size[1]}x{size[0]} pixels, its image {image_size[1]}x{image_size[0]}"
+    if not values:
+        return "no pixel of the mask is marked"
+    unknown = [str(value) for value in values if value not in split.defects]
+    if split.defects and unknown:
+        allowed = ", ".join(str(value) for value in sorted(split.defects))
+        return f"pixel value {', '.join(unknown)} is no defect type (allowed: {allowed})"
+    if split.defects and len(values) > 1:
+        return f"two or more pixel values ({', '.join(map(str, values))}) in one mask; a mask is one region"
+    return ""
+
+
+def _values(pixels: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(v) for v in np.bincount(pixels.ravel(), minlength=256)[1:].nonzero()[0] + 1)

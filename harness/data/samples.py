@@ -1,0 +1,74 @@
+"""What a data set hands out: samples with their labels, and the split of one category."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+GOOD = "good"
+LOGICAL = "logical"
+STRUCTURAL = "structural"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image and what is known of it.
+
+    Attributes:
+        id: path relative to the category folder, with forward slashes; unique in the category.
+        path: where the image lies.
+        label: "good", "logical", "structural", or the defect folder of data sets without that division.
+        defects: names of the defect types shown (several are possible), empty if good or unknown.
+        subtype: product type inside the category ("cherry"), if the data set has a manifest of them.
+        masks: ground-truth files, one per anomalous region; empty if good.
+    """
+
+    id: str
+    path: Path
+    label: str = GOOD
+    defects: tuple[str, ...] = ()
+    subtype: str | None = None
+    masks: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class DefectType:
+    """How much of a defect has to be found (Bergmann et al., IJCV 2022, section 4.3).
+
+    Attributes:
+        name: type of defect.
+        pixel_value: value in the mask files, 1..255; None where any non-zero value means the defect.
+        saturation_threshold: pixels at native size, or a fraction in (0, 1] of the region if relative.
+        relative_saturation: which of the two.
+    """
+
+    name: str
+    pixel_value: int | None
+    saturation_threshold: float
+    relative_saturation: bool
+
+
+@dataclass(frozen=True)
+class Split:
+    """One category of a data set, divided as its authors divided it.
+
+    Attributes:
+        dataset, category: names; a sub-type is written "juice_bottle/cherry".
+        train, validation: normal images only; validation may be empty.
+        test: good and anomalous images.
+        defects: mask pixel value -> defect type; empty where masks are plain binary.
+        part_masks: sample id -> index PNG of part labels at native size; may be empty.
+        part_classes: names of the part labels, index 0 is the background.
+        fingerprint: sha256 over names and contents of everything above.
+        marks: what a table must say of numbers made here ("demo data", "derived masks", ...).
+    """
+
+    dataset: str
+    category: str
+    train: tuple[Sample, ...]
+    validation: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    defects: Mapping[int, DefectType] = field(default_factory=dict)
+    part_masks: Mapping[str, Path] = field(default_factory=dict)
+    part_classes: tuple[str, ...] = ()
+    fingerprint: str = ""
+    marks: tuple[str, ...] = ()

@@ -1,0 +1,136 @@
+"""Looks a data set over: what is there, what is wrong, what differs from the official archive."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from rich.table import Table
+
+from harness.data.images import decode
+from harness.data.samples import GOOD, LOGICAL, STRUCTURAL, Sample, Split
+from harness.datasets import DATASETS
+from harness.datasets.record import DataSet, Inspection
+from harness.errors import DataError
+
+Progress = Callable[[int, int], None]
+
+
+@final
+@dataclass(frozen=True)
+class Report:
+    """What `check` found.
+
+    Attributes:
+        dataset: the data set it was read as.
+        found: category -> inspection.
+        problems: what has to be mended, one sentence each.
+        notes: what is unusual but accepted.
+    """
+
+    dataset: DataSet
+    found: dict[str, Inspection]
+    problems: Sequence[str]
+    notes: Sequence[str]
+
+
+def guess(root: Path) -> DataSet:
+    """The data set that the folder looks like; "folder" if it is none that has a name.
+
+    Raises:
+        DataError: no such folder.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    first = ("demo", "mvtec_loco", "mvtec_ad")
+    others = [name for name in DATASETS if name not in (*first, "folder")]
+    named = (DATASETS.load(name) for name in (*first, *others, "folder"))
+    return next(dataset for dataset in named if dataset.recognise(root))
+
+
+def check(
+    root: Path, dataset: DataSet, options: Any = None, deep: bool = False, progress: Progress | None = None
+) -> Report:
+    """Everything that is wrong with a data set, all categories and sub-categories.
+
+    Args:
+        root: its folder.
+        dataset: what to read it as.
+        options: of the data set.
+        deep: decode every image and part mask.
+        progress: called with (images decoded, images in all).
+
+    Raises:
+        DataError: no category at all below `root`, or an unreadable sub-type manifest.
+    """
+    names = dataset.names(root, options)
+    found = {category: dataset.inspect(root, category, options) for category in names.known}
+    problems = [problem for inspection in found.values() for problem in inspection.problems]
+    if deep:
+        problems += undecodable([found[category].split for category in names.whole], progress)
+    notes = [note for category in names.whole for note in found[category].notes]
+    absent = [category for category in dataset.counts if category not in names.whole]
+    if absent:
+        notes.append(f"categories of the official archive that are not here: {', '.join(absent)}")
+    return Report(dataset, found, tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(notes)))
+
+
+def undecodable(splits: Iterable[Split], progress: Progress | None = None) -> list[str]:
+    """Problems of decoding every image and part mask."""
+    paths = [p for s in splits for p in (*(x.path for x in _all(s)), *s.part_masks.values())]
+    problems = []
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for done, problem in enumerate(pool.map(_undecodable, paths), start=1):
+            problems += [problem] if problem else []
+            if progress:
+                progress(done, len(paths))
+    return problems
+
+
+def _undecodable(path: Path) -> str:
+    try:
+        decode(path)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def _all(split: Split) -> tuple[Sample, ...]:
+    return split.train + split.validation + split.test
+
+
+def table(report: Report) -> Table:
+    """Images per split and label of every category; "100/335" where the official archive has 335."""
+    splits = {category: inspection.split for category, inspection in report.found.items()}
+    labels = {sample.label for split in splits.values() for sample in split.test} - {GOOD}
+    known = [label for label in (LOGICAL, STRUCTURAL) if label in labels]
+    anomalous = [f"test {label}" for label in known] if labels <= set(known) else ["test anomalous"]
+    columns = ["train", "validation", "test good", *anomalous, "masks"]
+    columns += ["part masks"] if any(split.part_masks for split in splits.values()) else []
+    shown = Table(title=f"{report.dataset.title} ({report.dataset.licence})", title_justify="left")
+    shown.add_column("category", no_wrap=True)
+    for column in columns:
+        shown.add_column(column, justify="right")
+    shown.add_column("state", no_wrap=True)
+    for category, split in splits.items():
+        counts, expected = counts_of(split), report.dataset.counts.get(category, {})
+        cells = [_cell(counts[column], expected.get(column)) for column in columns]
+        wrong = len(report.found[category].problems)
+        shown.add_row(category, *cells, f"[red]{wrong} wrong[/]" if wrong else "ok")
+    return shown
+
+
+def _cell(count: int, expected: int | None) -> str:
+    return str(count) if expected in (None, count) else f"{count}/{expected}"
+
+
+def counts_of(split: Split) -> Counter[str]:
+    """Images per split, those of the test split by label and as "test anomalous"; masks and part masks."""
+    test = Counter(f"test {sample.label}" for sample in split.test)
+    test["test anomalous"] = len(split.test) - test["test good"]
+    groups = {"train": len(split.train), "validation": len(split.validation)}
+    masks = {"masks": sum(len(s.masks) for s in split.test), "part masks": len(split.part_masks)}
+    return Counter(groups | masks) + test

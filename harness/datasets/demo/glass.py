@@ -1,0 +1,127 @@
+"""The glass bottle of `juice_bottle`: its profile, the juice inside, and the light on both."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.datasets.demo import textures
+from harness.datasets.demo.catalog import Mask
+from harness.datasets.demo.raster import Array, Canvas, Pose, Samples, smoothstep
+
+HEIGHT, BODY, NECK, WALL = 1.46, 0.29, 0.112, 0.022
+THREADS = (0.035, 0.145)
+FLOOR = HEIGHT - 0.055  # lower end of the juice
+
+
+@dataclass(frozen=True)
+class Bottle:
+    """Where the bottle stands (pose of the middle of its mouth) and how high the juice is (in its frame)."""
+
+    pose: Pose
+    level: float
+
+    def distance(self, x: Array, y: Array) -> Array:
+        """Signed distance to the silhouette."""
+        u, v = self.pose.local(x, y)
+        slope = (half_width(v + 1e-3) - half_width(v)) / 1e-3
+        side = (np.abs(u) - half_width(v)) / np.sqrt(1.0 + np.minimum(slope**2, 4.0))
+        return np.maximum(side, np.maximum(-v, v - HEIGHT)) * self.pose.scale
+
+    def juice(self, x: Array, y: Array, level: float | None = None, floor: float = FLOOR) -> Array:
+        """Signed distance to the juice, were it filled up to `level`."""
+        u, v = self.pose.local(x, y)
+        wall = np.abs(u) - half_width(v) + WALL
+        corner = _corner(v, floor, 0.05)
+        top = self.level if level is None else level
+        return np.maximum(np.maximum(wall + corner, v - floor), top - v) * self.pose.scale
+
+
+def _corner(v: Array, bottom: float, radius: float) -> Array:
+    t = np.clip((v - bottom + radius) / radius, 0.0, 1.0)
+    return radius * (1.0 - np.sqrt(np.maximum(1.0 - t * t, 0.0)))
+
+
+def half_width(v: Array) -> Array:
+    """Half the width of the bottle at height `v` below the mouth."""
+    w = NECK + (BODY - NECK) * smoothstep(0.33, 0.60, v) ** 0.9
+    w = w + 0.014 * smoothstep(0.034, 0.022, v)
+    inside = smoothstep(THREADS[0], THREADS[0] + 0.01, v) * smoothstep(THREADS[1], THREADS[1] - 0.01, v)
+    w = w + 0.007 * inside * np.sin(2 * np.pi * (v - THREADS[0]) / 0.037) ** 2
+    w = w + 0.030 * smoothstep(0.152, 0.160, v) * smoothstep(0.192, 0.184, v)
+    return w - _corner(v, HEIGHT, 0.045)
+
+
+def draw(canvas: Canvas, bottle: Bottle, rng: np.random.Generator, rgb: Array, parts: tuple[int, int]) -> None:
+    """Paint glass and juice; `parts` are the class numbers of glass and juice."""
+    s = bottle.pose.scale
+    x, y = bottle.pose.x, bottle.pose.y
+    at = canvas.box(x - 0.34 * s, y - 0.01, x + 0.34 * s, y + (HEIGHT + 0.02) * s, 1)
+    d = bottle.distance(at.x, at.y)
+    u, v = bottle.pose.local(at.x, at.y)
+    t = u / half_width(v)
+    canvas.paint(at, at.cover(d) * 0.93, np.array([0.010, 0.012, 0.014]), parts[0])
+    canvas.parts[at.rows[d[:, 0] < 0], at.cols[d[:, 0] < 0]] = parts[0]
+    _pour(canvas, bottle, rng, at, rgb, parts[1])
+    glow = rgb * 0.35 * smoothstep(bottle.level - 0.02, bottle.level + 0.1, v)[..., None]
+    canvas.add(at, (_edges(d, v) * at.cover(d))[..., None] * (np.array([0.9, 0.95, 1.0]) * 0.75 + glow))
+    canvas.add(at, _reflections(rng, canvas, at, t, v, d) * at.cover(d))
+
+
+def _pour(canvas: Canvas, bottle: Bottle, rng: np.random.Generator, at: Samples, rgb: Array, part: int) -> None:
+    if bottle.level >= FLOOR:
+        return
+    d = bottle.juice(at.x, at.y)
+    u, v = bottle.pose.local(at.x, at.y)
+    t = u / half_width(v)
+    pulp = textures.field(rng, canvas, 0.06, 3)[at.rows, at.cols][:, None]
+    depth = np.sqrt(np.maximum(1.0 - t * t, 0.0))
+    light = 0.42 + 0.62 * depth**0.8 + 0.22 * smoothstep(0.75, 0.3, v) - 0.12 * smoothstep(0.9, 1.4, v)
+    light = light * (1.0 + 0.018 * pulp) * (1.0 - 0.1 * t)
+    settle = smoothstep(1.0, FLOOR, v)[..., None] * np.array([0.0, 0.06, 0.08])
+    canvas.paint(at, at.cover(d), light[..., None] * rgb * (1.0 - settle), part)
+    _surface(canvas, bottle, rng, at, rgb)
+
+
+def _surface(canvas: Canvas, bottle: Bottle, rng: np.random.Generator, at: Samples, rgb: Array) -> None:
+    """The bright ring of the surface and, in some bottles, foam."""
+    u, v = bottle.pose.local(at.x, at.y)
+    half = half_width(np.array(bottle.level)) - WALL
+    curve = 0.012 * np.sqrt(np.maximum(1.0 - (u / half) ** 2, 0.0))
+    inside = smoothstep(half, half - 0.008, np.abs(u))
+    ring = np.exp(-(((v - bottle.level - curve) / 0.006) ** 2)) * inside
+    canvas.add(at, ring[..., None] * (0.45 * rgb + 0.05))
+    foam = rng.uniform(0.0, 0.05) if rng.random() < 0.4 else 0.0
+    bubbles = textures.field(rng, canvas, 0.014, 2)[at.rows, at.cols][:, None]
+    froth = smoothstep(0.3, 1.4, bubbles) * smoothstep(foam + 1e-3, 0.0, v - bottle.level) * (v > bottle.level - 0.012)
+    canvas.add(at, (froth * inside * min(1.0, foam / 0.01))[..., None] * (0.35 * rgb + 0.10))
+
+
+def _edges(d: Array, v: Array) -> Array:
+    """Light caught in the rim of the glass; the thick floor catches more."""
+    inner = np.exp(-(((d + 0.004) / 0.004) ** 2)) * 0.34 + np.exp(-(((d + 0.020) / 0.005) ** 2)) * 0.13
+    lip = 0.30 * np.exp(-(((v - 0.010) / 0.006) ** 2)) + 0.16 * np.exp(-(((v - 0.030) / 0.006) ** 2))
+    floor = 0.22 * np.exp(-(((v - HEIGHT + 0.012) / 0.006) ** 2)) + 0.10 * np.exp(-(((v - FLOOR - 0.01) / 0.007) ** 2))
+    return inner + lip + floor
+
+
+def _reflections(rng: np.random.Generator, canvas: Canvas, at: Samples, t: Array, v: Array, d: Array) -> Array:
+    """Two soft boxes mirrored as long streaks, broken up at neck, collar and threads."""
+    wavy = 0.02 * textures.field(rng, canvas, (0.5, 0.12), 1)[at.rows, at.cols][:, None]
+    side = rng.choice([-1.0, 1.0])
+    a, b = rng.uniform(0.70, 0.82), rng.uniform(0.78, 0.88)
+    left = np.exp(-(((t - side * (a + wavy)) / 0.075) ** 2)) * 0.30
+    right = np.exp(-(((t + side * (b + wavy)) / 0.035) ** 2)) * 0.22
+    fade = smoothstep(0.42, 0.62, v) * smoothstep(1.42, 1.25, v) + 0.8 * smoothstep(0.36, 0.3, v)
+    shoulder = 0.20 * np.exp(-(((v - 0.52 - 0.22 * t**2) / 0.018) ** 2)) * smoothstep(0.95, 0.4, np.abs(t))
+    ridges = np.sin(2 * np.pi * ((v - THREADS[0]) / 0.037 + 0.12 * t))
+    zone = smoothstep(THREADS[0], THREADS[0] + 0.012, v) * smoothstep(THREADS[1], THREADS[1] - 0.012, v)
+    thread = zone * np.maximum(ridges, 0.0) ** 3 * (0.14 + 0.16 * smoothstep(0.3, 0.8, np.abs(t)))
+    collar = 0.20 * np.exp(-(((v - 0.165) / 0.006) ** 2)) + 0.10 * np.exp(-(((v - 0.183) / 0.004) ** 2))
+    return (left + right) * fade + shoulder + thread + collar
+
+
+def mask(canvas: Canvas, bottle: Bottle, top: float, bottom: float) -> Mask:
+    """The inside of the bottle between two heights (in its frame)."""
+    x, y = np.broadcast_arrays(*canvas.grid())
+    _, v = bottle.pose.local(x, y)
+    return (bottle.juice(x, y, top) < 0) & (v < bottom)

@@ -1,0 +1,317 @@
+"""The demo data set on disk: MVTec LOCO's folders, plus part masks and product types."""
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from harness.datasets.demo.catalog import Category, Scene
+from harness.datasets.demo.scenes import CATEGORIES, MIN_SIZE, category_of, defects_at, scene, subtype_at
+from harness.errors import DataError
+
+VERSION = 1
+MARKER = "demo data, procedural: drawn by a program, not photographed; numbers on it are demo numbers"
+_PARTIAL = ".partial"
+_BATCH = 4
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides what lies in a demo folder."""
+
+    size: int
+    seed: int
+    categories: tuple[str, ...]
+    train: int
+    validation: int
+    good: int
+    logical: int
+    structural: int
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to draw: `folder` is its place inside the category, e.g. `test/logical_anomalies`."""
+
+    category: str
+    folder: str
+    index: int
+
+    @property
+    def stem(self) -> str:
+        """File name without suffix."""
+        return f"{self.index:03d}"
+
+    def image(self) -> str:
+        """Path of the image inside the root."""
+        return f"{self.category}/{self.folder}/{self.stem}.png"
+
+    @property
+    def split(self) -> str:
+        """Name under which the image's random numbers are drawn."""
+        return self.folder.removesuffix("/good") if not self.folder.startswith("test") else self.folder
+
+
+def generate(
+    root: Path | str,
+    *,
+    size: int = 256,
+    train: int = 40,
+    validation: int = 10,
+    good: int = 20,
+    logical: int = 20,
+    structural: int = 20,
+    categories: Sequence[str] | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Draw the demo data set, or what is missing of it, in MVTec LOCO's layout.
+
+    Beside LOCO's files every category gets `part_masks/<split>/<folder>/<stem>.png` (palette PNG, value =
+    class index), `part_classes.json` (class names in index order), `subtypes.json` (image path ->
+    product type) and the root gets `demo.json`. Files appear whole or not at all; an interrupted call is
+    finished by the next one. The bytes depend on the settings only, not on `workers`.
+
+    Args:
+        root: folder of the data set, created if missing; `<root>/<category>/train/good/000.png` …
+        size: shorter image side in pixels, at least 64.
+        train, validation, good, logical, structural: images per category; the last three are the test split.
+        categories: names out of `CATEGORIES`; None: all.
+        seed: seed of the data set.
+        workers: processes; None: one per available core. More than one needs an importable `__main__`
+            (a script guards its entry with `if __name__ == "__main__"`).
+        progress: called with (images done, images in all) in this process.
+
+    Returns:
+        The root.
+
+    Raises:
+        DataError: bad settings, or `root` holds something else than this demo data set.
+    """
+    root = Path(root)
+    settings = Settings(size, seed, _names(categories), train, validation, good, logical, structural)
+    _check(settings, workers)
+    if _complete(root, settings):
+        return root
+    _write_json(root, "demo.json", _manifest(settings, complete=False))
+    jobs = [job for name in settings.categories for job in _jobs(name, settings)]
+    missing = [job for job in jobs if not (root / job.image()).is_file()]
+    _draw_all(root, settings, missing, len(jobs), workers, progress)
+    for name in settings.categories:
+        _describe(root, CATEGORIES[name], settings)
+    _write_json(root, "demo.json", _manifest(settings, complete=True))
+    shutil.rmtree(root / _PARTIAL, ignore_errors=True)
+    return root
+
+
+def _names(categories: Sequence[str] | None) -> tuple[str, ...]:
+    if categories is None:
+        return tuple(CATEGORIES)
+    wanted = [category_of(name).name for name in categories]
+    return tuple(name for name in CATEGORIES if name in wanted)
+
+
+def _check(settings: Settings, workers: int | None) -> None:
+    problems = []
+    if settings.size < MIN_SIZE:
+        problems.append(f"size {settings.size}: at least {MIN_SIZE}")
+    for key in ("train", "validation", "good", "logical", "structural", "seed"):
+        if getattr(settings, key) < 0:
+            problems.append(f"{key} {getattr(settings, key)}: not negative")
+    if workers is not None and workers < 1:
+        problems.append(f"workers {workers}: at least 1")
+    if not settings.categories:
+        problems.append(f"categories: at least one of {', '.join(CATEGORIES)}")
+    if problems:
+        raise DataError("demo data set: " + "; ".join(problems))
+
+
+def _complete(root: Path, settings: Settings) -> bool:
+    """Whether the folder is finished; an unfinished, absent or empty one is to be (re)started."""
+    if not root.exists():
+        return False
+    if not root.is_dir() or (not (root / "demo.json").is_file() and any(p.name != _PARTIAL for p in root.iterdir())):
+        raise DataError(f"{root}: neither empty nor a demo data set (no demo.json); choose another folder")
+    if not (root / "demo.json").is_file():
+        return False
+    found = _read_manifest(root / "demo.json")
+    wanted = json.loads(json.dumps(asdict(settings)))
+    differ = [f"{k}: there {found['settings'].get(k)}, asked for {wanted[k]}" for k in wanted if found["settings"].get(k) != wanted[k]]
+    if differ:
+        raise DataError(f"{root}: holds demo data with other settings ({'; '.join(differ)}); choose another folder or delete it")
+    return bool(found["complete"])
+
+
+def _read_manifest(path: Path) -> dict:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found["settings"], dict) and "complete" in found:
+            return found
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise DataError(f"{path}: not the manifest of a demo data set; choose another folder or delete this one")
+
+
+def _manifest(settings: Settings, complete: bool) -> dict:
+    per_category = settings.train + settings.validation + settings.good + settings.logical + settings.structural
+    return {
+        "demo": True,
+        "note": MARKER,
+        "generator": "harness.datasets.demo",
+        "settings": asdict(settings),
+        "images": per_category * len(settings.categories),
+        "complete": complete,
+    }
+
+
+def _jobs(category: str, settings: Settings) -> Iterator[Job]:
+    folders = {
+        "train/good": settings.train,
+        "validation/good": settings.validation,
+        "test/good": settings.good,
+        "test/logical_anomalies": settings.logical,
+        "test/structural_anomalies": settings.structural,
+    }
+    for folder, count in folders.items():
+        yield from (Job(category, folder, index) for index in range(count))
+
+
+def _draw_all(
+    root: Path,
+    settings: Settings,
+    missing: list[Job],
+    total: int,
+    workers: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    done = total - len(missing)
+    for batch in _finished(root, settings, missing, workers):
+        done += batch
+        if progress:
+            progress(done, total)
+
+
+def _finished(root: Path, settings: Settings, missing: list[Job], workers: int | None) -> Iterator[int]:
+    """Number of images of every finished batch, drawn here or in other processes."""
+    batches = [missing[i : i + _BATCH] for i in range(0, len(missing), _BATCH)]
+    workers = min(_cores() if workers is None else workers, len(batches))
+    if workers <= 1:
+        yield from (_draw_batch(root, settings, batch) for batch in batches)
+        return
+    # spawn: the caller may hold threads or a GPU, which a fork would inherit half-way
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        for future in as_completed([pool.submit(_draw_batch, root, settings, b) for b in batches]):
+            yield future.result()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _draw_batch(root: Path, settings: Settings, batch: Iterable[Job]) -> int:
+    count = 0
+    for job in batch:
+        _save(root, job, scene(job.category, settings.seed, job.split, job.index, settings.size, _defects(job, settings)))
+        count += 1
+    return count
+
+
+def _defects(job: Job, settings: Settings) -> tuple[str, ...]:
+    kind = {"test/logical_anomalies": "logical", "test/structural_anomalies": "structural"}.get(job.folder)
+    return defects_at(job.category, settings.seed, kind, job.index) if kind else ()
+
+
+def _save(root: Path, job: Job, drawn: Scene) -> None:
+    """Masks first, the image last: an image that is there is complete."""
+    values = CATEGORIES[job.category].pixel_values()
+    truth = f"{job.category}/ground_truth/{job.folder.removeprefix('test/')}/{job.stem}"
+    for number, (defect, mask) in enumerate(drawn.regions):
+        _write_png(root, f"{truth}/{number:03d}.png", Image.fromarray(mask.astype(np.uint8) * values[defect]))
+    _write_png(root, f"{job.category}/part_masks/{job.folder}/{job.stem}.png", _indexed(drawn.parts))
+    _write_png(root, job.image(), Image.fromarray(drawn.image))
+
+
+PALETTE = (
+    (0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178),
+    (213, 94, 0), (204, 121, 167), (150, 150, 150), (120, 60, 160), (140, 200, 60), (255, 255, 255),
+)  # fmt: skip
+
+
+def _indexed(parts: NDArray[np.uint8]) -> Image.Image:
+    image = Image.fromarray(parts).convert("P")
+    image.putdata(parts.ravel().tolist())
+    image.putpalette([channel for colour in PALETTE for channel in colour])
+    return image
+
+
+def _write_png(root: Path, path: str, image: Image.Image) -> None:
+    _write(root, path, lambda partial: image.save(partial, format="PNG", compress_level=4))
+
+
+def _write_json(root: Path, path: str, content: object) -> None:
+    text = json.dumps(content, indent=1) + "\n"
+    _write(root, path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def _write(root: Path, path: str, save: Callable[[Path], object]) -> None:
+    """Write beside, then rename: no reader ever sees half a file."""
+    partial = root / _PARTIAL / f"{os.getpid()}-{path.replace('/', '-')}"
+    for folder in (partial.parent, (root / path).parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    save(partial)
+    os.replace(partial, root / path)
+
+
+def _describe(root: Path, category: Category, settings: Settings) -> None:
+    """The files of a category that are not images."""
+    _write_json(root, f"{category.name}/defects_config.json", defects_config(category.name, settings.size))
+    _write_json(root, f"{category.name}/part_classes.json", list(category.parts))
+    if category.subtypes:
+        _write_json(root, f"{category.name}/subtypes.json", _subtypes(category, settings))
+    text = _README.format(name=category.name, marker=MARKER, about=category.about)
+    _write(root, f"{category.name}/readme.txt", lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+_README = """{name}: {marker}.
+
+{about}
+
+Layout as in MVTec LOCO AD: train/good, validation/good, test/{{good,logical_anomalies,structural_anomalies}},
+ground_truth/<type>/<image>/<region>.png (value = pixel_value in defects_config.json).
+Added: part_masks/ (value = index in part_classes.json, 0 = background) and, where a category has
+product types, subtypes.json (image -> type).
+"""
+
+
+def defects_config(category: str, size: int) -> list[dict]:
+    """The entries of `defects_config.json`, with absolute saturation areas scaled to the image size."""
+    known = category_of(category)
+    values = known.pixel_values()
+    return [
+        {
+            "defect_name": defect.name,
+            "pixel_value": values[defect.name],
+            "saturation_threshold": 1.0 if defect.area is None else max(1, round(defect.area * size**2)),
+            "relative_saturation": defect.area is None,
+        }
+        for defect in known.defects
+    ]
+
+
+def _subtypes(category: Category, settings: Settings) -> dict[str, str]:
+    return {
+        f"{job.folder}/{job.stem}.png": subtype
+        for job in _jobs(category.name, settings)
+        if (subtype := subtype_at(job.category, settings.seed, job.split, job.index, _defects(job, settings)))
+    }

@@ -1,0 +1,81 @@
+"""Any folder of images: MVTec-like by default, every path can be said."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+from harness.datasets.folders import Layout, read_tree
+from harness.datasets.loco import category_folders
+from harness.datasets.record import DataSet, Inspection, Names
+from harness.datasets.splits import assemble
+
+
+@final
+@dataclass(frozen=True)
+class FolderOptions:
+    """Where images lie, relative to a category folder.
+
+    Attributes:
+        train: normal training images.
+        validation: further normal images; by default `validation/good` or `val/good`, if there.
+        normal: normal test images.
+        abnormal: folders of abnormal test images, patterns allowed; the folder name is the defect.
+        masks: ground truth, one folder per folder of abnormal images; null if there is none.
+        labels: abnormal folder -> "logical" or "structural" or another label.
+        marks: what tables have to say of the numbers.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    train: str = "train/good"
+    validation: str | None = None
+    normal: str = "test/good"
+    abnormal: tuple[str, ...] = ("test/*",)
+    masks: str | None = "ground_truth"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    marks: tuple[str, ...] = ()
+
+
+def layout_of(options: FolderOptions) -> Layout:
+    """The layout that the options describe."""
+    validation = (options.validation,) if options.validation else Layout().validation
+    return Layout(
+        options.train,
+        validation,
+        options.normal,
+        options.abnormal,
+        options.masks,
+        options.labels,
+        False,
+    )
+
+
+def names(root: Path, options: FolderOptions) -> Names:
+    """The folders of `root` with training images; the root itself is the only category if it has them."""
+    layout = layout_of(options)
+    if (root / layout.train).is_dir():
+        own = (root.resolve().name,)
+        return Names(own, own, own)
+    found = tuple(category_folders(root, layout))
+    return Names(found, found, found)
+
+
+def _inspect(root: Path, category: str, options: FolderOptions) -> Inspection:
+    layout = layout_of(options)
+    folder = root if (root / layout.train).is_dir() else root / category
+    return Inspection(*assemble(("folder", category, folder), read_tree(folder, layout), marks=options.marks))
+
+
+FOLDER = DataSet(
+    name="folder",
+    title="Folder of images",
+    summary="Your own images: train/good, test/good, test/<defect>, ground_truth/<defect>; every path is "
+    "an option, masks may be missing.",
+    licence="your own",
+    citation="",
+    Options=FolderOptions,
+    inspector=_inspect,
+    lister=names,
+    recognise=lambda root: True,
+)

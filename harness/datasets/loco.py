@@ -1,0 +1,185 @@
+"""Reads the layout of MVTec LOCO AD: several masks per image, defect types by pixel value, sub-types."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+from harness.data.samples import LOGICAL, STRUCTURAL, DefectType, Sample, Split
+from harness.data.subtypes import Manifest, SubtypeRule, subtype_problems, with_subtypes
+from harness.datasets.folders import Layout, Tree, read_tree
+from harness.datasets.loco_files import DEFECTS, find_manifest, read_defects, read_parts
+from harness.datasets.record import Inspection, Names
+from harness.datasets.splits import Parts, assemble, finish
+from harness.errors import DataError
+
+LABELS = {"logical_anomalies": LOGICAL, "structural_anomalies": STRUCTURAL}
+LAYOUT = Layout(labels=LABELS)
+DEMO_MARK = "demo data"
+
+
+@final
+@dataclass(frozen=True)
+class LocoOptions:
+    """What a sweep file may say about a data set in LOCO's layout.
+
+    Attributes:
+        subtypes: sub-type manifest; by default `subtypes.json` in the root, if there is one.
+        subtype_rule: what decides for images whose product type the manifest calls ambiguous:
+            "primary_attribute" (the recorded type), "nearest_gap" (nearest training image in pooled
+            features, must be in the manifest) or "drop_ambiguous" (they are in no sub-category).
+        marks: what tables have to say of the numbers ("derived masks").
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    subtypes: Path | None = None
+    subtype_rule: SubtypeRule = "primary_attribute"
+    marks: tuple[str, ...] = ()
+
+
+@final
+@dataclass(frozen=True)
+class LocoReader:
+    """Lists and reads categories in LOCO's layout for one data set.
+
+    Attributes:
+        name: of the data set.
+        counts: category -> split -> images of the archive; other numbers are marked in every table.
+        paper_counts: the same where the paper prints other numbers than the archive has.
+        marks: what tables always have to say.
+        split_by_subtype: whether `all` means the sub-categories where a manifest lies in the data set;
+            where one is asked for by option it always does.
+    """
+
+    name: str
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    paper_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    marks: tuple[str, ...] = ()
+    split_by_subtype: bool = True
+
+    def names(self, root: Path, options: LocoOptions) -> Names:
+        """Category folders of `root`; sub-categories after the folder they are part of."""
+        whole = tuple(category_folders(root, LAYOUT))
+        manifest = find_manifest(root, options.subtypes, whole)
+        parts = {c: [f"{c}/{s}" for s in manifest.subtypes(c)] if manifest else [] for c in whole}
+        known = tuple(name for c in whole for name in (c, *parts[c]))
+        if not (self.split_by_subtype or options.subtypes):
+            return Names(whole, whole, known)
+        return Names(whole, tuple(name for c in whole for name in (parts[c] or [c])), known)
+
+    def inspect(self, root: Path, category: str, options: LocoOptions) -> Inspection:
+        """One category or sub-category with everything that is wrong or unusual."""
+        whole, _, subtype = category.partition("/")
+        tree = read_tree(root / whole, LAYOUT)
+        defects, parts, problems = _extras(root / whole, tree)
+        notes = self._notes(whole, tree)
+        manifest = find_manifest(root, options.subtypes, category_folders(root, LAYOUT))
+        tree = _typed(tree, manifest, whole, options)
+        place = (self.name, category, root / whole)
+        drawn, unfinished = demo_state(root)
+        problems += unfinished
+        marks = (*self.marks, *drawn, *self._marks(whole, tree), *options.marks)
+        split, found = assemble(place, tree, defects, parts, marks)
+        problems += found
+        if subtype:
+            problems += _unlisted(tree, manifest, whole, options.subtype_rule)
+            split = _only(split, subtype, root / whole)
+        return Inspection(split, problems, notes)
+
+    def _marks(self, category: str, tree: Tree) -> list[str]:
+        found, expected = counts_of(tree), self.counts.get(category)
+        if expected is None or found == expected:
+            return []
+        return ["the paper's split" if found == self.paper_counts.get(category) else "unofficial split"]
+
+    def _notes(self, category: str, tree: Tree) -> list[str]:
+        found, expected = counts_of(tree), self.counts.get(category)
+        if expected is None or found == expected:
+            return []
+        other = [
+            f"{split} {found[split]} (archive: {n})" for split, n in expected.items() if found[split] != n
+        ]
+        paper = "; these are the paper's numbers" if found == self.paper_counts.get(category) else ""
+        return [f"{category}: other counts than the official archive: {', '.join(other)}{paper}"]
+
+
+def demo_state(root: Path) -> tuple[list[str], list[str]]:
+    """The mark of demo data, whatever reads it, and the problem if drawing it was interrupted."""
+    path = root / "demo.json"
+    if not path.is_file():
+        return [], []
+    try:
+        complete = json.loads(path.read_text(encoding="utf-8")).get("complete", True)
+    except (OSError, ValueError, AttributeError) as error:
+        return [DEMO_MARK], [f"{path}: not readable ({error})"]
+    return [DEMO_MARK], [] if complete else [f"{root}: drawing the demo data was interrupted; run it again"]
+
+
+def category_folders(root: Path, layout: Layout) -> list[str]:
+    """Names of the folders of `root` that hold training images or test images.
+
+    Raises:
+        DataError: `root` cannot be read.
+    """
+    try:
+        folders = sorted(path for path in root.iterdir() if path.is_dir())
+    except OSError as error:
+        raise DataError(f"{root}: cannot be read as a folder ({error.strerror})") from error
+    marks = (layout.train.partition("/")[0], layout.normal.partition("/")[0])
+    return [path.name for path in folders if any((path / mark).is_dir() for mark in marks)]
+
+
+def counts_of(tree: Tree) -> dict[str, int]:
+    """Images per split, the test split by label; the order in which tables print them."""
+    labels = [sample.label for sample in tree.test]
+    return {
+        "train": len(tree.train),
+        "validation": len(tree.validation),
+        "test good": labels.count("good"),
+        "test logical": labels.count(LOGICAL),
+        "test structural": labels.count(STRUCTURAL),
+    }
+
+
+def _extras(folder: Path, tree: Tree) -> tuple[dict[int, DefectType], Parts, list[str]]:
+    problems: list[str] = []
+    defects: dict[int, DefectType] = {}
+    parts = Parts()
+    ids = [sample.id for sample in tree.train + tree.validation + tree.test]
+    try:
+        defects = read_defects(folder / DEFECTS)
+    except DataError as error:
+        problems += str(error).splitlines()
+    try:
+        parts = read_parts(folder, ids)
+    except DataError as error:
+        problems.append(str(error))
+    return defects, parts, problems
+
+
+def _typed(tree: Tree, manifest: Manifest | None, category: str, options: LocoOptions) -> Tree:
+    if manifest is None:
+        return tree
+    groups = (tree.train, tree.validation, tree.test)
+    train, validation, test = (
+        with_subtypes(group, manifest, category, options.subtype_rule) for group in groups
+    )
+    return replace(tree, train=train, validation=validation, test=test)
+
+
+def _unlisted(tree: Tree, manifest: Manifest | None, category: str, rule: SubtypeRule) -> list[str]:
+    samples: Sequence[Sample] = tree.train + tree.validation + tree.test
+    return subtype_problems(samples, manifest, category, rule) if manifest else []
+
+
+def _only(split: Split, subtype: str, folder: Path) -> Split:
+    train, validation, test = (
+        tuple(sample for sample in group if sample.subtype == subtype)
+        for group in (split.train, split.validation, split.test)
+    )
+    ids = {sample.id for sample in train + validation + test}
+    masks = {sample: path for sample, path in split.part_masks.items() if sample in ids}
+    split = replace(split, train=train, validation=validation, test=test, part_masks=masks)
+    return finish(split, folder)

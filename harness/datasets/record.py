@@ -1,0 +1,148 @@
+"""What a data set is: a record of facts and three functions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+from harness.data.samples import Split
+from harness.errors import DataError, nearest
+
+SHOWN = 20  # problems in one message; `harness.data check` lists all
+
+
+@final
+@dataclass(frozen=True)
+class Inspection:
+    """One category as it was found.
+
+    Attributes:
+        split: what could be read.
+        problems: what makes it unusable, one sentence each, naming the path; empty if it is usable.
+        notes: what is unusual but accepted (other counts than the archive's, unlisted files, ...).
+    """
+
+    split: Split
+    problems: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+
+@final
+@dataclass(frozen=True)
+class Names:
+    """The categories below a root.
+
+    Attributes:
+        whole: category folders.
+        every: what `categories: all` stands for.
+        known: all names that can be read, sub-types ("juice_bottle/cherry") included.
+    """
+
+    whole: tuple[str, ...]
+    every: tuple[str, ...]
+    known: tuple[str, ...]
+
+
+@final
+@dataclass(frozen=True)
+class DataSet:
+    """A data set: where it comes from and how it is read.
+
+    Attributes:
+        name: key of the table and of the sweep file.
+        title, summary, licence, citation, url: for people.
+        Options: frozen dataclass of what a sweep file may set under `dataset.options`; every field has a
+            default and unknown keys are refused.
+        inspector: (root, category, options) -> what is there; never raises for what it finds in files.
+        lister: (root, options) -> names of categories.
+        archive, sha256: file name and checksum of the official archive.
+        counts: category -> split -> images in the official archive; empty where there is none.
+        recognise: root -> whether the folder looks like this data set; for `check` without a name.
+    """
+
+    name: str
+    title: str
+    summary: str
+    licence: str
+    citation: str
+    Options: type[Any]
+    inspector: Callable[[Path, str, Any], Inspection]
+    lister: Callable[[Path, Any], Names]
+    url: str = ""
+    archive: str = ""
+    sha256: str = ""
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    recognise: Callable[[Path], bool] = lambda root: False
+
+    def names(self, root: str | Path, options: Any = None) -> Names:
+        """The categories below `root`, as folders, as `all` and as everything that can be read.
+
+        Raises:
+            DataError: `root` is no folder, cannot be read, or holds no category.
+        """
+        root = Path(root)
+        if not root.is_dir():
+            raise DataError(f"{root}: no such folder (root of the data set {self.name})")
+        names = self.lister(root, options or self.Options())
+        if not names.whole:
+            raise DataError(f"{root}: no category of {self.name} in this folder")
+        return names
+
+    def categories(self, root: str | Path, options: Any = None) -> list[str]:
+        """What `categories: all` stands for.
+
+        Raises:
+            DataError: see `names`.
+        """
+        return list(self.names(root, options).every)
+
+    def known_categories(self, root: str | Path, options: Any = None) -> list[str]:
+        """Every name that `read` accepts.
+
+        Raises:
+            DataError: see `names`.
+        """
+        return list(self.names(root, options).known)
+
+    def inspect(self, root: str | Path, category: str, options: Any = None) -> Inspection:
+        """One category with everything that is wrong with it.
+
+        Raises:
+            DataError: no such category.
+        """
+        known = self.known_categories(root, options)
+        if category not in known:
+            raise DataError(
+                f"{root}: {self.name} has no category {category!r}{nearest(category, known)}; "
+                f"known here: {', '.join(known)}"
+            )
+        return self.inspector(Path(root), category, options or self.Options())
+
+    def read(self, root: str | Path, category: str, options: Any = None) -> Split:
+        """One category, checked; no pixel of an image is decoded.
+
+        Raises:
+            DataError: everything that is wrong with it at once, each with its path.
+        """
+        found = self.inspect(root, category, options)
+        if found.problems:
+            raise DataError(listing(f"{self.name} {category} at {root}", found.problems))
+        return found.split
+
+    def problems(self, root: str | Path, options: Any = None) -> list[str]:
+        """Everything that is wrong with the data set below `root`, one sentence each."""
+        try:
+            names = self.names(root, options)
+        except DataError as error:
+            return [str(error)]
+        found = [self.inspect(root, category, options).problems for category in names.whole]
+        return [problem for problems in found for problem in problems]
+
+
+def listing(place: str, problems: Sequence[str]) -> str:
+    """One message of many problems, cut where it gets too long to read."""
+    lines = [f"{place}: {len(problems)} problem{'s' if len(problems) > 1 else ''}"]
+    lines += [f"  {problem}" for problem in problems[:SHOWN]]
+    if len(problems) > SHOWN:
+        lines.append(f"  and {len(problems) - SHOWN} more; `python -m harness.data check ROOT` lists all")
+    return "\n".join(lines)

@@ -1,0 +1,137 @@
+"""From the samples of a folder to a checked split: mask values, defects, part masks, fingerprint."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import final
+
+from harness.data.index import Facts, Kind, facts_of
+from harness.data.masks import mask_problem
+from harness.data.samples import DefectType, Sample, Split
+from harness.datasets.folders import Tree, sample_id
+
+FINGERPRINT = 1  # raised whenever the fingerprint of unchanged files changes
+Known = Mapping[Path, Facts]
+
+
+@final
+@dataclass(frozen=True)
+class Parts:
+    """Part masks of a category: sample id -> index PNG, and the names of the indices."""
+
+    masks: Mapping[str, Path] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+
+
+def assemble(
+    place: tuple[str, str, Path],
+    tree: Tree,
+    defects: Mapping[int, DefectType] | None = None,
+    parts: Parts | None = None,
+    marks: Iterable[str] = (),
+) -> tuple[Split, list[str]]:
+    """The split of a category folder and everything that is wrong with its files.
+
+    Args:
+        place: name of the data set, of the category, and the category folder.
+        tree: its samples.
+        defects: mask pixel value -> defect type; None where masks are binary and the folder of an
+            abnormal image is its only defect.
+        parts: part masks, if there are any.
+        marks: what tables must say of it.
+    """
+    dataset, category, folder = place
+    parts = parts or Parts()
+    split = Split(
+        dataset, category, tree.train, tree.validation, tree.test, dict(defects or {}),
+        dict(parts.masks), parts.classes, "", tuple(dict.fromkeys(marks)),
+    )  # fmt: skip
+    facts = facts_of(folder, _files(split))
+    problems = [*tree.problems, *_problems(split, facts)]
+    test = tuple(_with_defects(sample, split, facts, named=defects is not None) for sample in tree.test)
+    return finish(replace(split, test=test), folder, facts), problems
+
+
+def finish(split: Split, folder: Path, facts: Known | None = None) -> Split:
+    """The split with the fingerprint of exactly what is in it; names are relative to `folder`."""
+    facts = facts if facts is not None else facts_of(folder, _files(split))
+    return replace(split, fingerprint=_fingerprint(split, folder, facts))
+
+
+def _files(split: Split) -> list[tuple[Path, Kind]]:
+    samples = split.train + split.validation + split.test
+    images: list[tuple[Path, Kind]] = [(sample.path, "image") for sample in samples]
+    masks: list[tuple[Path, Kind]] = [(path, "mask") for sample in split.test for path in sample.masks]
+    parts: list[tuple[Path, Kind]] = [(path, "image") for path in split.part_masks.values()]
+    return images + masks + parts
+
+
+def _problems(split: Split, facts: Known) -> list[str]:
+    unreadable = [f"{path}: not readable ({f.error})" for path, f in facts.items() if f.error]
+    masks = [_mask(sample, path, split, facts) for sample in split.test for path in sample.masks]
+    sizes = [_part(sample, split, facts) for sample in split.train + split.validation + split.test]
+    return unreadable + [problem for problem in masks + sizes if problem]
+
+
+def _mask(sample: Sample, path: Path, split: Split, facts: Known) -> str:
+    known = facts[path]
+    if known.error or known.size is None:
+        return ""  # reported as unreadable
+    problem = mask_problem(known.size, facts[sample.path].size, known.values, split)
+    return f"{path}: {problem}" if problem else ""
+
+
+def _part(sample: Sample, split: Split, facts: Known) -> str:
+    path = split.part_masks.get(sample.id)
+    if path is None or facts[path].size is None or facts[sample.path].size is None:
+        return ""
+    if facts[path].size == facts[sample.path].size:
+        return ""
+    return f"{path}: the part mask has another size than its image {sample.path}"
+
+
+def _with_defects(sample: Sample, split: Split, facts: Known, named: bool) -> Sample:
+    if not sample.masks and (named or sample.label == "good"):
+        return sample
+    if not named:
+        return replace(sample, defects=(sample.path.parent.name,))
+    values = sorted({value for path in sample.masks for value in facts[path].values}, reverse=True)
+    names = [split.defects[value].name for value in values if value in split.defects]
+    return replace(sample, defects=tuple(dict.fromkeys(names)))
+
+
+def _fingerprint(split: Split, folder: Path, facts: Known) -> str:
+    """sha256 over roles, names, labels and contents; independent of where the folder lies."""
+    lines = [
+        [
+            role,
+            s.id,
+            s.label,
+            facts[s.path].sha256,
+            *_masks(s, folder, facts),
+            _part_sha(s, split, facts),
+        ]
+        for role, samples in _roles(split)
+        for s in sorted(samples, key=lambda sample: sample.id)
+    ]
+    types = sorted(
+        [value, d.name, float(d.saturation_threshold), d.relative_saturation]
+        for value, d in split.defects.items()
+    )
+    text = json.dumps([FINGERPRINT, lines, types, split.part_classes], separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _roles(split: Split) -> Sequence[tuple[str, Sequence[Sample]]]:
+    return ("train", split.train), ("validation", split.validation), ("test", split.test)
+
+
+def _masks(sample: Sample, folder: Path, facts: Known) -> list[list[str]]:
+    return [[sample_id(folder, path), facts[path].sha256] for path in sample.masks]
+
+
+def _part_sha(sample: Sample, split: Split, facts: Known) -> str:
+    path = split.part_masks.get(sample.id)
+    return facts[path].sha256 if path is not None else ""

@@ -1,0 +1,53 @@
+"""What can go wrong, as a tree with one root to catch.
+
+HarnessError
+├── ConfigError    the sweep file or the command line is wrong (all problems at once); exit 2
+├── DataError      a data set, image, mask or results folder is wrong; exit 2, or a failed row inside a trial
+├── WeightsError   weights are missing, unreadable or of another architecture; exit 2 or a failed row
+├── NeedNotMet     a method cannot run on this task; the trial becomes a `skipped` row with this reason
+└── RunLocked      another driver is working on the same run directory; exit 2
+"""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+class HarnessError(Exception):
+    """Anything that Ladder refuses, in words meant for the person at the terminal."""
+
+
+class ConfigError(HarnessError):
+    """Everything wrong with a configuration, one line per problem."""
+
+    def __init__(self, problems: str | Sequence[str]):
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+    def __reduce__(self):
+        return type(self), (self.problems,)
+
+
+class DataError(HarnessError):
+    """A data set, an image, a mask or a stored result is not what it should be."""
+
+
+class WeightsError(HarnessError):
+    """Weights are missing, unreadable, or do not fit the architecture."""
+
+
+class NeedNotMet(HarnessError):
+    """The task lacks something that the method declares it needs."""
+
+
+class RunLocked(HarnessError):
+    """Another driver holds the run directory."""
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """A clause naming the closest allowed word, or nothing.
+
+    >>> nearest("patchcor", ["patchcore", "psad"])
+    " (did you mean 'patchcore'?)"
+    """
+    matches = get_close_matches(word, list(allowed), n=1, cutoff=0.5)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""

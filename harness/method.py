@@ -1,0 +1,164 @@
+"""The protocol that every method follows, and what a method says about itself.
+
+A method is a final dataclass: its first field is `context`, every other field is a hyper-parameter with
+a type, a default (the paper's value) and no `**kwargs`; its class attribute `card` describes it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, final, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.artifacts import ArtifactStore, no_store
+from harness.data import FitData, ImageSet
+
+
+@final
+@dataclass(frozen=True)
+class Context:
+    """What a trial hands to its method besides data.
+
+    Attributes:
+        run_seed: seed of everything random inside the method.
+        device: torch device name, "cpu" or "cuda:0".
+        artifacts: where arrays that other trials can use again are kept.
+        scratch: a folder for checkpoints that outlive a killed trial; None where nothing is kept.
+    """
+
+    run_seed: int = 0
+    device: str = "cpu"
+    artifacts: ArtifactStore = field(default_factory=no_store)
+    scratch: Path | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Scores:
+    """What a method says of n images. Higher is more anomalous; the scale is free.
+
+    Attributes:
+        image: one score per image, float64 (n,), finite.
+        parts: named components of the score, float64 (n,) each, so that ablations are sums and not runs.
+        maps: anomaly maps at the method's own resolution, float (n, h, w), or None.
+    """
+
+    image: NDArray[np.float64]
+    parts: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    maps: NDArray[np.floating[Any]] | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Asset:
+    """A file whose content decides the numbers: weights, prompts, labels.
+
+    Attributes:
+        name: what it is, without its path ("wide_resnet50_2.tv_in1k").
+        sha256: of its content.
+        path: where it lies here; provenance, never part of a trial's identity.
+        marks: what tables must say of numbers made with it ("demo weights").
+    """
+
+    name: str
+    sha256: str
+    path: str = field(default="", compare=False)
+    marks: tuple[str, ...] = ()
+
+
+@final
+@dataclass(frozen=True)
+class Resources:
+    """What one trial of a method asks of the cluster.
+
+    Attributes:
+        gpus: number of GPUs, fractions allowed; taken as 0 where the cluster has none.
+        cpus: number of CPU cores (the thread pools of torch, faiss and BLAS follow it).
+        timeout_minutes: after this long a trial is ended with status `timeout`; None for never.
+    """
+
+    gpus: float = 0.0
+    cpus: float = 1.0
+    timeout_minutes: float | None = 120.0
+
+
+@final
+@dataclass(frozen=True)
+class Task:
+    """The situation a trial is in, for a method to say whether it can run there."""
+
+    dataset: str
+    category: str
+    shots: int | None
+    n_train: int
+    n_validation: int
+    has_part_masks: bool
+
+
+Params = Mapping[str, Any]
+
+
+def _no_assets(params: Params) -> tuple[Asset, ...]:
+    del params
+    return ()
+
+
+def _always(params: Params, task: Task) -> str | None:
+    del params, task
+    return None
+
+
+def _nothing(params: Params) -> frozenset[str]:
+    del params
+    return frozenset()
+
+
+@final
+@dataclass(frozen=True)
+class Card:
+    """A method's declaration of itself; read by the planner, the reports and `harness.list`.
+
+    Attributes:
+        title: name as printed in tables.
+        summary: one sentence.
+        version: raised whenever the numbers of unchanged parameters change; part of the trial's identity.
+        paper, url, licence: where it comes from.
+        paths: hyper-parameters that name files or folders; their content (see `assets`) replaces them in
+            the trial's identity.
+        assets: parameters -> the files whose content decides the numbers. Raises WeightsError if missing.
+        ignores: parameters -> the axes ("shots", "split_seed", "run_seed") that cannot change the numbers.
+        unmet: (parameters, task) -> why it cannot run there, or None.
+        resources: what one trial needs.
+    """
+
+    title: str
+    summary: str
+    version: int = 1
+    paper: str = ""
+    url: str = ""
+    licence: str = ""
+    paths: frozenset[str] = frozenset()
+    assets: Callable[[Params], Sequence[Asset]] = _no_assets
+    ignores: Callable[[Params], frozenset[str]] = _nothing
+    unmet: Callable[[Params, Task], str | None] = _always
+    resources: Resources = Resources()
+
+
+@runtime_checkable
+class Method(Protocol):
+    """Learns from normal images, then scores images one by one.
+
+    `score(images)[i]` must equal `score([images[i]])`: no method may look at a test set as a set.
+    """
+
+    card: ClassVar[Card]
+
+    def fit(self, data: FitData) -> Self:
+        """Learn from normal images; returns itself."""
+        ...
+
+    def score(self, images: ImageSet) -> Scores:
+        """Anomaly scores of `images`; higher is more anomalous."""
+        ...

@@ -1,0 +1,40 @@
+"""Metrics of anomaly detection and localisation: exact, integer-counted, and the same for any order.
+
+    image_metrics(scores, anomalous)           AUROC, AP, F1-max of image scores
+    auspro(maps, regions, labels)              AU-sPRO of MVTec LOCO AD
+    aupro(maps, masks)                         AU-PRO
+    trial_metrics(names, samples, ...)         all of them, on all subsets of one trial
+    AnomalousScores, PixelCounts               the streaming, mergeable form of the pixel metrics
+
+`METRICS` is the table of all of them; adding one is a function and a line there.
+"""
+
+from harness.metrics.evidence import AnomalousScores, Evidence, PixelCounts, two_passes
+from harness.metrics.image import image_metrics
+from harness.metrics.regions import Region
+from harness.metrics.spro import LIMITS, PRO_LIMITS, aupro, auspro
+from harness.metrics.table import METRICS, Metric, metric
+from harness.metrics.trial import MetricValue, ScoredSample, subsets, trial_metrics
+from harness.metrics.upsample import UPSAMPLING, upsample
+
+__all__ = [
+    "LIMITS",
+    "METRICS",
+    "PRO_LIMITS",
+    "UPSAMPLING",
+    "AnomalousScores",
+    "Evidence",
+    "Metric",
+    "MetricValue",
+    "PixelCounts",
+    "Region",
+    "ScoredSample",
+    "aupro",
+    "auspro",
+    "image_metrics",
+    "metric",
+    "subsets",
+    "trial_metrics",
+    "two_passes",
+    "upsample",
+]

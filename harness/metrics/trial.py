@@ -1,0 +1,203 @@
+"""Every metric of one trial, on every subset of its test images."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import DataError
+from harness.metrics.evidence import Groups, PixelCounts, two_passes
+from harness.metrics.image import checked_scores
+from harness.metrics.inputs import check_size, checked_map
+from harness.metrics.regions import Region
+from harness.metrics.spro import mean
+from harness.metrics.table import Metric, metric
+from harness.metrics.upsample import upsample
+
+GOOD, LOGICAL, STRUCTURAL = "good", "logical", "structural"
+Maps = Callable[[int], NDArray[Any]]
+Regions = Callable[[int], Sequence[Region]]
+
+
+@final
+@dataclass(frozen=True)
+class ScoredSample:
+    """One test image as metrics see it.
+
+    Attributes:
+        score: higher is more anomalous.
+        label: "good", "logical", "structural", or the defect folder of data sets without that division.
+        defect: defect type or types that the image shows, if known.
+        name: for messages.
+    """
+
+    score: float
+    label: str
+    defect: str | tuple[str, ...] | None = None
+    name: str = ""
+
+    @property
+    def defects(self) -> Groups:
+        """Defect types as a tuple, without empty names."""
+        named = (self.defect,) if isinstance(self.defect, str) else self.defect or ()
+        return tuple(filter(None, named))
+
+    @property
+    def groups(self) -> Groups | None:
+        """Subsets that the image counts in; None if it is good, which counts in all of them."""
+        if self.label == GOOD:
+            return None
+        return tuple(dict.fromkeys(("all", self.label, *self.defects)))
+
+
+@final
+@dataclass(frozen=True)
+class MetricValue:
+    """One row of the metrics table, but for the trial's id.
+
+    Attributes:
+        subset: "all", "logical", "structural", "mean", or a defect type.
+        metric: its name in the table of metrics.
+        fpr_limit: limit of the false-positive rate, for metrics that have one.
+        value: fraction in [0, 1]; None where not defined.
+        n_normal, n_anomalous: images of either kind in the subset.
+        metric_version: of the metric's definition.
+    """
+
+    subset: str
+    metric: str
+    fpr_limit: float | None
+    value: float | None
+    n_normal: int
+    n_anomalous: int
+    metric_version: int
+
+
+def trial_metrics(
+    names: Sequence[str],
+    samples: Sequence[ScoredSample],
+    maps: Maps | None = None,
+    regions: Regions | None = None,
+    native: Sequence[tuple[int, int]] | None = None,
+) -> list[MetricValue]:
+    """Every asked metric on every subset: all, logical, structural, their mean, and each defect type.
+
+    Logical, structural and mean appear where the data set knows one of the two labels. Pixel metrics are
+    left out where maps or regions are missing. Maps and regions are asked for twice per image at most
+    and not kept: the memory needed is that of the scores inside anomalous regions and a chunk of pixels.
+
+    Args:
+        names: metrics, of the table.
+        samples: the test images.
+        maps: index -> map (h, w) at any resolution; resized by the declared rule (`upsample.UPSAMPLING`).
+        regions: index -> regions at native size; none for good images.
+        native: (h, w) per image; maps must have the masks' size where it is not given.
+
+    Raises:
+        ConfigError: unknown metric.
+        DataError: a score or map that is not finite, a map or mask of a wrong size, an anomalous image
+            without region or a good one with regions; the image is named.
+    """
+    chosen = {name: metric(name) for name in names}
+    scores, truth = _checked(samples)
+    judge = _image_values(chosen, samples, scores, truth)
+    kinds = {entry.targets for entry in chosen.values() if entry.kind == "pixel"}
+    if kinds and maps is not None and regions is not None:
+        counts = two_passes(
+            _loader(samples, maps, regions, native), [s.groups for s in samples], kinds
+        )
+        judge |= _pixel_values(chosen, samples, counts)
+    return [row for name in chosen for row in _rows(name, chosen[name], samples, judge)]
+
+
+# (metric, subset, limit) -> value, for every subset but the mean.
+Values = dict[tuple[str, str, float | None], float | None]
+
+
+def subsets(samples: Sequence[ScoredSample]) -> list[str]:
+    """The subsets that these images are judged in, without the mean: "all" first, defect types sorted."""
+    groups = set(chain.from_iterable(sample.groups or () for sample in samples))
+    divided = [LOGICAL, STRUCTURAL] if groups & {LOGICAL, STRUCTURAL} else []
+    return ["all", *divided, *sorted(groups - {"all", LOGICAL, STRUCTURAL})]
+
+
+def _image_values(
+    chosen: dict[str, Metric], samples: Sequence[ScoredSample], scores: NDArray, truth: NDArray
+) -> Values:
+    values: Values = {}
+    for subset in subsets(samples):
+        used = np.array([s.groups is None or subset in s.groups for s in samples], bool)
+        for name, entry in chosen.items():
+            if entry.kind == "image":
+                values[name, subset, None] = entry.load()(scores[used], truth[used])
+    return values
+
+
+def _pixel_values(
+    chosen: dict[str, Metric], samples: Sequence[ScoredSample], counts: PixelCounts
+) -> Values:
+    values: Values = {}
+    # One subset after the other: its evidence is large and let go of before the next.
+    for subset in subsets(samples):
+        evidence = counts.evidence(subset)
+        for name, entry in chosen.items():
+            if entry.kind == "pixel":
+                for limit in entry.limits or (None,):
+                    values[name, subset, limit] = entry.load()(evidence, limit)
+    return values
+
+
+def _rows(
+    name: str, entry: Metric, samples: Sequence[ScoredSample], values: Values
+) -> list[MetricValue]:
+    rows = []
+    for limit in entry.limits or (None,):
+        if (name, "all", limit) not in values:
+            continue
+        of_limit = {subset: values[name, subset, limit] for subset in subsets(samples)}
+        if LOGICAL in of_limit:
+            of_limit["mean"] = mean(of_limit[LOGICAL], of_limit[STRUCTURAL])
+        for subset, value in of_limit.items():
+            normal, anomalous = _numbers(samples, subset)
+            rows.append(MetricValue(subset, name, limit, value, normal, anomalous, entry.version))
+    return rows
+
+
+def _numbers(samples: Sequence[ScoredSample], subset: str) -> tuple[int, int]:
+    wanted = {LOGICAL, STRUCTURAL} if subset == "mean" else {subset}
+    anomalous = sum(bool(wanted & set(sample.groups or ())) for sample in samples)
+    return sum(sample.label == GOOD for sample in samples), anomalous
+
+
+def _checked(samples: Sequence[ScoredSample]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    names = [_name(samples, i) for i in range(len(samples))]
+    truth = np.array([sample.label != GOOD for sample in samples], bool)
+    return checked_scores([sample.score for sample in samples], truth, names)
+
+
+def _loader(
+    samples: Sequence[ScoredSample],
+    maps: Maps,
+    regions: Regions,
+    native: Sequence[tuple[int, int]] | None,
+) -> Callable[[int], tuple[NDArray[Any], Sequence[Region]]]:
+    def load(i: int) -> tuple[NDArray[Any], Sequence[Region]]:
+        name, found = _name(samples, i), regions(i)
+        if (samples[i].label == GOOD) == bool(found):
+            raise DataError(
+                f"{name}: labelled {samples[i].label!r} but has {len(found)} anomalous regions"
+            )
+        anomaly_map = checked_map(maps(i), name)
+        if native is not None:
+            anomaly_map = upsample(anomaly_map, native[i])
+        check_size(anomaly_map.shape, found, name)
+        return anomaly_map, found
+
+    return load
+
+
+def _name(samples: Sequence[ScoredSample], i: int) -> str:
+    return samples[i].name or f"image {i}"

@@ -1,0 +1,99 @@
+"""Typed hyper-parameters: the fields of a method, or of a data set's options, checked and completed."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
+from functools import lru_cache
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic.fields import FieldInfo
+
+from harness.errors import nearest
+
+
+class Problem(Exception):
+    """Values that do not fit; `lines` has one (key path, sentence) per problem."""
+
+    def __init__(self, lines: list[tuple[str, str]]):
+        super().__init__("; ".join(f"{key}: {text}" for key, text in lines))
+        self.lines = lines
+
+
+def resolve(owner: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete JSON-able values for every field of a dataclass except `context`.
+
+    Args:
+        owner: a method class, or any dataclass of options.
+        given: some of its values, as read from YAML.
+
+    Raises:
+        Problem: unknown names, wrong types, values out of range; all of them.
+    """
+    return validate(model_of(owner), given).model_dump(mode="json")
+
+
+@lru_cache(maxsize=256)
+def model_of(owner: type) -> type[BaseModel]:
+    """A strict pydantic model with one entry per hyper-parameter of `owner`."""
+    hints = get_type_hints(owner, include_extras=True)
+    entries: dict[str, Any] = {
+        f.name: (hints[f.name], _default(f)) for f in fields(owner) if f.name != "context" and f.init
+    }
+    strict = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+    return create_model(owner.__name__, __config__=strict, **entries)
+
+
+def _default(field: "Field[Any]") -> Any:
+    if field.default is not MISSING:
+        return field.default
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return ...
+
+
+def validate(model: type[BaseModel], given: Any) -> BaseModel:
+    """An instance of `model`.
+
+    Raises:
+        Problem: everything that pydantic refuses, in sentences with the allowed values.
+    """
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise Problem([_line(model, e) for e in error.errors()]) from None
+
+
+def _line(model: type[BaseModel], error: Any) -> tuple[str, str]:
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        allowed = sorted(_names_at(model, error["loc"][:-1]))
+        return path, f"unknown key{nearest(str(error['loc'][-1]), allowed)}; allowed: {', '.join(allowed)}"
+    if error["type"] == "missing":
+        return path, "is required"
+    if error["type"] == "literal_error":
+        allowed = error["ctx"]["expected"]
+        words = [w.strip("' ") for w in allowed.replace(" or ", ", ").split(",")]
+        return path, f"{error['input']!r} is not allowed{nearest(str(error['input']), words)}; allowed: {allowed}"
+    message = error["msg"].removeprefix("Value error, ")
+    shown = "" if isinstance(error["input"], dict | list) else f" (got {error['input']!r})"
+    return path, message[:1].lower() + message[1:] + shown
+
+
+def _names_at(model: type[BaseModel], path: tuple[int | str, ...]) -> set[str]:
+    """Names allowed where an unknown key was met; walks lists and unions of models on the way."""
+    here = {model}
+    for step in path:
+        if isinstance(step, str):
+            found = {m for owner in here for m in _models_in(owner.model_fields.get(step))}
+            here = found or here
+    return {name for owner in here for name in owner.model_fields}
+
+
+def _models_in(field: FieldInfo | None) -> set[type[BaseModel]]:
+    return _models_of(field.annotation) if field else set()
+
+
+def _models_of(annotation: Any) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {m for part in getattr(annotation, "__args__", ()) for m in _models_of(part)}

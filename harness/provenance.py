@@ -1,0 +1,100 @@
+"""Where and with what a trial ran."""
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import harness
+
+PACKAGES = ("numpy", "torch", "timm", "open_clip_torch", "faiss-gpu", "faiss-cpu", "pandas", "ray", "pillow")
+
+
+@lru_cache(maxsize=1)
+def software() -> dict[str, Any]:
+    """Versions, commit and host, in the columns of the trials table."""
+    versions = {"ladder": harness.__version__, "python": platform.python_version()}
+    versions |= {name: v for name in PACKAGES if (v := _version(name))}
+    commit, dirty = _git()
+    return {
+        "versions": json.dumps(versions),
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "host": socket.gethostname(),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git() -> tuple[str | None, bool | None]:
+    """Commit and dirtiness of the checkout that the code runs from; nothing if it is not a checkout."""
+    root = Path(harness.__file__).parent.parent
+    if not (root / ".git").exists():
+        return None, None
+    try:
+        commit = _run(root, "rev-parse", "HEAD")
+        return commit, bool(_run(root, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def _run(root: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()
+
+
+def reset_peaks() -> None:
+    """Begin to measure peak memory anew."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: VmHWM starts again from the current size
+    except OSError:
+        pass
+    if cuda := _cuda():
+        cuda.reset_peak_memory_stats()
+
+
+def peaks() -> dict[str, float | None]:
+    """Peak memory since `reset_peaks`, in MiB."""
+    cuda = _cuda()
+    return {
+        "peak_rss_mib": _peak_rss_mib(),
+        "peak_gpu_mib": cuda.max_memory_allocated() / 2**20 if cuda else None,
+    }
+
+
+def _peak_rss_mib() -> float | None:
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    line = next((x for x in status.splitlines() if x.startswith("VmHWM")), None)
+    return float(line.split()[1]) / 1024 if line else None
+
+
+def gpu_name() -> str | None:
+    """Name of the GPU in use, if torch has been used on one."""
+    cuda = _cuda()
+    return cuda.get_device_name() if cuda else None
+
+
+def _cuda() -> Any:
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch and torch.cuda.is_initialized() else None
+
+
+def thread_count(cpus: float) -> int:
+    """Threads that `cpus` cores allow, at least one."""
+    return max(1, min(int(cpus), os.cpu_count() or 1))

@@ -1,0 +1,79 @@
+"""The files of a run around its tables: lock, configuration, plan."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from harness.errors import DataError, RunLocked
+from harness.results.schema import PLAN, SCHEMA_VERSION
+from harness.results.tables import write_parquet
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Hold a run directory for writing; the lock dies with the process.
+
+    Raises:
+        RunLocked: another driver holds it (named with host and process id).
+        DataError: the directory cannot be made or written.
+    """
+    lock = FileLock(_made(run) / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunLocked(f"{run}: another sweep is writing here ({_holder(run)}); wait or choose another out") from None
+    try:
+        write_json(run / "driver.json", {"host": socket.gethostname(), "pid": os.getpid()})
+        yield
+    finally:
+        lock.release()
+
+
+def _made(run: Path) -> Path:
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{run}: cannot be made ({error.strerror})") from error
+    if not os.access(run, os.W_OK):
+        raise DataError(f"{run}: cannot be written")
+    return run
+
+
+def _holder(run: Path) -> str:
+    try:
+        holder = json.loads((run / "driver.json").read_text())
+    except (OSError, ValueError):
+        return "unknown process"
+    return f"process {holder.get('pid')} on {holder.get('host')}"
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON atomically.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    hidden = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        hidden.write_text(json.dumps(value, indent=2, default=str) + "\n")
+        os.replace(hidden, path)
+    except OSError as error:
+        hidden.unlink(missing_ok=True)
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def write_sweep(run: Path, config: Mapping[str, Any]) -> None:
+    """`sweep.json`: the resolved configuration under the version of the result schema."""
+    write_json(run / "sweep.json", {"schema_version": SCHEMA_VERSION, "config": config})
+
+
+def write_plan(run: Path, rows: list[dict[str, Any]]) -> None:
+    """`plan.parquet`: one row per planned trial, so that a half-finished run knows what is missing."""
+    write_parquet(run / "plan.parquet", pa.Table.from_pylist(rows, schema=PLAN))

@@ -1,0 +1,79 @@
+"""The journal of a driver: one line per event, durable before anybody is told.
+
+A result is first of all a line here, on disk before the backend learns that the trial has ended. The
+Parquet tables are made from it; a later driver folds in what an earlier one could not.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, final
+from uuid import uuid4
+
+from harness.errors import DataError
+from harness.trial import TrialResult
+
+
+@final
+class Journal:
+    """Appends events to a file of its own in `<run>/journal/`.
+
+    Raises:
+        DataError: the disk is full or the folder cannot be written; nothing is left half written.
+    """
+
+    def __init__(self, run: Path):
+        folder = run / "journal"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"{uuid4().hex[:12]}.jsonl"
+        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - lives as long as its owner
+
+    def started(self, trial_id: str) -> None:
+        """A trial is about to run; counts as an attempt even if nothing more is heard of it."""
+        self._append({"event": "started", "trial_id": trial_id}, durable=False)
+
+    def finished(self, result: TrialResult) -> None:
+        """A trial has ended; on disk when this returns."""
+        event = {"event": "finished", "trial": dict(result.trial)}
+        event |= {"metrics": list(result.metrics), "scores": list(result.scores)}
+        self._append(event, durable=True)
+
+    def _append(self, event: Mapping[str, Any], durable: bool) -> None:
+        line = json.dumps(event, separators=(",", ":")).encode() + b"\n"
+        before = self._file.tell()
+        try:
+            written = self._file.write(line)
+            if written != len(line):
+                raise OSError(28, os.strerror(28))
+            if durable:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            os.ftruncate(self._file.fileno(), before)
+            raise DataError(f"{self.path}: cannot be written ({error.strerror})") from error
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def events(path: Path) -> Iterator[dict[str, Any]]:
+    """Complete events of one journal file; a torn last line is what a killed writer leaves, and no event."""
+    with open(path, "rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield json.loads(line)
+
+
+def leftovers(run: Path) -> tuple[list[TrialResult], Counter[str]]:
+    """Results in the journals of a run, and how often trials were started without an end."""
+    results: dict[str, TrialResult] = {}
+    open_attempts: Counter[str] = Counter()
+    for path in sorted((run / "journal").glob("*.jsonl"), key=lambda p: p.stat().st_mtime):
+        for event in events(path):
+            if event["event"] == "started":
+                open_attempts[event["trial_id"]] += 1
+            else:
+                result = TrialResult(event["trial"], tuple(event["metrics"]), tuple(event["scores"]))
+                results[event["trial"]["trial_id"]] = result
+    return list(results.values()), Counter({k: n for k, n in open_attempts.items() if k not in results})

@@ -1,0 +1,92 @@
+"""Columns of the three result tables; the contract that other programs read.
+
+Metric values are fractions in [0, 1], times seconds, memory MiB, timestamps UTC. Columns may be added;
+none changes its meaning without a new SCHEMA_VERSION.
+"""
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+_STRINGS = pa.list_(pa.string())
+_TIME = pa.timestamp("us", tz="UTC")
+
+TRIALS = pa.schema(
+    [
+        pa.field("trial_id", pa.string(), nullable=False),
+        ("sweep", pa.string()),
+        ("method", pa.string()),
+        ("method_version", pa.int32()),
+        ("params", pa.string()),  # JSON, complete
+        ("dataset", pa.string()),
+        ("category", pa.string()),
+        ("fingerprint", pa.string()),
+        ("shots", pa.int32()),  # null = all training images, 0 = the method ignores them
+        ("split_seed", pa.int32()),  # null = cannot change the numbers
+        ("run_seed", pa.int32()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("error_type", pa.string()),
+        ("traceback", pa.string()),
+        ("support", _STRINGS),
+        ("n_train", pa.int32()),
+        ("n_validation", pa.int32()),
+        ("n_test", pa.int32()),
+        ("fit_seconds", pa.float64()),
+        ("score_seconds", pa.float64()),
+        ("metric_seconds", pa.float64()),
+        ("total_seconds", pa.float64()),
+        ("ms_per_image", pa.float64()),
+        ("peak_rss_mib", pa.float64()),
+        ("peak_gpu_mib", pa.float64()),
+        ("device", pa.string()),
+        ("gpu_name", pa.string()),
+        ("gpu_share", pa.float64()),
+        ("host", pa.string()),
+        ("attempt", pa.int32()),
+        ("unit", pa.string()),
+        ("weights", pa.list_(pa.struct([("name", pa.string()), ("sha256", pa.string())]))),
+        ("marks", _STRINGS),
+        ("artifact_hits", pa.int64()),
+        ("artifact_computes", pa.int64()),
+        ("artifacts", pa.string()),  # JSON: "<op>.hits" / "<op>.computes" -> count
+        ("versions", pa.string()),  # JSON
+        ("git_commit", pa.string()),
+        ("git_dirty", pa.bool_()),
+        ("started_at", _TIME),
+        ("finished_at", _TIME),
+    ]
+)
+
+METRICS = pa.schema(
+    [
+        pa.field("trial_id", pa.string(), nullable=False),
+        ("subset", pa.string()),  # all, logical, structural, mean, or a defect type
+        ("metric", pa.string()),
+        ("fpr_limit", pa.float64()),  # null where the metric has none
+        ("value", pa.float64()),  # null where undefined
+        ("n_normal", pa.int32()),
+        ("n_anomalous", pa.int32()),
+        ("metric_version", pa.int32()),
+        ("map_rule", pa.string()),  # how maps reached the size at which they were scored; null for image metrics
+    ]
+)
+
+SCORES = pa.schema(
+    [
+        pa.field("trial_id", pa.string(), nullable=False),
+        ("image", pa.string()),
+        ("label", pa.string()),
+        ("defect", pa.string()),  # defect types joined by "+", null if none or unknown
+        ("subtype", pa.string()),
+        ("score", pa.float64()),
+        ("parts", pa.map_(pa.string(), pa.float64())),
+    ]
+)
+
+SCHEMAS = {"trials": TRIALS, "metrics": METRICS, "scores": SCORES}
+
+PLAN = pa.schema(
+    [TRIALS.field(n) for n in ("trial_id", "method", "params", "dataset", "category", "shots")]
+    + [TRIALS.field(n) for n in ("split_seed", "run_seed", "unit", "marks")]
+)

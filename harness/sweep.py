@@ -1,0 +1,143 @@
+"""The front door: `python -m harness.sweep CONFIG`, also installed as `ladder`.
+
+Runs what is missing of a sweep. The same command again goes on where the last one stopped; a changed
+file runs the difference. Exit codes: 0 every trial ok (or skipped with a reason), 1 some are not,
+2 bad configuration or data and nothing was started, 130 interrupted (the same command goes on), 143
+terminated likewise.
+
+This is the only module of `harness` besides `harness.list` that looks upwards, and nobody imports it.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Never
+
+from rich.console import Console
+
+from harness.config import SweepConfig, json_schema, load
+from harness.errors import ConfigError, HarnessError, nearest
+from harness.trial import Status
+
+RETRY = (*Status, "all")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    parser = _parser()
+    options = parser.parse_intermixed_args(arguments)
+    if options.schema:
+        print(json_schema(), end="")
+        return 0
+    if options.config is None:
+        parser.error("a sweep file is needed, e.g. configs/demo.yaml")
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return _run(options)
+    except HarnessError as error:
+        print(_refusal(error), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return _stopped(options, 130)
+    except SystemExit as error:
+        if error.code != 143:
+            raise
+        return _stopped(options, 143)
+
+
+def _run(options: argparse.Namespace) -> int:
+    only = _only(options.only)
+    retry = _retry(options.retry)
+    from sweeps import drive, problems
+
+    config: SweepConfig = load(options.config, options.overrides, problems.CHECKS)
+    chosen = drive.Options(
+        only=only,
+        limit=options.limit,
+        retry=retry,
+        backend="serial" if options.pdb else options.backend,
+        address=options.address,
+        dashboard=options.dashboard,
+        debug=options.pdb,
+    )
+    console = Console(stderr=False)
+    if options.dry_run:
+        drive.describe(drive.plan_sweep(config, chosen), config.run_directory, console)
+        return 0
+    return 0 if drive.run_sweep(config, chosen, console) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m harness.sweep", description=(__doc__ or "").split("\n\n")[1])
+    add = parser.add_argument
+    add("config", type=Path, nargs="?", help="sweep file (YAML)")
+    add("overrides", nargs="*", metavar="key=value", help="replace a value of the file; keys are dotted")
+    add("--dry-run", action="store_true", help="say what would run, and start nothing")
+    add("--only", default="", metavar="AXIS=A|B,…", help="only such trials, e.g. method=patchcore,shots=1|2")
+    add("--limit", type=_positive, metavar="N", help="at most N trials")
+    add("--retry", default="", metavar="STATUS,…", help=f"run such trials again: {', '.join(RETRY)}")
+    add("--backend", choices=("ray", "serial"), default="ray", help="default: %(default)s")
+    add("--address", default="local", help="a running Ray cluster (`auto`, `host:port`); default: one of our own")
+    add("--dashboard", action="store_true", help="show Ray's dashboard on this machine's loopback")
+    add("--pdb", action="store_true", help="serially, stopping in the debugger where a trial fails")
+    add("--schema", action="store_true", help="print the JSON Schema of the sweep file and stop")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _only(text: str) -> dict[str, list[str]]:
+    from sweeps.plan import AXES
+
+    found: dict[str, list[str]] = {}
+    for word in filter(None, text.split(",")):
+        axis, sign, values = word.partition("=")
+        axis = {"k": "shots", "seed": "split_seed", "trial": "id"}.get(axis, axis)
+        if not sign or axis not in AXES:
+            allowed = ", ".join(AXES)
+            raise ConfigError(f"--only {word!r}: unknown axis {axis!r}{nearest(axis, AXES)}; known: {allowed}")
+        found[axis] = values.split("|")
+    return found
+
+
+def _retry(text: str) -> list[str]:
+    words = [word for word in text.split(",") if word]
+    for word in words:
+        if word not in RETRY:
+            allowed = ", ".join(RETRY)
+            raise ConfigError(f"--retry {word!r} is no status{nearest(word, RETRY)}; known: {allowed}")
+    return words
+
+
+def _refusal(error: HarnessError) -> str:
+    lines = str(error).splitlines()
+    count = f"{len(lines)} problems, nothing was started:\n" if len(lines) > 1 else ""
+    return f"error: {count}" + "\n".join(f"  {x}" if count else x for x in lines)
+
+
+def _stopped(options: argparse.Namespace, code: int) -> int:
+    words = " ".join([str(options.config), *options.overrides])
+    print(f"stopped; everything finished is kept. Go on with: python -m harness.sweep {words}", file=sys.stderr)
+    return code
+
+
+def _terminated(number: int, frame: FrameType | None) -> Never:
+    del number, frame
+    raise SystemExit(143)
+
+
+def command() -> Never:
+    """The console script `ladder`."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,112 @@
+"""One trial as pure data: what is run, what identifies it, and what comes of it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, final
+
+from harness.method import Asset
+
+IDENTITY_VERSION = 1
+
+
+class Status(StrEnum):
+    """How a planned trial ended."""
+
+    OK = "ok"
+    FAILED = "failed"  # an exception inside the trial
+    SKIPPED = "skipped"  # a need of the method is not met here
+    TIMEOUT = "timeout"
+    OOM = "oom"  # ended by the memory monitor, or out of GPU memory
+    CRASHED = "crashed"  # the worker process died
+    LOST = "lost"  # the node, or the driver's connection to it, died
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One method on one support set of one category.
+
+    Attributes:
+        method, method_version: which contestant.
+        params: complete hyper-parameters, defaults filled in.
+        dataset, category, fingerprint: which images; the fingerprint is the content.
+        shots: size of the support set; None = all training images; 0 = the method ignores it.
+        support: ids of the training images, in order of the draw.
+        split_seed, run_seed: seeds of the draw and of the method; None = cannot change the numbers.
+        assets: files whose content decides the numbers.
+        paths: hyper-parameters that are paths, hence not part of the identity.
+        marks: what tables must say of its numbers ("demo data", "unofficial split"); not identity.
+        reason: why it is skipped, if the planner already knows; not identity.
+    """
+
+    method: str
+    method_version: int
+    params: Mapping[str, Any]
+    dataset: str
+    category: str
+    fingerprint: str
+    shots: int | None
+    support: tuple[str, ...]
+    split_seed: int | None
+    run_seed: int | None
+    assets: tuple[Asset, ...] = ()
+    paths: frozenset[str] = frozenset()
+    marks: tuple[str, ...] = ()
+    reason: str | None = None
+
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """Everything that can change the numbers, and nothing else."""
+        return {
+            "identity_version": IDENTITY_VERSION,
+            "method": self.method,
+            "method_version": self.method_version,
+            "params": {k: v for k, v in self.params.items() if k not in self.paths},
+            "dataset": self.dataset,
+            "category": self.category,
+            "fingerprint": self.fingerprint,
+            "shots": self.shots,
+            "support": _digest(self.support),
+            "split_seed": self.split_seed,
+            "run_seed": self.run_seed,
+            "assets": sorted((a.name, a.sha256) for a in self.assets),
+        }
+
+    @cached_property
+    def id(self) -> str:
+        """16 hexadecimal digits of the sha256 of `identity` in canonical JSON."""
+        return _digest(self.identity)[:16]
+
+    def __str__(self) -> str:
+        shots = "full" if self.shots is None else f"{self.shots}-shot"
+        seeds = f"split{_seed(self.split_seed)}-run{_seed(self.run_seed)}"
+        return f"{self.method}/{self.dataset}/{self.category}/{shots}/{seeds}"
+
+
+@final
+@dataclass(frozen=True)
+class TrialResult:
+    """What came of a trial: rows of the three tables (see `harness.results`).
+
+    Attributes:
+        trial: its row of `trials/`.
+        metrics: its rows of `metrics/`, without trial_id.
+        scores: its rows of `scores/`, without trial_id.
+    """
+
+    trial: Mapping[str, Any]
+    metrics: tuple[Mapping[str, Any], ...] = ()
+    scores: tuple[Mapping[str, Any], ...] = ()
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _seed(seed: int | None) -> str:
+    return "-" if seed is None else str(seed)

@@ -1,0 +1,77 @@
+"""Taking the outputs of named modules of a network as feature maps.
+
+A layer is the dotted name of a module of the plain model ("layer2", "block7", "features.5",
+"blocks.11"), as `dict(model.named_modules())` lists them; its output is taken by a forward hook
+(the first output, where a module runs several times). The pass ends once every asked layer has been
+seen.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from harness.errors import ConfigError, nearest
+
+
+class _Seen(Exception):
+    """Every asked layer has been computed."""
+
+
+def outputs(model: nn.Module, layers: Sequence[str], batch: Tensor) -> dict[str, Tensor]:
+    """Layer -> its output for `batch`, as the module gives it."""
+    found: dict[str, Tensor] = {}
+
+    def hook(name: str):
+        def keep(module: nn.Module, arguments: object, output: Tensor) -> None:
+            del module, arguments
+            found.setdefault(name, output.clone())  # the next module may change it in place
+            if len(found) == len(layers):
+                raise _Seen
+
+        return keep
+
+    modules = dict(model.named_modules())
+    hooks = [modules[name].register_forward_hook(hook(name)) for name in layers]
+    try:
+        model(batch)
+    except _Seen:
+        pass
+    finally:
+        for handle in hooks:
+            handle.remove()
+    return found
+
+
+def as_maps(model: nn.Module, layer: str, output: Tensor) -> Tensor:
+    """An output as (n, channels, height, width), also from tokens and from channels-last models.
+
+    Raises:
+        ConfigError: the layer gives no map.
+    """
+    if output.ndim == 4:
+        last = getattr(model, "output_fmt", "NCHW") == "NHWC"
+        return output.permute(0, 3, 1, 2) if last else output
+    prefix = getattr(model, "num_prefix_tokens", 0)
+    tokens = output.shape[1] - int(prefix) if output.ndim == 3 else 0  # pyright: ignore[reportArgumentType]
+    side = round(tokens**0.5)
+    if tokens == 0 or side * side != tokens:
+        raise ConfigError(
+            f"layer {layer!r} gives {tuple(output.shape)}, which is no map of features"
+        )
+    return output[:, -tokens:].transpose(1, 2).unflatten(2, (side, side))
+
+
+def check_layers(model: nn.Module, backbone: str, layers: Sequence[str]) -> None:
+    """Refuse layers that the model does not have.
+
+    Raises:
+        ConfigError: names the nearest one, and all down to the second level.
+    """
+    known = [name for name, _ in model.named_modules() if name]
+    shallow = ", ".join(name for name in known if name.count(".") <= 1)
+    for layer in layers:
+        if layer not in known:
+            hint = nearest(layer, known)
+            raise ConfigError(
+                f"backbone {backbone!r} has no layer {layer!r}{hint}; it has: {shallow}"
+            )

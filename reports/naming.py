@@ -1,0 +1,124 @@
+"""What tables call methods, data sets, metrics, categories and numbers of shots.
+
+Nothing that must not be averaged gets the same name.
+"""
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+FULL = 10**9  # stands for "all training images", so that shots are numbers and full sorts last
+ZERO = 0  # the method ignores the support set
+
+_METRICS = {
+    "auroc": "AUROC",
+    "ap": "AP",
+    "f1max": "F1-max",
+    "pixel_auroc": "Pixel AUROC",
+    "aupro": "AU-PRO",
+    "auspro": "AU-sPRO",
+}
+
+
+def variant_labels(trials: pd.DataFrame, runs: Sequence[str]) -> pd.Series:
+    """The method of each trial, with the parameters in which its settings differ: `patchcore[k=3]`.
+
+    Where several runs have the same method and parameters but not the same method version or weights, or
+    another draw of the same seed, the run is part of the name: such numbers never share a cell.
+    """
+    pairs = trials[["method", "params"]].drop_duplicates()
+    labels = {}
+    for method, settings in pairs.groupby("method", sort=False)["params"]:
+        parsed = [json.loads(p or "{}") for p in settings]
+        keys = _differing(parsed)
+        for raw, params in zip(settings, parsed, strict=True):
+            labels[method, raw] = f"{method}{_bracket(params, keys)}"
+    apart = _incompatible(trials)
+    names = zip(trials["method"], trials["params"], trials["run"], strict=True)
+    found = [labels[m, p] + (f" ({runs[r]})" if (m, p) in apart else "") for m, p, r in names]
+    return pd.Series(found, trials.index, dtype=object)
+
+
+def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    keys = dict.fromkeys(k for params in settings for k in params)
+    return [k for k in keys if len({json.dumps(p.get(k), sort_keys=True) for p in settings}) > 1]
+
+
+def _bracket(params: Mapping[str, Any], keys: Sequence[str]) -> str:
+    named = ", ".join(f"{k}={_short(params[k])}" for k in keys if k in params)
+    return f"[{named}]" if named else ""
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _incompatible(trials: pd.DataFrame) -> set[tuple[Hashable, ...]]:
+    """(method, params) whose trials differ, between runs, in what is not a parameter."""
+    pair = ["method", "params"]
+    if trials["run"].nunique() < 2:
+        return set()
+    ended = trials[trials["method_version"].notna()]
+    made = ended.assign(weights=[_hashes(w) for w in ended["weights"]])
+    kinds = made.groupby([*pair, "dataset", "category"])[["method_version", "weights"]].nunique(dropna=False)
+    place = [*pair, "dataset", "category", "shots", "split_seed", "run_seed"]
+    doubled = trials.groupby(place, dropna=False)["trial_id"].nunique()
+    return _pairs(kinds[(kinds > 1).any(axis=1)]) | _pairs(doubled[doubled > 1])
+
+
+def _pairs(frame: pd.DataFrame | pd.Series) -> set[tuple[Hashable, ...]]:
+    return {key[:2] for key in frame.index}
+
+
+def _hashes(weights: Any) -> tuple[tuple[str, str], ...]:
+    listed = [] if weights is None or isinstance(weights, float) else weights
+    return tuple(sorted((w["name"], w["sha256"]) for w in listed))
+
+
+def dataset_labels(trials: pd.DataFrame, runs: Sequence[str]) -> pd.Series:
+    """The data set of each trial, with the run where runs mean different images by the same name."""
+    prints = trials.groupby(["dataset", "category"])["fingerprint"].nunique()
+    apart = {dataset for dataset, _ in prints[prints > 1].index}
+    names = zip(trials["dataset"], trials["run"], strict=True)
+    return pd.Series([f"{d} ({runs[r]})" if d in apart else d for d, r in names], trials.index, dtype=object)
+
+
+def measure_labels(metrics: pd.DataFrame) -> pd.Series:
+    """Metric and limit of each row as one word: `auspro@0.05`.
+
+    Values of different definitions (metric version, rule for the maps) get different words.
+    """
+    names = [_measure(m, limit) for m, limit in zip(metrics["metric"], metrics["fpr_limit"], strict=True)]
+    kinds = metrics[["metric_version", "map_rule"]].assign(measure=names).drop_duplicates()
+    many = set(kinds["measure"][kinds["measure"].duplicated()])
+    rows = zip(names, metrics["metric_version"], metrics["map_rule"], strict=True)
+    found = [f"{n} {_definition(v, rule)}" if n in many else n for n, v, rule in rows]
+    return pd.Series(found, metrics.index, dtype=object)
+
+
+def _measure(metric: str, limit: float) -> str:
+    return metric if pd.isna(limit) else f"{metric}@{limit:g}"
+
+
+def _definition(version: float, rule: Any) -> str:
+    return f"v{version:g}" + (f", {rule}" if isinstance(rule, str) else "")
+
+
+def measure_title(measure: str) -> str:
+    """A measure as printed: `AU-sPRO (FPR ≤ 0.05)`."""
+    word, _, definition = measure.partition(" ")
+    metric, _, limit = word.partition("@")
+    printed = _METRICS.get(metric, metric) + (f" (FPR ≤ {limit})" if limit else "")
+    return f"{printed} [{definition}]" if definition else printed
+
+
+def shots_title(shots: int) -> str:
+    """A number of shots as printed."""
+    return {FULL: "full", ZERO: "zero-shot"}.get(shots, f"{shots}-shot")
+
+
+def words(name: str) -> str:
+    """A folder name as printed: `breakfast_box` is "breakfast box"."""
+    return name.replace("_", " ")

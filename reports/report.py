@@ -1,0 +1,137 @@
+"""A report: the state of its runs and its tables in sections."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+from reports.load import MISSING, Frame
+from reports.table import Table
+from reports.tables import TABLES
+
+
+@final
+@dataclass(frozen=True)
+class State:
+    """How far the runs are.
+
+    Attributes:
+        counts: status -> planned trials, `MISSING` among them.
+        last: when the last trial ended, in words; "" if none has.
+    """
+
+    counts: Counter[str]
+    last: str
+
+    @property
+    def planned(self) -> int:
+        return self.counts.total()
+
+    @property
+    def ended(self) -> int:
+        return self.planned - self.counts[MISSING]
+
+    @property
+    def ok(self) -> int:
+        return self.counts["ok"]
+
+    @property
+    def half_finished(self) -> bool:
+        """Numbers may still change."""
+        return self.ended < self.planned
+
+    @property
+    def headline(self) -> str:
+        """One line for the top of every format."""
+        if not self.planned:
+            return "empty: no trial is planned"
+        if self.half_finished:
+            return f"half-finished: {self.ended} of {self.planned} trials" + self._not_ok
+        return f"finished: {self.planned} of {self.planned} trials" + self._not_ok
+
+    @property
+    def _not_ok(self) -> str:
+        bad = self.ended - self.ok
+        return f", {bad} not ok" if bad else ""
+
+
+@final
+@dataclass(frozen=True)
+class Section:
+    """Tables under one heading.
+
+    Attributes:
+        key: anchor.
+        title: heading.
+        tables: what is in it.
+        empty: what to say where there is no table.
+        folded: formats that can fold show only the titles of its tables at first.
+    """
+
+    key: str
+    title: str
+    tables: tuple[Table, ...]
+    empty: str
+    folded: bool = False
+
+
+@final
+@dataclass(frozen=True)
+class Report:
+    """Everything that a format needs.
+
+    Attributes:
+        title: the names of the sweeps.
+        state: how far they are.
+        notes: what a reader has to know about how runs were put together.
+        sections: the tables.
+    """
+
+    title: str
+    state: State
+    notes: tuple[str, ...]
+    sections: tuple[Section, ...]
+
+    @property
+    def tables(self) -> list[Table]:
+        """All tables, in order."""
+        return [table for section in self.sections for table in section.tables]
+
+    @property
+    def main(self) -> list[Table]:
+        """What the terminal shows: the averages, or, while there are none, the last table by category."""
+        results = self.sections[0].tables
+        overview = [t for t in results if t.key.startswith("overview")]
+        averaged = any(c.value is not None for t in overview for g in t.groups for r in g.rows for c in r.cells)
+        return overview if averaged else list(results[-1:])
+
+
+# key, title, names in TABLES, what to say where there is nothing, folded
+_SECTIONS = (
+    ("results", "Results", ("overview", "auroc"), "No trial is ok yet, so there is no number to show.", False),
+    ("further", "Further metrics", ("further",), "AUROC is the only metric of the runs so far.", True),
+    ("coverage", "Coverage and failures", ("coverage", "failures"), "No trial is planned.", False),
+    ("cost", "Cost", ("cost",), "No trial has ended yet.", False),
+    ("provenance", "Provenance", ("provenance",), "No run.", False),
+)
+
+
+def build(frame: Frame) -> Report:
+    """The report on a frame."""
+    sections = [
+        Section(key, title, tuple(t for name in names for t in _make(name)(frame)), empty, folded)
+        for key, title, names, empty, folded in _SECTIONS
+    ]
+    title = ", ".join(dict.fromkeys(source.name for source in frame.sources))
+    return Report(title, state(frame), frame.notes, tuple(sections))
+
+
+def _make(name: str) -> Callable[[Frame], list[Table]]:
+    return TABLES.load(name)
+
+
+def state(frame: Frame) -> State:
+    """How far the runs of a frame are."""
+    ended = frame.trials["finished_at"].dropna()
+    last = f"{ended.max():%Y-%m-%d %H:%M} UTC" if len(ended) else ""
+    return State(Counter(map(str, frame.trials["status"])), last)

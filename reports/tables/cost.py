@@ -1,0 +1,79 @@
+"""What trials cost, and what the artifact store saved."""
+
+import pandas as pd
+
+from reports.load import MISSING, Frame
+from reports.naming import shots_title
+from reports.table import Cell, Column, Group, Row, Table, number, text
+
+_CAPTION = (
+    "Median over ok trials for seconds and milliseconds, maximum for memory. Hours are those of all trials "
+    "that ended, ok or not, by the wall clock: on a GPU times the share of it that the trial had. "
+    "Work saved: the part of shared arrays that was found in the artifact store and not computed again."
+)
+_COLUMNS = (
+    Column("trials", "Trials"),
+    Column("fit_seconds", "Fit, s"),
+    Column("score_seconds", "Score, s"),
+    Column("ms_per_image", "ms per image"),
+    Column("peak_rss_mib", "Peak RSS, MiB"),
+    Column("peak_gpu_mib", "Peak GPU, MiB"),
+    Column("gpu_hours", "GPU hours"),
+    Column("cpu_hours", "CPU hours"),
+    Column("artifact_hits", "Found"),
+    Column("artifact_computes", "Computed"),
+    Column("saved", "Work saved"),
+    Column("device", "On"),
+)
+
+
+def cost(frame: Frame) -> list[Table]:
+    """Seconds, memory, hours and shared work, by method and number of shots."""
+    ended = frame.trials[frame.trials["status"] != MISSING]
+    if ended.empty:
+        return []
+    order = {v: i for i, v in enumerate(dict.fromkeys(frame.trials["variant"]))}
+    groups = ended.groupby(["variant", "shots"], sort=False)
+    found = sorted(groups, key=lambda item: (order[item[0][0]], item[0][1]))
+    rows = [Row(f"{variant}, {shots_title(shots)}", _costs(some)) for (variant, shots), some in found]
+    total = Row("all", _costs(ended))
+    sections = (Group("", tuple(rows)), Group("Together", (total,)))
+    return [Table("cost", "Cost", _CAPTION, "Method", _COLUMNS, sections)]
+
+
+def _costs(ended: pd.DataFrame) -> tuple[Cell, ...]:
+    ok = ended[ended["status"] == "ok"]
+    medians = [number(ok[c].median()) for c in ("fit_seconds", "score_seconds", "ms_per_image")]
+    peaks = [number(_whole(ok[c].max())) for c in ("peak_rss_mib", "peak_gpu_mib")]
+    hits, computes = (int(ended[c].fillna(0).sum()) for c in ("artifact_hits", "artifact_computes"))
+    saved = Cell(f"{hits / (hits + computes):.0%}", hits / (hits + computes)) if hits + computes else text(None)
+    hours = [number(h) for h in _hours(ended)]
+    return (
+        number(len(ended)),
+        *medians,
+        *peaks,
+        *hours,
+        number(hits),
+        number(computes),
+        saved,
+        text(_devices(ended)),
+    )
+
+
+def _whole(value: float) -> int | None:
+    return None if pd.isna(value) else round(value)
+
+
+def _hours(ended: pd.DataFrame) -> tuple[float | None, float | None]:
+    """GPU hours and CPU hours; None where no trial ran on that."""
+    seconds = ended["total_seconds"].fillna(0.0)
+    on_gpu = ended["device"].fillna("").str.startswith("cuda")
+    share = ended["gpu_share"].fillna(0.0).where(ended["gpu_share"] > 0, 1.0)
+    gpu = float((seconds * share)[on_gpu].sum()) / 3600 if on_gpu.any() else None
+    on_cpu = ended["device"].notna() & ~on_gpu
+    return gpu, float(seconds[on_cpu].sum()) / 3600 if on_cpu.any() else None
+
+
+def _devices(ended: pd.DataFrame) -> str:
+    named = ended["gpu_name"].where(ended["gpu_name"].notna(), ended["device"]).dropna()
+    return ", ".join(dict.fromkeys(named))

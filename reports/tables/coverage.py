@@ -1,0 +1,87 @@
+"""What became of every planned trial, and what went wrong in those that are not ok."""
+
+import re
+from collections.abc import Hashable
+
+import pandas as pd
+
+from reports.load import MISSING, Frame
+from reports.naming import shots_title
+from reports.table import Cell, Column, Group, Kind, Row, Table, number, text
+
+STATUSES = ("ok", "failed", "skipped", "timeout", "oom", "crashed", "lost", MISSING)
+MESSAGE_CHARACTERS = 300
+
+_CAPTION = (
+    "Trials by what became of them. Missing: planned, without a result yet. Only ok trials enter a mean; "
+    "the others are in no number of this report."
+)
+
+
+def coverage(frame: Frame) -> list[Table]:
+    """Planned, ok, failed, … missing by method and number of shots."""
+    if frame.trials.empty:
+        return []
+    columns = [Column(s, s) for s in ("planned", *STATUSES)]
+    counts = frame.trials.groupby(["variant", "shots"], sort=False)["status"]
+    rows = [
+        Row(f"{variant}, {shots_title(shots)}", _counts(statuses))
+        for (variant, shots), statuses in sorted(counts, key=lambda item: _order(frame, item[0]))
+    ]
+    total = Row("all", _counts(frame.trials["status"]))
+    groups = (Group("", tuple(rows)), Group("Together", (total,)))
+    return [Table("coverage", "Coverage", _CAPTION, "Method", tuple(columns), groups)]
+
+
+def _order(frame: Frame, key: tuple[Hashable, ...]) -> tuple[int, Hashable]:
+    variants = list(dict.fromkeys(frame.trials["variant"]))
+    return variants.index(str(key[0])), key[1]
+
+
+def _counts(statuses: pd.Series) -> tuple[Cell, ...]:
+    found = statuses.value_counts()
+    return (number(len(statuses)), *(number(int(found.get(s, 0))) for s in STATUSES))
+
+
+def failures(frame: Frame) -> list[Table]:
+    """Trials that are not ok, grouped by method, status, error and message."""
+    bad = frame.trials[~frame.trials["status"].isin(["ok", MISSING])]
+    if bad.empty:
+        return []
+    kind = bad["error_type"].fillna("")
+    alike = bad.assign(kind=kind, like=[_shape(r) for r in bad["reason"]])
+    groups = alike.groupby(["variant", "status", "kind", "like"], sort=False)
+    rows = sorted((_failure(frame, some) for _, some in groups), key=lambda r: -int(r.cells[2].value))
+    columns = (
+        Column("status", "Status", Kind.TEXT),
+        Column("error_type", "Error", Kind.TEXT),
+        Column("trials", "Trials"),
+        Column("message", "Message", Kind.TEXT),
+        Column("example", "One of them", Kind.TEXT),
+    )
+    caption = "Trials that are not ok, by method and message (numbers in messages apart)."
+    note = "All of a trial: python -m harness.show RUN TRIAL."
+    return [Table("failures", "Failures", caption, "Method", columns, (Group("", tuple(rows)),), (note,))]
+
+
+def _shape(reason: object) -> str:
+    """A message without its numbers, addresses and trial ids: what equal failures have in common."""
+    return re.sub(r"0x[0-9a-f]+|\b[0-9a-f]{12,}\b|\d+(\.\d+)?", "#", reason if isinstance(reason, str) else "")
+
+
+def _failure(frame: Frame, some: pd.DataFrame) -> Row:
+    one = some.iloc[0]
+    told = one["reason"] if isinstance(one["reason"], str) else ""
+    message = " ".join(told.split())
+    cut = message if len(message) <= MESSAGE_CHARACTERS else message[:MESSAGE_CHARACTERS].rstrip() + " …"
+    example = f"{one['trial_id']} ({one['category']}, {shots_title(one['shots'])}, seeds {one['seed']})"
+    trace = one["traceback"] if isinstance(one["traceback"], str) else ""
+    cells = (
+        text(str(one["status"])),
+        text(str(one["kind"])),
+        number(len(some)),
+        Cell(cut, message),
+        Cell(example, str(one["trial_id"])),
+    )
+    del frame
+    return Row(str(one["variant"]), cells, trace.strip())

@@ -1,0 +1,1 @@
+"""How one sweep file becomes trials, and the trials get run."""

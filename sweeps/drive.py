@@ -1,0 +1,208 @@
+"""A whole sweep: plan, lock, run, sum up."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, final
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.config import SweepConfig
+from harness.results import locked, statuses, write_plan, write_sweep
+from harness.run import Job, ended
+from harness.trial import Status, Trial
+from sweeps.expand import expand
+from sweeps.ledger import Ledger, News
+from sweeps.plan import Plan, make_plan, plan_rows
+from sweeps.progress import Progress, failure_lines
+from sweeps.serial import run_serial
+from sweeps.source import Source
+from sweeps.worker import Setting, slots_here
+
+FINE = (Status.OK, Status.SKIPPED)
+
+
+@final
+@dataclass(frozen=True)
+class Options:
+    """How a sweep is run this time; nothing here can change a number.
+
+    Attributes:
+        only: axis -> values; other trials are left for later.
+        limit: at most so many trials.
+        retry: statuses whose trials run again.
+        backend: "ray" or "serial".
+        address: Ray cluster, "local" for one of our own.
+        dashboard: show Ray's dashboard on loopback.
+        debug: stop in the debugger where a trial fails (serial only).
+    """
+
+    only: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    limit: int | None = None
+    retry: Sequence[str] = ()
+    backend: Literal["ray", "serial"] = "ray"
+    address: str = "local"
+    dashboard: bool = False
+    debug: bool = False
+
+
+def plan_sweep(config: SweepConfig, options: Options) -> Plan:
+    """What a sweep consists of and what is left of it; nothing is started or written."""
+    return make_plan(
+        expand(config),
+        statuses(config.run_directory),
+        retry=options.retry,
+        only=options.only,
+        limit=options.limit,
+        unit_trials=config.unit_trials,
+        slots=slots_here(),
+    )
+
+
+def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
+    """Run what is missing; whether every planned trial is ok or skipped afterwards.
+
+    Raises:
+        HarnessError: nothing was started, or nothing can be written any more.
+        KeyboardInterrupt: what was finished is kept.
+    """
+    run = config.run_directory
+    planned = expand(config)
+    with locked(run):
+        plan = make_plan(
+            planned,
+            statuses(run),
+            retry=options.retry,
+            only=options.only,
+            limit=options.limit,
+            unit_trials=config.unit_trials,
+            slots=slots_here(),
+        )
+        write_sweep(run, config.model_dump(mode="json"))
+        write_plan(run, plan_rows(plan))
+        console.print(headline(plan, run), highlight=False)
+        progress = Progress(plan.remaining, console)
+        try:
+            _run(plan, config, options, progress)
+        finally:
+            _sum_up(plan, run, progress, console)
+    return all(status in FINE for status in _final(plan, run).values())
+
+
+def _run(plan: Plan, config: SweepConfig, options: Options, progress: Progress) -> None:
+    if not plan.units and not plan.skipped:
+        return
+    setting = _setting(config)
+    forget = [t.id for t in (*plan.remaining, *plan.skipped)]
+    with progress.shown() if plan.units else nullcontext():
+        if options.backend == "ray" and plan.units:
+            from sweeps.ray_backend import Cluster, run_ray  # Ray is imported when it is needed
+
+            _write_skipped(plan, setting, config.run_directory, forget)
+            cluster = Cluster(options.address, options.dashboard)
+            run_ray(plan.units, setting, config.run_directory, progress.tell, cluster)
+        else:
+            _run_here(plan, setting, config.run_directory, options, progress, forget)
+
+
+def _write_skipped(plan: Plan, setting: Setting, run: Path, forget: Sequence[str]) -> None:
+    ledger = Ledger(run)
+    ledger.forget(forget)
+    _skip(plan.skipped, setting, ledger)
+    ledger.close()
+
+
+def _skip(trials: Sequence[Trial], setting: Setting, ledger: Ledger) -> None:
+    for trial in trials:
+        ledger.finished(ended(trial, setting.job, Status.SKIPPED, trial.reason or ""))
+
+
+def _run_here(
+    plan: Plan, setting: Setting, run: Path, options: Options, progress: Progress, forget: Sequence[str]
+) -> None:
+    ledger = Ledger(run)
+    try:
+        ledger.forget(forget)
+        _skip(plan.skipped, setting, ledger)
+        seen = len(ledger.news(0).ended)
+        for unit in plan.units:
+            run_serial([unit], setting, ledger, debug=options.debug)
+            news = ledger.news(seen)
+            seen += len(news.ended)
+            progress.tell(news)
+    finally:
+        progress.tell(ledger.news(seen))
+        ledger.close()
+
+
+def _setting(config: SweepConfig) -> Setting:
+    return Setting(
+        source=Source.of(config.dataset),
+        job=Job(sweep=config.name, metrics=tuple(config.metrics)),
+        store=config.cache.path,
+        store_gib=config.cache.limit_gib,
+        scratch=config.run_directory / "scratch",
+    )
+
+
+def headline(plan: Plan, run: Path) -> str:
+    """One line: what is planned, done and left."""
+    units = f" in {len(plan.units)} work units" if plan.units else ""
+    return (
+        f"{len(plan.trials)} trials planned, {len(plan.done)} already there, {len(plan.skipped)} to skip, "
+        f"{len(plan.remaining)} to run{units} → {run}"
+    )
+
+
+def _final(plan: Plan, run: Path) -> dict[str, str]:
+    """trial_id -> status of every planned trial; "missing" where there is no row."""
+    found = statuses(run)
+    return {trial.id: found.get(trial.id, "missing") for trial in plan.trials}
+
+
+def _sum_up(plan: Plan, run: Path, progress: Progress, console: Console) -> None:
+    final = list(_final(plan, run).values())
+    counts = {status: final.count(status) for status in sorted(set(final))}
+    console.print(f"{run}: " + ", ".join(f"{n} {status}" for status, n in counts.items()), highlight=False)
+    for line in failure_lines(progress.failures):
+        console.print(f"  {line}", highlight=False, markup=False)
+    bad = [s for s in counts if s not in FINE and s != "missing"]
+    if bad:
+        console.print(f"  run those again: the same command with --retry {','.join(bad)}", highlight=False)
+    if counts.get("missing"):
+        console.print("  run the missing ones: the same command again", highlight=False)
+
+
+def describe(plan: Plan, run: Path, console: Console) -> None:
+    """The table of `--dry-run`: trials by method and shots, done and left."""
+    table = Table(title=f"{run}", title_justify="left")
+    for name in ("method", "shots", "trials", "done", "skipped", "to run"):
+        table.add_column(name, justify="left" if name == "method" else "right")
+    remaining, skipped = {t.id for t in plan.remaining}, {t.id for t in plan.skipped}
+    for method, shots in sorted({(t.method, _shots(t)) for t in plan.trials}):
+        group = [t for t in plan.trials if (t.method, _shots(t)) == (method, shots)]
+        counts = [sum(t.id in ids for t in group) for ids in (plan.done, skipped, remaining)]
+        table.add_row(method, shots, str(len(group)), *map(str, counts))
+    console.print(table)
+    for reason in sorted({t.reason or "" for t in plan.skipped}):
+        console.print(f"  skipped: {reason}", highlight=False, markup=False)
+    console.print(headline(plan, run), highlight=False)
+    console.print(_unique_work(plan), highlight=False)
+
+
+def _shots(trial: Trial) -> str:
+    return {None: "full", 0: "any"}.get(trial.shots, str(trial.shots))
+
+
+def _unique_work(plan: Plan) -> str:
+    """How much of the work of what is left is shared."""
+    supports = {(t.dataset, t.category, name) for t in plan.remaining for name in t.support}
+    asked = sum(len(t.support) for t in plan.remaining)
+    categories = {t.category for t in plan.remaining}
+    return (
+        f"unique work: {len(supports)} distinct support images for {asked} in all, "
+        f"test and validation images of {len(categories)} categories once each"
+    )
+

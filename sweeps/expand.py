@@ -1,0 +1,158 @@
+"""From a sweep file to its trials: pure, complete, every axis that cannot matter collapsed."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, final
+
+from harness.config import MethodConfig, SweepConfig
+from harness.data import Split
+from harness.data.fewshot import draw
+from harness.errors import ConfigError, HarnessError
+from harness.method import Asset, Card, Resources, Task
+from harness.params import resolve
+from harness.trial import Trial
+from methods import METHODS
+from sweeps.problems import combinations
+from sweeps.source import Source, Splits
+
+Draw = Callable[[str, int | None, int], tuple[str, ...]]  # category, shots, split seed -> ids
+
+
+@final
+class Variant:
+    """One method with one complete set of hyper-parameters.
+
+    Raises:
+        WeightsError, DataError: an asset that the parameters name is missing or unusable.
+    """
+
+    def __init__(self, name: str, given: Mapping[str, Any], weights: str | None):
+        owner = METHODS.load(name)
+        self.name = name
+        self.card: Card = owner.card
+        self.params = resolve(owner, _with_weights(owner, given, weights))
+        self.params |= {k: _absolute(self.params.get(k)) for k in self.card.paths if k in self.params}
+        self.assets: tuple[Asset, ...] = tuple(self.card.assets(self.params))
+        self.ignored = self.card.ignores(self.params)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What tables must say because of this variant's assets."""
+        return tuple(dict.fromkeys(m for asset in self.assets for m in asset.marks))
+
+
+def expand(config: SweepConfig) -> list[tuple[Trial, Resources]]:
+    """Every distinct trial of a sweep with what it may use, in order of category, method, shots, seed.
+
+    Raises:
+        ConfigError: all that is wrong with data, support sets or assets, one line each.
+    """
+    problems: list[str] = []
+    source = Source.of(config.dataset)
+    splits = _readable(source, _categories(config, source), problems)
+    variants = list(_variants(config, problems))
+    draws = _draws(config, splits)
+    trials: dict[str, tuple[Trial, Resources]] = {}
+    for category in splits:
+        for variant, resources in variants:
+            for trial in _trials(config, splits[category], variant, draws, problems):
+                trials.setdefault(trial.id, (trial, resources))
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    return list(trials.values())
+
+
+def _categories(config: SweepConfig, source: Source) -> list[str]:
+    if config.categories != "all":
+        return list(dict.fromkeys(config.categories))
+    try:
+        return source.categories()
+    except HarnessError as error:
+        raise ConfigError(f"dataset.root: {error}") from error
+
+
+def _readable(source: Source, categories: list[str], problems: list[str]) -> dict[str, Split]:
+    splits, found = Splits(source), {}
+    for category in categories:
+        try:
+            found[category] = splits.get(category)
+        except HarnessError as error:
+            problems.append(str(error))
+    return found
+
+
+def _variants(config: SweepConfig, problems: list[str]) -> Iterator[tuple[Variant, Resources]]:
+    for i, entry in enumerate(config.methods):
+        for given in combinations(entry.params, entry.grid, entry.zip):
+            try:
+                variant = Variant(entry.name, given, config.weights)
+                yield variant, _resources(entry, variant.card.resources)
+            except HarnessError as error:
+                problems.append(f"methods.{i} ({entry.name}): {error}")
+
+
+def _resources(entry: MethodConfig, default: Resources) -> Resources:
+    given = {k: v for k, v in entry.resources.model_dump().items() if v is not None}
+    return Resources(**(asdict(default) | given))
+
+
+def _with_weights(owner: type, given: Mapping[str, Any], weights: str | None) -> dict[str, Any]:
+    """The sweep's weights where the method takes weights and its entry names none."""
+    takes = "weights" in getattr(owner, "__dataclass_fields__", {})
+    return ({"weights": weights} if weights is not None and takes else {}) | dict(given)
+
+
+def _absolute(value: Any) -> Any:
+    """A path that exists from here, as workers elsewhere will need it."""
+    if isinstance(value, str) and (path := Path(value).expanduser()).exists():
+        return str(path.absolute())
+    return value
+
+
+def _draws(config: SweepConfig, splits: Mapping[str, Split]) -> Draw:
+    @lru_cache(maxsize=None)
+    def ids(category: str, shots: int | None, seed: int) -> tuple[str, ...]:
+        rule, manifest = config.support.rule, config.support.manifest
+        split = splits[category]
+        where = {"dataset": split.dataset, "category": split.category}
+        return tuple(s.id for s in draw(split.train, shots, seed, rule, manifest, **where))
+
+    return ids
+
+
+def _trials(
+    config: SweepConfig, split: Split, variant: Variant, ids: Draw, problems: list[str]
+) -> Iterator[Trial]:
+    for shots in [0] if "shots" in variant.ignored else config.shot_list:
+        for seed in config.seed_list:
+            try:
+                support = ids(split.category, shots, seed) if shots != 0 else ()
+            except HarnessError as error:
+                problems.append(str(error))
+                continue
+            yield _trial(split, variant, shots, seed, support)
+
+
+def _trial(split: Split, variant: Variant, shots: int | None, seed: int, support: tuple[str, ...]) -> Trial:
+    task = Task(
+        split.dataset, split.category, shots, len(support), len(split.validation), bool(split.part_masks)
+    )
+    drawn = shots not in (None, 0) and "split_seed" not in variant.ignored
+    return Trial(
+        method=variant.name,
+        method_version=variant.card.version,
+        params=variant.params,
+        dataset=split.dataset,
+        category=split.category,
+        fingerprint=split.fingerprint,
+        shots=shots,
+        support=support,
+        split_seed=seed if drawn else None,
+        run_seed=None if "run_seed" in variant.ignored else seed,
+        assets=variant.assets,
+        paths=variant.card.paths,
+        marks=tuple(dict.fromkeys((*split.marks, *variant.marks))),
+        reason=variant.card.unmet(variant.params, task),
+    )

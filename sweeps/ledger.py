@@ -1,0 +1,88 @@
+"""What has happened so far in this run of a sweep: results go in, news comes out."""
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from harness.errors import DataError
+from harness.results import RunWriter
+from harness.trial import TrialResult
+
+NEWS_COLUMNS = ("trial_id", "method", "category", "shots", "status", "reason", "error_type", "total_seconds")
+COUNTED = ("artifact_hits", "artifact_computes")
+
+
+@final
+@dataclass(frozen=True)
+class News:
+    """What happened since one last asked.
+
+    Attributes:
+        ended: short rows of trials that have ended.
+        running: ids of trials that were started and have not ended.
+        fatal: why nothing can be written any more, or None.
+    """
+
+    ended: Sequence[dict[str, Any]]
+    running: Sequence[str]
+    fatal: str | None
+
+
+@final
+class Ledger:
+    """Keeps the run's writer; the only object that trials report to."""
+
+    def __init__(self, run: Path):
+        self._writer = RunWriter(run)
+        self._guard = threading.Lock()
+        self._attempts: Counter[str] = Counter()
+        self._running: dict[str, None] = {}
+        self._ended: list[dict[str, Any]] = []
+        self._fatal: str | None = None
+
+    def started(self, trial_id: str) -> int:
+        """A trial is about to run; the number of this attempt."""
+        with self._guard:
+            self._attempts[trial_id] += 1
+            self._running[trial_id] = None
+        self._writer.started(trial_id)
+        return self._attempts[trial_id]
+
+    def finished(self, result: TrialResult) -> None:
+        """A trial has ended; durable when this returns.
+
+        Raises:
+            DataError: it cannot be written; every later call will fail too.
+        """
+        try:
+            self._writer.finished(result)
+        except DataError as error:
+            self._fatal = str(error)
+            raise
+        with self._guard:
+            self._running.pop(result.trial["trial_id"], None)
+            self._ended.append({k: result.trial.get(k) for k in NEWS_COLUMNS + COUNTED})
+
+    def attempts(self) -> dict[str, int]:
+        """How often each trial was started in this run."""
+        return dict(self._attempts)
+
+    def forget(self, trial_ids: Sequence[str]) -> None:
+        """Remove rows of trials that are to run again."""
+        self._writer.forget(trial_ids)
+
+    def news(self, since: int) -> News:
+        """What happened after the first `since` trials had ended."""
+        with self._guard:
+            return News(self._ended[since:], list(self._running), self._fatal)
+
+    def close(self) -> None:
+        """Bring the tables up to date and let go of the run.
+
+        Raises:
+            DataError: the tables cannot be written; results are safe in the journal.
+        """
+        self._writer.close()

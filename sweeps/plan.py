@@ -1,0 +1,130 @@
+"""What is left to do of a list of trials, and in which portions it is handed out."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+from harness.method import Resources
+from harness.trial import Status, Trial
+
+Planned = tuple[Trial, Resources]
+UNIT_TRIALS = 20  # big enough to share features in one warm process, small enough to balance GPUs
+MOST_UNITS = 2000  # Ray Tune's own cost per unit grows with their number
+
+
+@final
+@dataclass(frozen=True)
+class WorkUnit:
+    """Trials of one method and category that run one after the other in one warm process.
+
+    Attributes:
+        id: hash of its trials' ids.
+        trials: in the order in which they run.
+        resources: what each of them needs.
+    """
+
+    id: str
+    trials: tuple[Trial, ...]
+    resources: Resources
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """A sweep before it runs.
+
+    Attributes:
+        trials: every planned trial.
+        done: trial_id -> status of those that have a row already and keep it.
+        skipped: trials that their method declines; rows without a run.
+        units: the rest.
+    """
+
+    trials: tuple[Trial, ...]
+    done: Mapping[str, str]
+    skipped: tuple[Trial, ...]
+    units: tuple[WorkUnit, ...]
+
+    @property
+    def remaining(self) -> list[Trial]:
+        """Trials to run, in order."""
+        return [trial for unit in self.units for trial in unit.trials]
+
+
+def make_plan(
+    planned: Sequence[Planned],
+    statuses: Mapping[str, str],
+    *,
+    retry: Iterable[str] = (),
+    only: Mapping[str, Sequence[str]] | None = None,
+    limit: int | None = None,
+    unit_trials: int | None = None,
+    slots: int = 1,
+) -> Plan:
+    """Subtract what is done, group what is left.
+
+    Args:
+        planned: the sweep's trials with their resources.
+        statuses: trial_id -> status of the rows that exist.
+        retry: statuses whose trials run again; "all" for every status.
+        only: axis -> allowed values; other trials stay missing.
+        limit: run at most so many trials now.
+        unit_trials: most trials of a work unit.
+        slots: how many trials can run at a time; few trials are spread evenly over them.
+    """
+    again = set(Status) if "all" in set(retry) else set(retry)
+    done = {t.id: statuses[t.id] for t, _ in planned if t.id in statuses and statuses[t.id] not in again}
+    left = [(t, r) for t, r in planned if t.id not in done and _wanted(t, only or {})]
+    skipped = tuple(t for t, _ in left if t.reason)
+    todo = [(t, r) for t, r in left if not t.reason][:limit]
+    size = unit_trials or max(min(UNIT_TRIALS, -(-len(todo) // (4 * slots))), -(-len(todo) // MOST_UNITS), 1)
+    return Plan(tuple(t for t, _ in planned), done, skipped, tuple(_units(todo, size)))
+
+
+AXES = ("method", "category", "dataset", "shots", "split_seed", "run_seed", "id")
+
+
+def _wanted(trial: Trial, only: Mapping[str, Sequence[str]]) -> bool:
+    return all(_value(trial, axis) in values for axis, values in only.items())
+
+
+def _value(trial: Trial, axis: str) -> str:
+    value = getattr(trial, axis)
+    return ("full" if axis == "shots" else "-") if value is None else str(value)
+
+
+def _units(todo: Sequence[Planned], size: int) -> Iterator[WorkUnit]:
+    groups: dict[tuple[str, str, str], list[Planned]] = {}
+    for trial, resources in todo:
+        key = (trial.category, trial.method, json.dumps(asdict(resources)))
+        groups.setdefault(key, []).append((trial, resources))
+    for group in groups.values():
+        for start in range(0, len(group), size):
+            trials = tuple(t for t, _ in group[start : start + size])
+            yield WorkUnit(_unit_id(trials), trials, group[start][1])
+
+
+def _unit_id(trials: Sequence[Trial]) -> str:
+    return hashlib.sha256(" ".join(t.id for t in trials).encode()).hexdigest()[:12]
+
+
+def plan_rows(plan: Plan) -> list[dict[str, Any]]:
+    """The rows of `plan.parquet`."""
+    unit_of = {t.id: unit.id for unit in plan.units for t in unit.trials}
+    return [
+        {
+            "trial_id": t.id,
+            "method": t.method,
+            "params": json.dumps(t.params, sort_keys=True),
+            "dataset": t.dataset,
+            "category": t.category,
+            "shots": t.shots,
+            "split_seed": t.split_seed,
+            "run_seed": t.run_seed,
+            "unit": unit_of.get(t.id),
+            "marks": list(t.marks),
+        }
+        for t in plan.trials
+    ]

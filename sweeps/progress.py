@@ -1,0 +1,144 @@
+"""What a person sees of a running sweep: a live table on a terminal, plain lines elsewhere."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, final
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from harness.trial import Status, Trial
+from sweeps.ledger import News
+
+LINE_SECONDS = 30.0
+
+
+@final
+class Progress:
+    """Counts what has ended and says how long the rest will take.
+
+    Args:
+        trials: what this run is to do.
+        console: where to print.
+    """
+
+    def __init__(self, trials: Sequence[Trial], console: Console):
+        self.console = console
+        self.began = time.monotonic()
+        self.planned = Counter(trial.method for trial in trials)
+        self.ended: dict[str, Counter[str]] = defaultdict(Counter)
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+        self.hits = self.computes = 0
+        self.running: Sequence[str] = ()
+        self.failures: list[dict[str, Any]] = []
+        self._live: Live | None = None
+        self._line_at = self.began
+
+    @contextmanager
+    def shown(self) -> Iterator["Progress"]:
+        """Show the state until the block ends."""
+        if not self.console.is_terminal:
+            yield self
+            return
+        with Live(get_renderable=self._table, console=self.console, refresh_per_second=2) as self._live:
+            yield self
+
+    def tell(self, news: News) -> None:
+        """Take in what happened."""
+        for row in news.ended:
+            self.ended[row["method"]][row["status"]] += 1
+            self.seconds[row["method"]].append(row["total_seconds"] or 0.0)
+            self.hits += row["artifact_hits"] or 0
+            self.computes += row["artifact_computes"] or 0
+            if row["status"] not in (Status.OK, Status.SKIPPED):
+                self.failures.append(row)
+        self.running = news.running
+        now = time.monotonic()
+        if self._live is None and (now - self._line_at >= LINE_SECONDS):
+            self._line_at = now
+            self.console.print(self.line())
+
+    def line(self) -> str:
+        """The state in one line."""
+        return (
+            f"{self.done}/{sum(self.planned.values())} trials done, {self.failed} not ok, "
+            f"{len(self.running)} running, {_duration(time.monotonic() - self.began)} gone, "
+            f"{self._left()} left, {self._saved()}"
+        )
+
+    @property
+    def done(self) -> int:
+        """Trials that have ended."""
+        return sum(sum(counts.values()) for counts in self.ended.values())
+
+    @property
+    def failed(self) -> int:
+        """Trials that have ended neither ok nor skipped."""
+        return len(self.failures)
+
+    def _left(self) -> str:
+        seconds = self.eta_seconds()
+        return "?" if seconds is None else f"about {_duration(seconds)}"
+
+    def eta_seconds(self) -> float | None:
+        """Seconds until the end: what each method still has to do at its mean pace, at today's parallelism."""
+        known = [s for seconds in self.seconds.values() for s in seconds]
+        if not known or not self.done:
+            return None
+        mean_of_all = sum(known) / len(known)
+        work = 0.0
+        for method, planned in self.planned.items():
+            own = self.seconds.get(method)
+            work += (planned - sum(self.ended[method].values())) * (sum(own) / len(own) if own else mean_of_all)
+        parallelism = sum(known) / max(time.monotonic() - self.began, 1e-9)
+        return work / max(parallelism, 1e-9)
+
+    def _saved(self) -> str:
+        asked = self.hits + self.computes
+        return f"{self.computes} of {asked} arrays computed" if asked else "nothing shared yet"
+
+    def _table(self) -> Group:
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for name in ("method", "done", "ok", "not ok", "seconds each"):
+            table.add_column(name, justify="left" if name == "method" else "right")
+        for method, planned in self.planned.items():
+            table.add_row(method, *self._cells(method, planned))
+        total = sum(self.planned.values())
+        return Group(ProgressBar(total=total, completed=self.done, width=60), Text(self.line()), table)
+
+    def _cells(self, method: str, planned: int) -> list[str]:
+        counts, seconds = self.ended[method], self.seconds[method]
+        done = sum(counts.values())
+        bad = done - counts[Status.OK] - counts[Status.SKIPPED]
+        each = f"{sum(seconds) / len(seconds):.1f}" if seconds else "–"
+        return [f"{done}/{planned}", str(counts[Status.OK]), str(bad), each]
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+def failure_lines(rows: Sequence[dict[str, Any]], most: int = 8) -> list[str]:
+    """Failures grouped by status, kind and method, the most frequent first."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        groups[row["status"], row["error_type"] or "", row["method"]].append(row)
+    ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
+    lines = [
+        f"{len(found)} × {status} {method}{f' ({kind})' if kind else ''}: "
+        f"{_first_line(found[0]['reason'])}  [e.g. {found[0]['trial_id']}]"
+        for (status, kind, method), found in ordered[:most]
+    ]
+    return lines + ([f"and {len(ordered) - most} more kinds"] if len(ordered) > most else [])
+
+
+def _first_line(reason: str | None) -> str:
+    text = (reason or "").strip().splitlines()
+    return (text[0] if text else "no reason given")[:200]

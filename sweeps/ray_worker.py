@@ -1,0 +1,139 @@
+"""The two actors of a work unit on the cluster: a supervisor that never does the work, and a worker that does.
+
+Tune schedules supervisors and reuses them. A supervisor keeps one warm worker process; whatever kills the
+worker (a crash, the memory monitor, a hang that has to be killed) leaves the supervisor alive to say so
+in a row.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, final
+
+import ray
+from ray import tune
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, OutOfMemoryError, RayActorError, RayError
+from ray.util.placement_group import get_current_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from harness.run import ended
+from harness.trial import Status, Trial, TrialResult
+from sweeps.plan import WorkUnit
+from sweeps.worker import Setting, execute
+
+ATTEMPTS = 2  # a trial whose process dies is given one more
+AGAIN = (Status.OOM, Status.CRASHED, Status.LOST)
+
+
+@final
+class Worker:
+    """Runs trials in a process of its own; caches of methods and features stay warm between them."""
+
+    def ready(self) -> bool:
+        """Answers once the process is up."""
+        return True
+
+    def run(self, trial: Trial, setting: Setting, unit: WorkUnit, attempt: int) -> TrialResult:
+        """One trial; its row in any case."""
+        return execute(trial, setting, unit.resources, attempt=attempt, unit=unit.id)
+
+
+@final
+class Supervisor(tune.Trainable):
+    """Tune's trainable: one step is one whole work unit."""
+
+    def setup(self, config: dict[str, Any], units: Any = None, setting: Any = None, ledger: Any = None) -> None:
+        """Take over what all units share. Must not raise: Tune would not try again."""
+        self.units: Mapping[str, WorkUnit] = units
+        self.setting: Setting = setting
+        self.ledger, self.worker = ledger, None
+        self.unit_id = config["unit"]
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Go on with another unit, the worker kept warm."""
+        self.unit_id = new_config["unit"]
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Run the trials of the unit, each durable before the next begins."""
+        unit = self.units[self.unit_id]
+        for trial in unit.trials:
+            self._run(trial, unit)
+        return {"trials": len(unit.trials), "done": True}
+
+    def cleanup(self) -> None:
+        """Let go of the worker."""
+        self._kill()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing to keep: results are in the run directory."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing was kept."""
+
+    def _run(self, trial: Trial, unit: WorkUnit) -> None:
+        while True:
+            attempt = ray.get(self.ledger.started.remote(trial.id))
+            result = self._attempt(trial, unit, attempt)
+            status = result.trial["status"]
+            if status in AGAIN or _broken_gpu(result):
+                self._kill()
+            if status not in AGAIN or attempt >= ATTEMPTS:
+                ray.get(self.ledger.finished.remote(result))
+                return
+
+    def _attempt(self, trial: Trial, unit: WorkUnit, attempt: int) -> TrialResult:
+        job = replace(self.setting.job, attempt=attempt, unit=unit.id)
+        minutes = unit.resources.timeout_minutes
+        try:
+            worker = self._warm(unit)
+            return ray.get(
+                worker.run.remote(trial, self.setting, unit, attempt), timeout=minutes and minutes * 60
+            )
+        except GetTimeoutError:
+            self._kill()
+            return ended(trial, job, Status.TIMEOUT, f"still running after {minutes:g} minutes")
+        except RayError as error:
+            return ended(trial, job, _cause(error), " ".join(str(error).split())[:2000])
+
+    def _warm(self, unit: WorkUnit) -> Any:
+        """The worker process, started if there is none; its start does not count as the trial's time."""
+        if self.worker is None:
+            place = PlacementGroupSchedulingStrategy(
+                placement_group=get_current_placement_group(), placement_group_bundle_index=1
+            )
+            self.worker = (
+                ray.remote(Worker)
+                .options(
+                    num_cpus=unit.resources.cpus,
+                    num_gpus=unit.resources.gpus,
+                    max_restarts=0,
+                    scheduling_strategy=place,
+                )
+                .remote()
+            )
+            ray.get(self.worker.ready.remote())
+        return self.worker
+
+    def _kill(self) -> None:
+        if self.worker is not None:
+            ray.kill(self.worker)
+            self.worker = None
+            time.sleep(0.1)  # the dying process gives its share of the bundle back
+
+
+def _cause(error: RayError) -> Status:
+    """What ended a worker that nobody asked to end."""
+    if isinstance(error, OutOfMemoryError) or "memory" in str(error).lower() and "killed" in str(error).lower():
+        return Status.OOM
+    text = str(error).lower()
+    node_gone = "node" in text and any(word in text for word in ("died", "dead", "terminated", "removed"))
+    if isinstance(error, ActorUnavailableError) or (isinstance(error, RayActorError) and node_gone):
+        return Status.LOST
+    return Status.CRASHED
+
+
+def _broken_gpu(result: TrialResult) -> bool:
+    """After such an error a process can use its GPU no more."""
+    reason = str(result.trial.get("reason"))
+    return result.trial["status"] == Status.FAILED and "CUDA error" in reason

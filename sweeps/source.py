@@ -1,0 +1,54 @@
+"""Where the images of a sweep come from, in a form that travels to workers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, final
+
+from harness.config import DatasetConfig
+from harness.data import Split
+from harness.datasets import DATASETS
+from harness.params import resolve
+
+
+@final
+@dataclass(frozen=True)
+class Source:
+    """A data set at a place, with its options; plain data, so it can be sent anywhere."""
+
+    name: str
+    root: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def of(config: DatasetConfig) -> "Source":
+        """The source that a valid configuration names."""
+        complete = resolve(DATASETS.load(config.name).Options, config.options)
+        return Source(config.name, config.root, complete)
+
+    def categories(self) -> list[str]:
+        """What `categories: all` means here."""
+        return list(_dataset(self).categories(self.root, self._options()))
+
+    def split(self, category: str) -> Split:
+        """One category, checked.
+
+        Raises:
+            DataError: everything that is wrong with it.
+        """
+        return _dataset(self).read(self.root, category, self._options())
+
+    def _options(self) -> Any:
+        return _dataset(self).Options(**self.options)
+
+
+def _dataset(source: Source) -> Any:
+    return DATASETS.load(source.name)
+
+
+class Splits:
+    """The splits of a source, each read once per process."""
+
+    def __init__(self, source: Source):
+        self.get = lru_cache(maxsize=None)(source.split)

@@ -1,0 +1,103 @@
+"""A trial inside the process that runs it: everything is built here from names."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import final
+
+from threadpoolctl import threadpool_limits
+
+from harness.artifacts import ArtifactStore
+from harness.method import Context, Method, Resources
+from harness.provenance import thread_count
+from harness.run import Job, run_trial
+from harness.trial import Trial, TrialResult
+from methods import METHODS
+from sweeps.source import Source, Splits
+
+@final
+@dataclass(frozen=True)
+class Setting:
+    """What all trials of a sweep share; plain data, sent to every worker once.
+
+    Attributes:
+        source: the data set.
+        job: metrics and name of the sweep.
+        store: folder of the artifact store, None to keep nothing.
+        store_gib: its limit.
+        scratch: folder for checkpoints of unfinished trials, one sub-folder per trial.
+    """
+
+    source: Source
+    job: Job
+    store: Path | None
+    store_gib: float
+    scratch: Path
+
+def execute(
+    trial: Trial,
+    setting: Setting,
+    resources: Resources,
+    *,
+    attempt: int = 1,
+    unit: str = "",
+    on_failure: Callable[[Exception], None] | None = None,
+) -> TrialResult:
+    """Run one trial in this process; its row in any case.
+
+    Args:
+        trial, setting: what to run.
+        resources: what this process was given: cores become threads, any share of a GPU is cuda:0.
+        attempt, unit: provenance.
+        on_failure: sees the exception of a failed trial while its frames are alive.
+    """
+    device = "cuda:0" if resources.gpus > 0 else "cpu"
+    context = Context(
+        run_seed=trial.run_seed or 0,
+        device=device,
+        artifacts=_store(setting.store, setting.store_gib),
+        scratch=setting.scratch / trial.id,
+    )
+    job = replace(setting.job, attempt=attempt, unit=unit, gpu_share=resources.gpus)
+    splits = _splits(setting.source)
+    with threads(resources.cpus):
+        return run_trial(
+            trial, partial(_build, trial), partial(splits.get, trial.category), context, job, on_failure
+        )
+
+@contextmanager
+def threads(cpus: float) -> Iterator[None]:
+    """Numeric libraries use as many threads as the trial has cores, wherever it runs.
+
+    The number of threads decides the order of sums, so that it must not depend on the backend.
+    """
+    count = thread_count(cpus)
+    os.environ["OMP_NUM_THREADS"] = str(count)  # for libraries that are loaded during the trial
+    with threadpool_limits(count):
+        yield
+
+def _build(trial: Trial, context: Context) -> Method:
+    return METHODS.load(trial.method)(context, **trial.params)
+
+@lru_cache(maxsize=1)
+def _store(root: Path | None, limit_gib: float) -> ArtifactStore:
+    return ArtifactStore(root, limit_gib)
+
+_SPLITS: dict[str, Splits] = {}
+
+def _splits(source: Source) -> Splits:
+    """The splits of a source; read once, however many trials follow."""
+    return _SPLITS.setdefault(repr(source), Splits(source))
+
+
+def gpus_here() -> int:
+    """NVIDIA GPUs of this machine, without importing torch."""
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
+def slots_here() -> int:
+    """How many trials this machine could run at a time, for dividing the work."""
+    return max(os.cpu_count() or 1, 1)
