@@ -37,6 +37,12 @@ def image_labels(good: int, logical: int, structural: int) -> list[str]:
     return ["good"] * good + ["logical"] * logical + ["structural"] * structural
 
 
+def region(mask: np.ndarray, label: str) -> Region:
+    """A mask with the saturation threshold of its label."""
+    threshold, relative = SATURATION[label]
+    return Region(mask, threshold, relative, label)
+
+
 def draw_mask(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     """An ellipse of 1 to 6 % of the image."""
     height, width = size
@@ -87,7 +93,7 @@ def evaluate(root: Path) -> dict:
         for path in sorted((root / "maps" / CATEGORY / "test" / folder).glob("*.tiff")):
             masks = sorted((root / CATEGORY / "ground_truth" / folder / path.stem).glob("*.png"))
             maps.append(np.array(Image.open(path)))
-            regions.append([Region(np.array(Image.open(m)), *SATURATION[label], label) for m in masks])
+            regions.append([region(np.array(Image.open(m)), label) for m in masks])
             labels.append(label)
     start = time.process_time()
     areas = auspro(maps, regions, labels)
@@ -148,8 +154,7 @@ def large_images() -> tuple[list[str], list[list[Region]], np.ndarray, tuple[int
     coarse = rng.normal(size=(100, 80, 40)).astype(np.float32)
     masks = [None if label == "good" else draw_mask(rng, size) for label in labels]
     regions = [
-        [] if mask is None else [Region(mask, *SATURATION[label], label)]
-        for mask, label in zip(masks, labels, strict=True)
+        [] if mask is None else [region(mask, label)] for mask, label in zip(masks, labels, strict=True)
     ]
     return labels, regions, coarse, size
 

@@ -31,7 +31,10 @@ def _absolute(value: Any) -> Any:
 
 
 AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
-Shots = Annotated[list[PositiveInt | Literal["full"]], BeforeValidator(_listed), Field(min_length=1)]
+Shot = PositiveInt | Literal["full"]
+Shots = Annotated[
+    list[Shot], BeforeValidator(_listed, json_schema_input_type=Shot | list[Shot]), Field(min_length=1)
+]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -65,7 +68,7 @@ class ResourcesConfig(_Strict):
 
     gpus: float | None = Field(None, ge=0, description="GPUs per trial; fractions share one")
     cpus: float | None = Field(None, gt=0, description="CPU cores per trial")
-    timeout_minutes: float | None = Field(None, gt=0, description="after this long a trial is a `timeout` row")
+    timeout_minutes: float | None = Field(None, gt=0, description="then a trial becomes a `timeout` row")
 
 
 class MethodConfig(_Strict):
@@ -197,9 +200,9 @@ def _resolve_env(value: Any, key: str, problems: Problems) -> Any:
     if not isinstance(value, str):
         return value
     for name, default in _VARIABLE.findall(value):
-        if name not in os.environ and not default:
+        if not os.environ.get(name) and not default:
             problems.append((key, f"environment variable {name} is not set{nearest(name, os.environ)}"))
-    return _VARIABLE.sub(lambda m: os.environ.get(m[1], m[2] or m[0]), value)
+    return _VARIABLE.sub(lambda m: os.environ.get(m[1]) or m[2] or m[0], value)
 
 
 def _override(raw: dict[str, Any], word: str) -> Problems:

@@ -5,6 +5,7 @@ HarnessError
 ├── DataError      a data set, image, mask or results folder is wrong; exit 2, or a failed row inside a trial
 ├── WeightsError   weights are missing, unreadable or of another architecture; exit 2 or a failed row
 ├── NeedNotMet     a method cannot run on this task; the trial becomes a `skipped` row with this reason
+├── ResultsError   results cannot be written any more (a full disk); exit 1, what was finished is kept
 └── RunLocked      another driver is working on the same run directory; exit 2
 """
 
@@ -37,6 +38,10 @@ class WeightsError(HarnessError):
 
 class NeedNotMet(HarnessError):
     """The task lacks something that the method declares it needs."""
+
+
+class ResultsError(HarnessError):
+    """Results cannot be written any more; everything that was accepted before is kept."""
 
 
 class RunLocked(HarnessError):

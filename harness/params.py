@@ -1,6 +1,6 @@
 """Typed hyper-parameters: the fields of a method, or of a data set's options, checked and completed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from functools import lru_cache
 from typing import Any, get_type_hints
@@ -60,23 +60,58 @@ def validate(model: type[BaseModel], given: Any) -> BaseModel:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise Problem([_line(model, e) for e in error.errors()]) from None
+        raise Problem(_lines(model, given, error.errors())) from None
 
 
-def _line(model: type[BaseModel], error: Any) -> tuple[str, str]:
-    path = ".".join(str(part) for part in error["loc"])
+def _lines(model: type[BaseModel], given: Any, errors: Sequence[Any]) -> list[tuple[str, str]]:
+    """One line per place; of a place that allows several kinds of value, pydantic complains once per kind."""
+    places: dict[tuple[Any, ...], list[Any]] = {}
+    for error in errors:
+        places.setdefault(_place(given, error["loc"]), []).append(error)
+    return [
+        (".".join(map(str, place)), _sentence(model, found[0]) if len(found) == 1 else _alternatives(found))
+        for place, found in places.items()
+    ]
+
+
+def _place(given: Any, steps: Sequence[int | str]) -> tuple[int | str, ...]:
+    """The steps that exist in the input, and a missing key at the end; pydantic adds names of alternatives."""
+    if not steps:
+        return ()
+    here, rest = steps[0], steps[1:]
+    if isinstance(given, Mapping) and (here in given or not rest):
+        return here, *_place(given.get(here), rest)
+    if isinstance(given, list | tuple) and isinstance(here, int) and here < len(given):
+        return here, *_place(given[here], rest)
+    return _place(given, rest)
+
+
+def _sentence(model: type[BaseModel], error: Any) -> str:
     if error["type"] == "extra_forbidden":
         allowed = sorted(_names_at(model, error["loc"][:-1]))
-        return path, f"unknown key{nearest(str(error['loc'][-1]), allowed)}; allowed: {', '.join(allowed)}"
+        return f"unknown key{nearest(str(error['loc'][-1]), allowed)}; allowed: {', '.join(allowed)}"
     if error["type"] == "missing":
-        return path, "is required"
+        return "is required"
     if error["type"] == "literal_error":
-        allowed = error["ctx"]["expected"]
-        words = [w.strip("' ") for w in allowed.replace(" or ", ", ").split(",")]
-        return path, f"{error['input']!r} is not allowed{nearest(str(error['input']), words)}; allowed: {allowed}"
+        words = error["ctx"]["expected"]
+        return f"{error['input']!r} is not allowed{_nearest_word([error])}; allowed: {words}"
     message = error["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(error["input"], dict | list) else f" (got {error['input']!r})"
-    return path, message[:1].lower() + message[1:] + shown
+    return message[:1].lower() + message[1:] + _got(error)
+
+
+def _alternatives(errors: Sequence[Any]) -> str:
+    wanted = [e["msg"].removeprefix("Input should be ").partition(",")[0] for e in errors]
+    return f"must be {' or '.join(dict.fromkeys(wanted))}{_nearest_word(errors)}{_got(errors[0])}"
+
+
+def _nearest_word(errors: Sequence[Any]) -> str:
+    expected = [e["ctx"]["expected"] for e in errors if e["type"] == "literal_error"]
+    words = [w.strip("' ") for text in expected for w in text.replace(" or ", ", ").split(",")]
+    return nearest(str(errors[0]["input"]), words)
+
+
+def _got(error: Any) -> str:
+    return "" if isinstance(error["input"], dict | list) else f" (got {error['input']!r})"
 
 
 def _names_at(model: type[BaseModel], path: tuple[int | str, ...]) -> set[str]:

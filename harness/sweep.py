@@ -19,10 +19,11 @@ from typing import Never
 from rich.console import Console
 
 from harness.config import SweepConfig, json_schema, load
-from harness.errors import ConfigError, HarnessError, nearest
+from harness.errors import ConfigError, HarnessError, ResultsError, nearest
+from harness.ownership import check_ownership
 from harness.trial import Status
 
-RETRY = (*Status, "all")
+RETRY = (*map(str, Status), "all")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,10 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("a sweep file is needed, e.g. configs/demo.yaml")
     signal.signal(signal.SIGTERM, _terminated)
     try:
+        check_ownership()
         return _run(options)
     except HarnessError as error:
         print(_refusal(error), file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, ResultsError) else 2
     except KeyboardInterrupt:
         return _stopped(options, 130)
     except SystemExit as error:

@@ -123,9 +123,7 @@ def _timm(weights: Weights) -> tuple[nn.Module, Triple, Triple]:
     if weights.own:
         options = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights.path)}}
     try:
-        flexible: dict[str, Any] = (
-            {"dynamic_img_size": True} if config.get("fixed_input_size") else {}
-        )
+        flexible: dict[str, Any] = {"dynamic_img_size": True} if config.get("fixed_input_size") else {}
         model = timm.create_model(weights.backbone, **options, **flexible)
     except TypeError:  # an architecture of fixed size that lacks the option
         model = timm.create_model(weights.backbone, **options)
@@ -148,8 +146,6 @@ def _torchvision(weights: Weights) -> tuple[nn.Module, Triple, Triple]:
 def _arithmetic(device: str, precision: Precision) -> Iterator[None]:
     """Deterministic kernels, no silent TF32, autocast where a lower precision was asked for."""
     kind = device.partition(":")[0]
-    flags = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
+    flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
     with flags, torch.autocast(kind, getattr(torch, precision), enabled=precision != "float32"):
         yield

@@ -11,9 +11,7 @@ from methods.layers import outputs
 
 PROBE_SIZE = 64  # side of the image with which the reached parameters are found out
 WRAPPERS = ("state_dict", "model", "model_state_dict")  # under which .pth files keep their table
-COUNTER = (
-    "num_batches_tracked"  # a statistic of training that older files lack and inference ignores
-)
+COUNTER = "num_batches_tracked"  # a statistic of training that older files lack and inference ignores
 
 
 def fill(model: nn.Module, state: Mapping[str, Tensor], layers: Sequence[str], what: str) -> None:
@@ -73,20 +71,14 @@ def _reached(model: nn.Module, layers: Sequence[str]) -> set[str]:
 
 
 def _owners(model: nn.Module) -> dict[str, nn.Module]:
-    named = (
-        (prefix, m, b)
-        for prefix, m in model.named_modules()
-        for b, _ in m.named_buffers(recurse=False)
-    )
+    named = ((prefix, m, b) for prefix, m in model.named_modules() for b, _ in m.named_buffers(recurse=False))
     return {f"{prefix}.{buffer}".lstrip("."): module for prefix, module, buffer in named}
 
 
 def _with_gradient(parameters: Mapping[str, nn.Parameter], found: Sequence[Tensor]) -> set[str]:
     total = torch.stack([output.sum() for output in found]).sum()
     gradients = torch.autograd.grad(total, tuple(parameters.values()), allow_unused=True)
-    return {
-        name for name, gradient in zip(parameters, gradients, strict=True) if gradient is not None
-    }
+    return {name for name, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
 
 
 def read(path: Path) -> dict[str, Tensor]:

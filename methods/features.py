@@ -82,9 +82,7 @@ def features(images: ImageSet, spec: FeatureSpec, store: ArtifactStore, device: 
         DataError: an image cannot be read.
         WeightsError: the weights are missing or do not fit.
     """
-    parts = (
-        images.subset(range(i, min(i + CHUNK, len(images)))) for i in range(0, len(images), CHUNK)
-    )
+    parts = (images.subset(range(i, min(i + CHUNK, len(images)))) for i in range(0, len(images), CHUNK))
     return [maps for part in parts for maps in _Chunk(part, spec, store, device).maps()]
 
 

@@ -55,9 +55,7 @@ def as_maps(model: nn.Module, layer: str, output: Tensor) -> Tensor:
     tokens = output.shape[1] - int(prefix) if output.ndim == 3 else 0  # pyright: ignore[reportArgumentType]
     side = round(tokens**0.5)
     if tokens == 0 or side * side != tokens:
-        raise ConfigError(
-            f"layer {layer!r} gives {tuple(output.shape)}, which is no map of features"
-        )
+        raise ConfigError(f"layer {layer!r} gives {tuple(output.shape)}, which is no map of features")
     return output[:, -tokens:].transpose(1, 2).unflatten(2, (side, side))
 
 
@@ -72,6 +70,4 @@ def check_layers(model: nn.Module, backbone: str, layers: Sequence[str]) -> None
     for layer in layers:
         if layer not in known:
             hint = nearest(layer, known)
-            raise ConfigError(
-                f"backbone {backbone!r} has no layer {layer!r}{hint}; it has: {shallow}"
-            )
+            raise ConfigError(f"backbone {backbone!r} has no layer {layer!r}{hint}; it has: {shallow}")

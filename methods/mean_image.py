@@ -53,9 +53,7 @@ class MeanImage:
         """Maps (n, image_size, image_size) in grey levels; an image scores their max or mean."""
         maps = [self._map(image) for part in batches(images, 64) for image in self._pixels(part)]
         pool: Any = np.max if self.pooling == "max" else np.mean
-        return Scores(
-            image=np.array([pool(m) for m in maps], float), maps=np.array(maps, np.float32)
-        )
+        return Scores(image=np.array([pool(m) for m in maps], float), maps=np.array(maps, np.float32))
 
     def _pixels(self, images: ImageSet) -> list[RGB]:
         return resized(images, Geometry.square(self.image_size), self.context.artifacts)

@@ -51,9 +51,7 @@ class MemoryBank:
 
     def _block(self, queries: Vectors, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         indices = self._nearest(np.ascontiguousarray(queries, np.float32), k)
-        distances = np.stack(
-            [_distance(queries, self.rows[column]) for column in indices.T], axis=1
-        )
+        distances = np.stack([_distance(queries, self.rows[column]) for column in indices.T], axis=1)
         order = np.argsort(distances, axis=1, kind="stable")
         return np.take_along_axis(distances, order, 1), np.take_along_axis(indices, order, 1)
 

@@ -92,11 +92,7 @@ def _existing(path: Path) -> Path:
         return path.absolute()
     if path.is_file():
         raise WeightsError(f"weights: {path} ends in none of {', '.join(SUFFIXES)}")
-    there = (
-        [p.name for p in path.parent.glob("*") if p.suffix in SUFFIXES]
-        if path.parent.is_dir()
-        else []
-    )
+    there = [p.name for p in path.parent.glob("*") if p.suffix in SUFFIXES] if path.parent.is_dir() else []
     raise WeightsError(f"weights: no file {path}{nearest(path.name, there)}")
 
 
@@ -111,9 +107,7 @@ def _demo(backbone: str) -> Weights:
         )
     path = DEMO_FOLDER / entry["file"]
     if not path.is_file() or file_digest(path) != entry["sha256"]:
-        raise WeightsError(
-            f"weights: demo: {path} is missing or not the file its manifest describes"
-        )
+        raise WeightsError(f"weights: demo: {path} is missing or not the file its manifest describes")
     return Weights(
         entry["architecture"],
         path,
@@ -125,11 +119,7 @@ def _demo(backbone: str) -> Weights:
 
 
 def _listed(entries: Mapping[str, Any]) -> str:
-    return (
-        f"there are some for: {', '.join(sorted(entries))}"
-        if entries
-        else "none ship with this version"
-    )
+    return f"there are some for: {', '.join(sorted(entries))}" if entries else "none ship with this version"
 
 
 def _triple(entry: Mapping[str, Any], key: str) -> tuple[float, ...] | None:
@@ -203,9 +193,7 @@ def _unavailable(backbone: str, source: str) -> WeightsError:
 
 def _reachable(url: str) -> bool:
     """Whether the host has an address: without one, the libraries would retry for half a minute."""
-    if any(
-        os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-    ):
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
         return True
     try:
         return bool(socket.getaddrinfo(urlparse(url).hostname, 443))
@@ -214,7 +202,7 @@ def _reachable(url: str) -> bool:
 
 
 def timm_config(backbone: str) -> dict[str, Any]:
-    """timm's description of a model: source of its weights, mean, std, input size.
+    """What timm says of a model: source of its weights, mean, std, input size.
 
     Raises:
         ConfigError: timm knows no such model, or no such tag of it.
@@ -238,7 +226,7 @@ def timm_config(backbone: str) -> dict[str, Any]:
 
 
 def torchvision_weights(backbone: str) -> Any:
-    """torchvision's entry (url, mean, std) for "torchvision:name" or "torchvision:name.TAG".
+    """The entry of torchvision (url, mean, std) for "torchvision:name" or "torchvision:name.TAG".
 
     Raises:
         ConfigError: torchvision knows no such model, or no such tag of it.

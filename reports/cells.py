@@ -1,6 +1,6 @@
 """From trials to cells: mean and standard deviation over seeds, and averages over categories."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -63,22 +63,22 @@ def averages(frame: Frame, cells: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns `dataset, measure, subset, variant, shots`, then `mean`, `std`, `n` (seeds), `planned`,
-        `ok`, `marks`, and `why`: what keeps it from being printed, by category ("juice_bottle" -> "4/5");
+        `ok`, `marks`, and `why`: what keeps it from being printed, by category ("pushpins" -> "4/5 seeds");
         `mean` is null wherever `why` is not empty.
     """
     names = {d: list(dict.fromkeys(c)) for d, c in frame.trials.groupby("dataset", sort=False)["category"]}
     per_seed = frame.metrics.groupby([*_SERIES, "seed"], sort=False)["value"].mean()
     over_seeds = per_seed.groupby(level=_SERIES, sort=False)
     spread = pd.DataFrame({"mean": over_seeds.mean(), "std": over_seeds.std(ddof=DDOF)}).to_dict("index")
-    rows = [
-        _average(dict(zip(_SERIES, key, strict=True)), some, names[key[0]], spread.get(key, {}))
-        for key, some in cells.groupby(_SERIES, sort=False)
-    ]
+    rows = []
+    for key, some in cells.groupby(_SERIES, sort=False):
+        place = dict(zip(_SERIES, key, strict=True))
+        rows.append(_average(place, some, names[some["dataset"].iloc[0]], spread.get(key, {})))
     return pd.DataFrame(rows, columns=[*_SERIES, "mean", "std", "n", "planned", "ok", "marks", "why"])
 
 
 def _average(
-    key: dict[str, Hashable], cells: pd.DataFrame, categories: list[str], spread: dict[str, float]
+    key: Mapping[str, Hashable], cells: pd.DataFrame, categories: list[str], spread: Mapping[Any, float]
 ) -> dict[str, object]:
     why = _gaps(cells, categories)
     seeds = int(cells["planned"].max())
@@ -101,4 +101,4 @@ def _gaps(cells: pd.DataFrame, categories: list[str]) -> dict[str, str]:
 def _gap(cell: dict[Hashable, Any]) -> str:
     if cell["ok"] == cell["planned"]:
         return "undefined"
-    return f"{cell['n']}/{cell['planned']}" if cell["state"] == "mixed" else cell["state"]
+    return f"{cell['n']}/{cell['planned']} seeds" if cell["state"] == "mixed" else cell["state"]

@@ -51,7 +51,8 @@ def _formats(words: str) -> list[str]:
     chosen = [word.strip() for word in words.split(",")]
     for word in chosen:
         if word not in FORMATS:
-            raise ConfigError(f"--format: unknown {word!r}{nearest(word, FORMATS)}; known: {', '.join(FORMATS)}")
+            known = ", ".join(FORMATS)
+            raise ConfigError(f"--format: unknown {word!r}{nearest(word, FORMATS)}; known: {known}")
     return chosen
 
 

@@ -24,12 +24,14 @@ class Source:
     Attributes:
         path: its folder.
         name: name of the sweep.
+        label: the name, numbered where two runs have the same.
         config: its resolved sweep file.
         stale: rows of earlier plans, left out.
     """
 
     path: Path
     name: str
+    label: str
     config: dict[str, Any]
     stale: int
 
@@ -65,11 +67,11 @@ def load(paths: Sequence[Path]) -> Frame:
         DataError: one of them is not a run, or cannot be read.
     """
     runs = [_read(path) for path in paths]
-    sources = tuple(_source(run) for run in runs)
+    sources = _sources(runs)
     trials = pd.concat([_planned(run).assign(run=i) for i, run in enumerate(runs)], ignore_index=True)
     metrics = pd.concat([run.metrics.assign(run=i) for i, run in enumerate(runs)], ignore_index=True)
     trials, metrics, notes = unique_trials(trials, metrics, [str(s.path) for s in sources])
-    trials = _labelled(trials, [s.name for s in sources])
+    trials = _labelled(trials, [s.label for s in sources])
     notes = [*(_stale(s) for s in sources if s.stale), *notes]
     return Frame(sources, trials, _joined(metrics, trials), tuple(notes))
 
@@ -77,16 +79,20 @@ def load(paths: Sequence[Path]) -> Frame:
 def _read(path: Path) -> Run:
     try:
         return read_run(path, scores=False)
-    except FileNotFoundError as error:
-        missing = Path(str(error.filename or "")).name or "plan.parquet"
-        raise DataError(f"{path}: the run has no {missing}; was its sweep ever started?") from None
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
 
 
-def _source(run: Run) -> Source:
-    stale = int((~run.trials["trial_id"].isin(run.plan["trial_id"])).sum())
-    return Source(run.path, str(run.config.get("name") or run.path.name), run.config, stale)
+def _sources(runs: Sequence[Run]) -> tuple[Source, ...]:
+    names = [str(run.config.get("name") or run.path.name) for run in runs]
+    return tuple(
+        Source(run.path, name, label, run.config, _stale_rows(run))
+        for run, name, label in zip(runs, names, _distinct(names), strict=True)
+    )
+
+
+def _stale_rows(run: Run) -> int:
+    return int((~run.trials["trial_id"].isin(run.plan["trial_id"])).sum())
 
 
 def _stale(source: Source) -> str:
@@ -110,9 +116,8 @@ def _marks(listed: Any) -> tuple[str, ...]:
     return () if listed is None or isinstance(listed, float) else tuple(sorted(map(str, listed)))
 
 
-def _labelled(trials: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+def _labelled(trials: pd.DataFrame, run_labels: Sequence[str]) -> pd.DataFrame:
     """Trials with the columns that tables are built on."""
-    run_labels = _distinct(names)
     seeds = [trials[c].astype("Int64").astype("string").fillna("-") for c in ("split_seed", "run_seed")]
     return trials.assign(
         shots=trials["shots"].fillna(FULL).astype("int64"),
@@ -124,7 +129,7 @@ def _labelled(trials: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 def _distinct(names: Sequence[str]) -> list[str]:
     """Names of runs, numbered where two are called the same."""
-    return [n if names.count(n) == 1 else f"{n} #{names[: i + 1].count(n)}" for i, n in enumerate(names)]
+    return [n if names.count(n) == 1 else f"{n}-{names[: i + 1].count(n)}" for i, n in enumerate(names)]
 
 
 def _joined(metrics: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:

@@ -35,12 +35,12 @@ def unique_trials(
 
 def _order(trials: pd.DataFrame) -> pd.DataFrame:
     place = np.select([trials["status"] == "ok", trials["status"] == "missing"], [0, 2], 1)
-    keys = trials.assign(_place=place, _age=-trials["finished_at"].astype("int64"))
-    return keys.sort_values(["_place", "_age"], kind="stable")
+    return trials.assign(_place=place).sort_values(["_place", "finished_at"], ascending=[True, False])
 
 
 def _summary(doubled: pd.DataFrame, runs: Sequence[str]) -> str:
-    count, names = doubled["trial_id"].nunique(), ", ".join(runs[i] for i in sorted(set(doubled["run"])))
+    count, where = doubled["trial_id"].nunique(), set(doubled["run"])
+    names = ", ".join(name for i, name in enumerate(runs) if i in where)
     return f"{_trials(count)} planned in more than one of {names}: the ok row, or else the latest, counts."
 
 

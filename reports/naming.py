@@ -61,7 +61,7 @@ def _incompatible(trials: pd.DataFrame) -> set[tuple[Hashable, ...]]:
     if trials["run"].nunique() < 2:
         return set()
     ended = trials[trials["method_version"].notna()]
-    made = ended.assign(weights=[_hashes(w) for w in ended["weights"]])
+    made = ended.assign(weights=ended["weights"].map(_hashes))
     kinds = made.groupby([*pair, "dataset", "category"])[["method_version", "weights"]].nunique(dropna=False)
     place = [*pair, "dataset", "category", "shots", "split_seed", "run_seed"]
     doubled = trials.groupby(place, dropna=False)["trial_id"].nunique()

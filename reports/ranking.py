@@ -5,14 +5,14 @@ from dataclasses import replace
 
 from reports.table import Cell, Kind, Row, Table
 
-MIXED = "Nothing is marked as best in a column whose numbers carry different footnotes."
+MIXED = "Where only some numbers of a column carry a footnote, those do not compete for best and second."
 
 
 def with_ranks(table: Table) -> Table:
     """The table with the best and second number of each column marked, group by group.
 
-    Only complete numbers compete, as printed: equal ones are both best, and then there is no second. A
-    column with a single competitor, or with competitors of differing marks, has no best.
+    Only complete numbers compete, as printed: equal ones are both best, and then there is no second. Numbers
+    with marks compete if all carry the same, else only those without. Nobody wins alone.
     """
     ranked = replace(table, groups=tuple(replace(g, rows=_ranked(table, g.rows)) for g in table.groups))
     mixed = any(_mixed(_column(group.rows, i)) for group in table.groups for i in _statistics(table))
@@ -20,16 +20,11 @@ def with_ranks(table: Table) -> Table:
 
 
 def _ranked(table: Table, rows: Sequence[Row]) -> tuple[Row, ...]:
-    columns = {i: _ranks(_column(rows, i)) for i in _statistics(table)}
-    return tuple(
-        replace(
-            row,
-            cells=tuple(
-                replace(cell, rank=columns[i][r]) if i in columns else cell for i, cell in enumerate(row.cells)
-            ),
-        )
-        for r, row in enumerate(rows)
-    )
+    columns = [_column(rows, i) for i in range(len(table.columns))]
+    for i in _statistics(table):
+        ranks = _ranks(columns[i])
+        columns[i] = [replace(cell, rank=rank) for cell, rank in zip(columns[i], ranks, strict=True)]
+    return tuple(replace(row, cells=tuple(column[r] for column in columns)) for r, row in enumerate(rows))
 
 
 def _statistics(table: Table) -> list[int]:
@@ -45,9 +40,11 @@ def _mixed(cells: Sequence[Cell]) -> bool:
 
 
 def _ranks(cells: Sequence[Cell]) -> list[int]:
-    competing = [float(c.text) for c in cells if c.complete]
-    if len(competing) < 2 or _mixed(cells):
+    mixed = _mixed(cells)
+    competes = [c.complete and not (mixed and c.marks) for c in cells]
+    printed = [float(c.text) for c, does in zip(cells, competes, strict=True) if does]
+    if len(printed) < 2:
         return [0] * len(cells)
-    first, second, *_ = sorted(competing, reverse=True)
+    first, second, *_ = sorted(printed, reverse=True)
     places = {first: 1} if first == second else {second: 2, first: 1}
-    return [places.get(float(c.text), 0) if c.complete else 0 for c in cells]
+    return [places.get(float(c.text), 0) if does else 0 for c, does in zip(cells, competes, strict=True)]

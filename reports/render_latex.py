@@ -1,4 +1,4 @@
-"""LaTeX with booktabs: one file per table to \\input, and one document that compiles as it is."""
+"""LaTeX with booktabs: one file per table for `input`, and one document that compiles as it is."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from reports.report import Report
 from reports.table import Cell, Column, Group, Kind, Row, Table
 
-ROWS = 44  # of one page; a longer table goes on in a second one
+ROWS = 30  # of one page; a longer table goes on in a second one
 
 _PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage[utf8]{inputenc}
@@ -105,10 +105,11 @@ def _fitted(table: Table, groups: Sequence[Group]) -> Iterator[str]:
     yield rf"\begin{{tabular}}{{@{{}}l{''.join(map(_alignment, table.columns))}@{{}}}}"
     yield r"\toprule"
     yield from _head(table)
+    width = len(table.columns) + 1
     for group in groups:
         yield r"\midrule"
         if group.label:
-            yield rf"\multicolumn{{{len(table.columns) + 1}}}{{@{{}}l}}{{\textit{{{escaped(group.label)}}}}} \\"
+            yield rf"\multicolumn{{{width}}}{{@{{}}l}}{{\textit{{{escaped(group.label)}}}}} \\"
         yield from (_line(table, row) for row in group.rows)
     yield r"\bottomrule"
     yield r"\end{tabular}}"
@@ -167,12 +168,13 @@ def escaped(words: str) -> str:
 
 
 def _character(c: str) -> str:
-    if c in _ESCAPES or c.isascii():
+    if c in _ESCAPES or (c.isascii() and c.isprintable()):
         return _ESCAPES.get(c, c)
-    plain = unicodedata.normalize("NFKD", c).encode("ascii", "ignore").decode()
+    plain = unicodedata.normalize("NFKD", c).encode("ascii", "ignore").decode() if c.isprintable() else ""
     return "".join(_ESCAPES.get(p, p) for p in plain) or f"(U+{ord(c):04X})"
 
 
 def _breakable(words: str) -> str:
     """Escaped text that may be broken inside paths and long names."""
-    return "".join(escaped_ + (r"\allowbreak{}" if c in "/_.=,:-" else "") for c, escaped_ in _each(words))
+    signs = " ".join(words.split())
+    return "".join(_character(c) + (r"\allowbreak{}" if c in "/_.=,:-" else "") for c in signs)

@@ -14,7 +14,10 @@ def render(report: Report) -> str:
     parts = [f"# {report.title}", f"> {report.state.headline}{last}", *(f"> {n}" for n in report.notes)]
     for section in report.sections:
         parts.append(f"## {section.title}")
-        parts += [f"### {t.title}\n\n{table(t)}" for t in section.tables] or [section.empty]
+        for one in section.tables:
+            parts += [f"### {one.title}"] if one.title != section.title else []
+            parts.append(table(one))
+        parts += [] if section.tables else [section.empty]
     return "\n\n".join(parts) + "\n"
 
 
@@ -54,16 +57,17 @@ def _below(of: Table) -> Iterable[str]:
 
 def _piped(lines: Sequence[Sequence[str]], left: Sequence[bool]) -> str:
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
-    rule = [":" + "-" * (w - 1) if is_left else "-" * (w - 1) + ":" for w, is_left in zip(widths, left, strict=True)]
+    forms = list(zip(widths, left, strict=True))
+    rule = [":".ljust(w, "-") if is_left else ":".rjust(w, "-") for w, is_left in forms]
     padded = [
-        [c.ljust(w) if is_left else c.rjust(w) for c, w, is_left in zip(line, widths, left, strict=True)]
+        [c.ljust(w) if is_left else c.rjust(w) for c, (w, is_left) in zip(line, forms, strict=True)]
         for line in lines
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in [padded[0], rule, *padded[1:]])
 
 
 def _escaped(words: str, also: str = "*") -> str:
-    """Text whose pipes, line ends and asterisks mean nothing to Markdown; underscores inside words never do."""
+    """Text whose pipes, line ends and asterisks mean nothing to Markdown; underscores in words never do."""
     for sign in ("\\", "|", "<", *also):
         words = words.replace(sign, "\\" + sign)
     return " ".join(words.split())

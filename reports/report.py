@@ -101,15 +101,13 @@ class Report:
     def main(self) -> list[Table]:
         """What the terminal shows: the averages, or, while there are none, the last table by category."""
         results = self.sections[0].tables
-        overview = [t for t in results if t.key.startswith("overview")]
-        averaged = any(c.value is not None for t in overview for g in t.groups for r in g.rows for c in r.cells)
-        return overview if averaged else list(results[-1:])
+        return [t for t in results if t.key.startswith("overview")] or list(results[-1:])
 
 
 # key, title, names in TABLES, what to say where there is nothing, folded
 _SECTIONS = (
-    ("results", "Results", ("overview", "auroc"), "No trial is ok yet, so there is no number to show.", False),
-    ("further", "Further metrics", ("further",), "AUROC is the only metric of the runs so far.", True),
+    ("results", "Results", ("overview", "auroc"), "No trial is ok yet: no number to show.", False),
+    ("further", "Further metrics", ("further",), "No other metric so far.", True),
     ("coverage", "Coverage and failures", ("coverage", "failures"), "No trial is planned.", False),
     ("cost", "Cost", ("cost",), "No trial has ended yet.", False),
     ("provenance", "Provenance", ("provenance",), "No run.", False),

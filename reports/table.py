@@ -150,14 +150,14 @@ def _letter(i: int) -> str:
     return chr(ord("a") + i % 26) * (1 + i // 26)
 
 
-def statistic(
-    mean: float | None, std: float | None, n: int, planned: int, marks: Iterable[str] = ()
-) -> Cell:
+def statistic(mean: float | None, std: float | None, n: int, planned: int, marks: Iterable[str] = ()) -> Cell:
     """A fraction in percent with one decimal, its standard deviation, and its seeds.
 
     Args:
-        mean, std: fractions; std is None for a single seed.
-        n, planned: seeds in it, seeds planned.
+        mean: fraction, None where undefined.
+        std: fraction, None for a single seed.
+        n: seeds in it.
+        planned: seeds planned.
         marks: what has to be said of it.
     """
     if mean is None:

@@ -106,7 +106,7 @@ def _with_weights(owner: type, given: Mapping[str, Any], weights: str | None) ->
 
 def _absolute(value: Any) -> Any:
     """A path that exists from here, as workers elsewhere will need it."""
-    if isinstance(value, str) and (path := Path(value).expanduser()).exists():
+    if isinstance(value, str) and value and (path := Path(value).expanduser()).exists():
         return str(path.absolute())
     return value
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from harness.errors import DataError
+from harness.errors import ResultsError
 from harness.results import RunWriter
 from harness.trial import TrialResult
 
@@ -55,11 +55,11 @@ class Ledger:
         """A trial has ended; durable when this returns.
 
         Raises:
-            DataError: it cannot be written; every later call will fail too.
+            ResultsError: it cannot be written; every later call will fail too.
         """
         try:
             self._writer.finished(result)
-        except DataError as error:
+        except ResultsError as error:
             self._fatal = str(error)
             raise
         with self._guard:
@@ -83,6 +83,6 @@ class Ledger:
         """Bring the tables up to date and let go of the run.
 
         Raises:
-            DataError: the tables cannot be written; results are safe in the journal.
+            ResultsError: the tables cannot be written; results are safe in the journal.
         """
         self._writer.close()

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
+from harness.errors import ConfigError, nearest
 from harness.method import Resources
 from harness.trial import Status, Trial
 
 Planned = tuple[Trial, Resources]
 UNIT_TRIALS = 20  # big enough to share features in one warm process, small enough to balance GPUs
+SHOWN = 20  # values of an axis in a message
 MOST_UNITS = 2000  # Ray Tune's own cost per unit grows with their number
 
 
@@ -73,7 +75,11 @@ def make_plan(
         limit: run at most so many trials now.
         unit_trials: most trials of a work unit.
         slots: how many trials can run at a time; few trials are spread evenly over them.
+
+    Raises:
+        ConfigError: `only` names a value that no planned trial has.
     """
+    _check_only([t for t, _ in planned], only or {})
     again = set(Status) if "all" in set(retry) else set(retry)
     done = {t.id: statuses[t.id] for t, _ in planned if t.id in statuses and statuses[t.id] not in again}
     left = [(t, r) for t, r in planned if t.id not in done and _wanted(t, only or {})]
@@ -84,6 +90,20 @@ def make_plan(
 
 
 AXES = ("method", "category", "dataset", "shots", "split_seed", "run_seed", "id")
+
+
+def _check_only(trials: Sequence[Trial], only: Mapping[str, Sequence[str]]) -> None:
+    problems = []
+    for axis, values in only.items():
+        known = list(dict.fromkeys(_value(trial, axis) for trial in trials))
+        shown = ", ".join(known[:SHOWN]) + (", …" if len(known) > SHOWN else "")
+        problems += [
+            f"--only {axis}={value}: no trial has it{nearest(value, known)}; {axis} is one of: {shown}"
+            for value in values
+            if value not in known
+        ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _wanted(trial: Trial, only: Mapping[str, Sequence[str]]) -> bool:

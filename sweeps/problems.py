@@ -3,7 +3,7 @@
 Each check looks at the raw mapping and keeps quiet about what the schema will refuse anyway.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -117,10 +117,21 @@ def category_problems(raw: Mapping[str, Any]) -> Problems:
     except HarnessError:
         return []
     return [
-        (f"categories.{i}", f"no category {n!r}{nearest(str(n), known)} in {given['root']}; there: {', '.join(known)}")
-        for i, n in enumerate(names)
-        if n not in known
+        (f"categories.{i}", _no_category(str(name), known, given))
+        for i, name in enumerate(names)
+        if name not in known
     ]
+
+
+def _no_category(name: str, known: Sequence[str], given: Mapping[str, Any]) -> str:
+    whole = name.partition("/")[0]
+    if whole != name and whole in known and not any(k.startswith(f"{whole}/") for k in known):
+        root = given["root"]
+        return (
+            f"no category {name!r}: nothing says which images of {whole} are which; make a manifest with "
+            f"python -m harness.data subtypes {root} --category {whole} --out {root}/subtypes.json"
+        )
+    return f"no category {name!r}{nearest(name, known)} in {given['root']}; there: {', '.join(known)}"
 
 
 def known_categories(given: Mapping[str, Any]) -> list[str]:

@@ -30,7 +30,7 @@ import ray  # noqa: E402
 from ray import tune  # noqa: E402
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
 
-from harness.errors import ConfigError, DataError  # noqa: E402
+from harness.errors import ConfigError, ResultsError  # noqa: E402
 from harness.method import Resources  # noqa: E402
 from harness.run import ended  # noqa: E402
 from harness.trial import Status, Trial  # noqa: E402
@@ -78,7 +78,7 @@ def run_ray(
 
     Raises:
         ConfigError: the cluster cannot be reached or has not what the trials ask for.
-        DataError: results cannot be written any more.
+        ResultsError: results cannot be written any more.
         KeyboardInterrupt: what was finished is kept.
     """
     with _connected(cluster):
@@ -131,7 +131,7 @@ def _close(ledger: Any) -> None:
     try:
         ray.get(ledger.close.remote(), timeout=60)
     except ray.exceptions.RayTaskError as error:
-        raise DataError(str(error.cause)) from error
+        raise ResultsError(str(error.cause)) from error
 
 
 @final
@@ -146,7 +146,7 @@ class _Watcher:
         self.seen += len(news.ended)
         self.tell(news)
         if news.fatal:
-            raise DataError(news.fatal)
+            raise ResultsError(news.fatal)
 
 
 def _rounds(units: Sequence[WorkUnit], setting: Setting, run: Path, ledger: Any, watcher: _Watcher) -> None:

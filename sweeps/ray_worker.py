@@ -1,4 +1,4 @@
-"""The two actors of a work unit on the cluster: a supervisor that never does the work, and a worker that does.
+"""The supervisor of a work unit on the cluster: it never does the work itself.
 
 Tune schedules supervisors and reuses them. A supervisor keeps one warm worker process; whatever kills the
 worker (a crash, the memory monitor, a hang that has to be killed) leaves the supervisor alive to say so
@@ -12,30 +12,17 @@ from typing import Any, final
 
 import ray
 from ray import tune
-from ray.exceptions import ActorUnavailableError, GetTimeoutError, OutOfMemoryError, RayActorError, RayError
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, OutOfMemoryError, RayError
 from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from harness.run import ended
 from harness.trial import Status, Trial, TrialResult
 from sweeps.plan import WorkUnit
-from sweeps.worker import Setting, execute
+from sweeps.worker import Setting, Worker
 
 ATTEMPTS = 2  # a trial whose process dies is given one more
 AGAIN = (Status.OOM, Status.CRASHED, Status.LOST)
-
-
-@final
-class Worker:
-    """Runs trials in a process of its own; caches of methods and features stay warm between them."""
-
-    def ready(self) -> bool:
-        """Answers once the process is up."""
-        return True
-
-    def run(self, trial: Trial, setting: Setting, unit: WorkUnit, attempt: int) -> TrialResult:
-        """One trial; its row in any case."""
-        return execute(trial, setting, unit.resources, attempt=attempt, unit=unit.id)
 
 
 @final
@@ -88,7 +75,7 @@ class Supervisor(tune.Trainable):
         try:
             worker = self._warm(unit)
             return ray.get(
-                worker.run.remote(trial, self.setting, unit, attempt), timeout=minutes and minutes * 60
+                worker.run.remote(trial, self.setting, unit.resources, attempt, unit.id), timeout=minutes and minutes * 60
             )
         except GetTimeoutError:
             self._kill()
@@ -123,12 +110,15 @@ class Supervisor(tune.Trainable):
 
 
 def _cause(error: RayError) -> Status:
-    """What ended a worker that nobody asked to end."""
-    if isinstance(error, OutOfMemoryError) or "memory" in str(error).lower() and "killed" in str(error).lower():
+    """What ended a worker that nobody asked to end.
+
+    Ray's text for any dead process speaks of memory and nodes as possible causes; only the phrases that
+    it uses when it knows are believed.
+    """
+    text = str(error)
+    if isinstance(error, OutOfMemoryError) or "running low on memory" in text:
         return Status.OOM
-    text = str(error).lower()
-    node_gone = "node" in text and any(word in text for word in ("died", "dead", "terminated", "removed"))
-    if isinstance(error, ActorUnavailableError) or (isinstance(error, RayActorError) and node_gone):
+    if isinstance(error, ActorUnavailableError) or "its node has died" in text or "its node was" in text:
         return Status.LOST
     return Status.CRASHED
 

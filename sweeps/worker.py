@@ -101,3 +101,21 @@ def gpus_here() -> int:
 def slots_here() -> int:
     """How many trials this machine could run at a time, for dividing the work."""
     return max(os.cpu_count() or 1, 1)
+
+
+@final
+class Worker:
+    """Runs trials in a process of its own; caches of methods and features stay warm between them.
+
+    Lives in this module, and not beside the supervisor, so that its process need not import Tune.
+    """
+
+    def ready(self) -> bool:
+        """Answers once the process is up."""
+        return True
+
+    def run(
+        self, trial: Trial, setting: Setting, resources: Resources, attempt: int, unit: str
+    ) -> TrialResult:
+        """One trial; its row in any case."""
+        return execute(trial, setting, resources, attempt=attempt, unit=unit)

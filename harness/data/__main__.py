@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -51,14 +52,29 @@ def check(arguments: argparse.Namespace) -> int:
     dataset = _dataset(arguments)
     with _Bar("decoding") as bar:
         report = look_over(arguments.root, dataset, _options(dataset, arguments), arguments.deep, bar.update)
-    console = Console()
-    console.print(table(report), width=None if console.is_terminal else max(console.width, WIDTH))
-    for kind, lines in (("note", report.notes), ("problem", report.problems)):
+    problems = [*report.problems, *_archive(dataset, arguments.archive)]
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(table(report))
+    for kind, lines in (("note", report.notes), ("problem", problems)):
         for line in lines:
             print(f"{kind}: {line}")
-    what = f"{len(report.problems)} problem(s)" if report.problems else "nothing wrong"
+    what = f"{len(problems)} problem(s)" if problems else "nothing wrong"
     print(f"{arguments.root}, read as {dataset.name}: {what}")
-    return 2 if report.problems else 0
+    return 2 if problems else 0
+
+
+def _archive(dataset: Any, path: Path | None) -> list[str]:
+    from harness.data.digest import file_digest
+
+    if path is None:
+        return []
+    if not dataset.sha256:
+        return [f"{path}: there is no official archive of {dataset.name} to compare with"]
+    found = file_digest(path)
+    return (
+        []
+        if found == dataset.sha256
+        else [f"{path}: sha256 {found}, but {dataset.archive} has {dataset.sha256}"]
+    )
 
 
 def subtypes(arguments: argparse.Namespace) -> int:
@@ -67,6 +83,8 @@ def subtypes(arguments: argparse.Namespace) -> int:
     from harness.data.sheet import review_sheet
     from harness.data.subtypes import write_manifest
 
+    if "/" in arguments.category:
+        raise ConfigError(f"--category {arguments.category}: a whole category is divided, not a part of one")
     dataset = _dataset(arguments)
     split = dataset.read(arguments.root, arguments.category, _options(dataset, arguments))
     recipe = _recipe(arguments)

@@ -20,7 +20,7 @@ _D65 = np.array([0.95047, 1.0, 1.08883])
 
 
 def lab(rgb: ArrayLike) -> Array:
-    """sRGB in 0..255, (..., 3), as CIE Lab under D65 (IEC 61966-2-1, CIE 15)."""
+    """CIE Lab under D65 (..., 3) of sRGB values in 0..255 (IEC 61966-2-1, CIE 15)."""
     value = np.asarray(rgb, dtype=np.float64) / 255.0
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     ratio = linear @ _TO_XYZ.T / _D65

@@ -69,7 +69,12 @@ class Recipe:
 RECIPES = {
     # liquid between the labels; then the gap that swapped labels leave, above and below the labels
     "juice_bottle": Recipe(
-        ((0.35, 0.66, 0.60, 0.74), (0.35, 0.64, 0.60, 0.67), (0.35, 0.38, 0.58, 0.44), (0.35, 0.84, 0.60, 0.87)),
+        (
+            (0.35, 0.66, 0.60, 0.74),
+            (0.35, 0.64, 0.60, 0.67),
+            (0.35, 0.38, 0.58, 0.44),
+            (0.35, 0.84, 0.60, 0.87),
+        ),
         hues={"cherry": (20, 15), "orange": (0, 45), "banana": (0, 20)},
     ),
     # cables cross the middle at changing heights; 2 clamps yellow, 3 blue, 5 red
@@ -78,7 +83,7 @@ RECIPES = {
         pixels="chromatic",
         hues={"yellow": (0, 60), "blue": (0, -45), "red": (50, 30)},
     ),
-}  # fmt: skip
+}
 
 
 @final

@@ -1,4 +1,4 @@
-"""Which training images a few-shot trial sees: drawn from (data set, category, split seed) and nothing else."""
+"""Which training images a few-shot trial sees: drawn from (data set, category, split seed) alone."""
 
 import hashlib
 import json
@@ -36,7 +36,8 @@ def draw(
             "block" (images seed*k to (seed+1)*k) or "manifest".
         manifest: for the rule "manifest": a JSON or YAML file, or its content:
             category -> list of file names, or category -> seed -> list; k takes the first k of a list.
-        dataset, category: seed the permutation and name the place in messages.
+        dataset: name of the data set; seeds the permutation and names the place in messages.
+        category: likewise; a sub-type has its own permutation.
 
     Raises:
         DataError: unknown rule, more shots than images, a seed or file name that is not there.

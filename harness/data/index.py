@@ -22,7 +22,7 @@ from PIL import Image
 from harness.cache import cache_root
 from harness.errors import DataError
 
-VERSION = 2  # of the form of an entry
+VERSION = 1  # of the form of an entry
 DEPTH = 5  # a file lies at most this many folders below its category folder
 MOST_VALUES = 16  # distinct values of a mask that are listed; more are as wrong as these
 Kind = Literal["image", "mask", "file"]
@@ -38,14 +38,12 @@ class Facts:
         sha256: of its bytes; empty if it cannot be read.
         size: (height, width) of an image or mask, from its header.
         values: distinct non-zero pixel values of a mask, ascending.
-        full: a mask without a zero.
         error: why the file cannot be used; empty if it can.
     """
 
     sha256: str = ""
     size: tuple[int, int] | None = None
     values: tuple[int, ...] = ()
-    full: bool = False
     error: str = ""
 
 
@@ -64,7 +62,8 @@ def facts_of(folder: Path, files: Iterable[tuple[Path, Kind]]) -> dict[Path, Fac
     if stale:
         for n, facts in zip(stale, _examine([wanted[n] for n in stale]), strict=True):
             index[keys[n]] = {"stamp": stamps[n], **asdict(facts)}
-        _write(_file(folder), {k: e for k, e in index.items() if e["stamp"] is not None})
+        # an error is not kept: permissions may be mended without the file's time changing
+        _write(_file(folder), {k: e for k, e in index.items() if e["stamp"] and not e["error"]})
     return {path: _facts(index[keys[n]]) for n, (path, _) in enumerate(wanted)}
 
 
@@ -85,12 +84,12 @@ def decode_mask(path: Path) -> np.ndarray:
         DataError: the file is missing, truncated, no image, or not of one channel with 8 bits.
     """
     try:
-        return _mask_values(path.read_bytes())
+        return _mask_pixels(path.read_bytes())
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path}: not a readable mask ({_reason(error)})") from error
 
 
-def _mask_values(data: bytes) -> np.ndarray:
+def _mask_pixels(data: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as image:
         pixels = np.asarray(image.convert("RGB") if image.mode in ("LA", "RGBA") else image)
     if pixels.ndim == 3:
@@ -100,6 +99,12 @@ def _mask_values(data: bytes) -> np.ndarray:
     if pixels.dtype != bool and pixels.size and (pixels.max() > 255 or pixels.min() < 0):
         raise ValueError(f"a mask has values 0..255, this one {pixels.min()}..{pixels.max()}")
     return pixels.astype(np.uint8) * (255 if pixels.dtype == bool else 1)
+
+
+def mask_values(pixels: np.ndarray) -> tuple[int, ...]:
+    """The distinct non-zero values of a uint8 mask, ascending."""
+    counts = Image.fromarray(pixels).histogram()  # ten times as fast as np.bincount or np.unique
+    return tuple(value for value in range(1, 256) if counts[value])
 
 
 def _examine(files: Sequence[tuple[Path, Kind]]) -> list[Facts]:
@@ -113,10 +118,9 @@ def _facts_from_bytes(path: Path, kind: Kind) -> Facts:
         data = path.read_bytes()
         sha = hashlib.sha256(data).hexdigest()
         if kind == "mask":
-            pixels = _mask_values(data)
-            counts = np.bincount(pixels.ravel(), minlength=256)
-            values = tuple(int(v) for v in counts[1:].nonzero()[0][:MOST_VALUES] + 1)
-            return Facts(sha, (pixels.shape[0], pixels.shape[1]), values, bool(counts[0] == 0))
+            pixels = _mask_pixels(data)
+            size = (pixels.shape[0], pixels.shape[1])
+            return Facts(sha, size, mask_values(pixels)[:MOST_VALUES])
         return Facts(sha, _header(data) if kind == "image" else None)
     except (OSError, SyntaxError, ValueError) as error:
         return Facts(sha, error=_reason(error))
@@ -139,7 +143,7 @@ def _stamps(paths: Sequence[Path]) -> list[Stamp | None]:
 
 def _stamp(path: Path) -> Stamp | None:
     try:
-        stat = os.stat(path)
+        stat = path.stat()
         return stat.st_size, stat.st_mtime_ns
     except OSError:
         return None
@@ -151,7 +155,7 @@ def _holds(entry: Any, stamp: Stamp | None) -> bool:
 
 def _facts(entry: Mapping[str, Any]) -> Facts:
     size = tuple(entry["size"]) if entry["size"] else None
-    return Facts(entry["sha256"], size, tuple(entry["values"]), entry["full"], entry["error"])
+    return Facts(entry["sha256"], size, tuple(entry["values"]), entry["error"])
 
 
 def _key(folder: Path, path: Path, kind: str) -> str:
@@ -159,15 +163,20 @@ def _key(folder: Path, path: Path, kind: str) -> str:
 
 
 def _file(folder: Path) -> Path:
+    return _file_in(cache_root(), folder)
+
+
+@lru_cache(maxsize=4096)
+def _file_in(cache: Path, folder: Path) -> Path:
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:32]
-    return cache_root() / "digests" / f"{name}.json"
+    return cache / "digests" / f"{name}.json"
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
         stored = json.loads(file.read_bytes())
         entries = stored["files"] if stored["version"] == VERSION else {}
-        return {k: e for k, e in entries.items() if {"stamp", "sha256", "size", "values"} <= set(e)}
+        return {k: e for k, e in entries.items() if {"stamp", "sha256", "size", "values", "error"} <= set(e)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}  # absent, damaged or of another version: everything is read again
 

@@ -1,9 +1,7 @@
 """Ground-truth masks as anomalous regions at native size, one per mask file."""
 
-import numpy as np
-
 from harness.data.images import image_size
-from harness.data.index import decode_mask
+from harness.data.index import decode_mask, mask_values
 from harness.data.samples import Sample, Split
 from harness.errors import DataError
 from harness.metrics.regions import Region
@@ -28,7 +26,7 @@ def regions(sample: Sample, split: Split) -> list[Region]:
 def _region(sample: Sample, number: int, size: tuple[int, int], split: Split) -> Region:
     path = sample.masks[number]
     pixels = decode_mask(path)
-    if problem := mask_problem(pixels.shape, size, _values(pixels), split):
+    if problem := mask_problem(pixels.shape, size, mask_values(pixels), split):
         raise DataError(f"{path}: {problem}")
     if not split.defects:
         name = sample.defects[0] if sample.defects else sample.label
@@ -52,7 +50,3 @@ def mask_problem(
     if split.defects and len(values) > 1:
         return f"two or more pixel values ({', '.join(map(str, values))}) in one mask; a mask is one region"
     return ""
-
-
-def _values(pixels: np.ndarray) -> tuple[int, ...]:
-    return tuple(int(v) for v in np.bincount(pixels.ravel(), minlength=256)[1:].nonzero()[0] + 1)

@@ -44,16 +44,13 @@ def _spread(group: Sequence[Sample], entries: Mapping[str, Entry], subtype: str,
 
 def _tile(sample: Sample, entry: Entry, recipe: Recipe) -> Image.Image:
     picture = Image.fromarray(decode(sample.path))
-    picture.thumbnail((TILE, TILE))
+    scale = TILE / max(picture.size)
+    picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
     draw = ImageDraw.Draw(picture)
     for number, (x0, y0, x1, y1) in enumerate(recipe.regions):
-        box = (
-            x0 * picture.width,
-            y0 * picture.height,
-            x1 * picture.width - 1,
-            y1 * picture.height - 1,
-        )
-        draw.rectangle(box, outline="cyan" if number == 0 else "gray")
+        corner = (x0 * picture.width, y0 * picture.height)
+        other = (max(x1 * picture.width - 1, corner[0]), max(y1 * picture.height - 1, corner[1]))
+        draw.rectangle((corner, other), outline="cyan" if number == 0 else "gray")
     tile = Image.new("RGB", (TILE, TILE + CAPTION), "white")
     tile.paste(picture, ((TILE - picture.width) // 2, 0))
     where = "/".join(Path(sample.id).with_suffix("").parts[-2:])

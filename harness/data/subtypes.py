@@ -13,7 +13,6 @@ forms are read as well: `{"juice_bottle/test/good/000.png": "cherry"}` and `{cat
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -153,14 +152,13 @@ def _plain_entry(entry: Entry) -> dict[str, Any]:
 
 
 def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        partial.write_text(text + "\n", encoding="utf-8")
+        os.replace(partial, path)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error
 
 

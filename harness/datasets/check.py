@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from harness.data.images import decode
@@ -41,14 +42,17 @@ def guess(root: Path) -> DataSet:
     """The data set that the folder looks like; "folder" if it is none that has a name.
 
     Raises:
-        DataError: no such folder.
+        DataError: no such folder, or it cannot be read.
     """
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
     first = ("demo", "mvtec_loco", "mvtec_ad")
     others = [name for name in DATASETS if name not in (*first, "folder")]
     named = (DATASETS.load(name) for name in (*first, *others, "folder"))
-    return next(dataset for dataset in named if dataset.recognise(root))
+    try:
+        if root.is_dir():
+            return next(dataset for dataset in named if dataset.recognise(root))
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    raise DataError(f"{root}: no such folder")
 
 
 def check(
@@ -109,11 +113,13 @@ def table(report: Report) -> Table:
     known = [label for label in (LOGICAL, STRUCTURAL) if label in labels]
     anomalous = [f"test {label}" for label in known] if labels <= set(known) else ["test anomalous"]
     columns = ["train", "validation", "test good", *anomalous, "masks"]
-    columns += ["part masks"] if any(split.part_masks for split in splits.values()) else []
-    shown = Table(title=f"{report.dataset.title} ({report.dataset.licence})", title_justify="left")
+    columns += ["parts"] if any(split.part_masks for split in splits.values()) else []
+    shown = Table(
+        title=f"{report.dataset.title} ({report.dataset.licence})", title_justify="left", box=SIMPLE_HEAD
+    )
     shown.add_column("category", no_wrap=True)
     for column in columns:
-        shown.add_column(column, justify="right")
+        shown.add_column(column.removeprefix("test "), justify="right")
     shown.add_column("state", no_wrap=True)
     for category, split in splits.items():
         counts, expected = counts_of(split), report.dataset.counts.get(category, {})
@@ -132,5 +138,5 @@ def counts_of(split: Split) -> Counter[str]:
     test = Counter(f"test {sample.label}" for sample in split.test)
     test["test anomalous"] = len(split.test) - test["test good"]
     groups = {"train": len(split.train), "validation": len(split.validation)}
-    masks = {"masks": sum(len(s.masks) for s in split.test), "part masks": len(split.part_masks)}
+    masks = {"masks": sum(len(s.masks) for s in split.test), "parts": len(split.part_masks)}
     return Counter(groups | masks) + test

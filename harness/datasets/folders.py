@@ -7,6 +7,7 @@ ground_truth/<defect>/<stem>_mask.png  or  <stem>.png  or  <stem>/*.png (one per
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import final
 
@@ -24,7 +25,7 @@ class Layout:
         train: folder of normal training images.
         validation: folders of further normal images; the first that exists is taken.
         normal: folder of normal test images; may be absent.
-        abnormal: folders of abnormal test images, glob patterns allowed; `normal` is left out of them.
+        abnormal: folders of abnormal test images, the last name may be a pattern; `normal` is left out.
         masks: folder with one folder of masks per abnormal folder, by name; None if there are no masks.
         labels: abnormal folder name -> label of its samples; the name itself where it is not listed.
         masks_required: whether an abnormal image without a mask is a problem even if `masks` is absent.
@@ -67,7 +68,7 @@ def read_tree(folder: Path, layout: Layout) -> Tree:
 def _samples(
     root: Path, folder: Path | None, label: str, problems: list[str], required: bool = False
 ) -> tuple[Sample, ...]:
-    if folder is None or not (required or folder.exists()):
+    if folder is None or not (required or _there(folder)):
         return ()
     try:
         paths = image_files(folder)
@@ -85,7 +86,18 @@ def sample_id(folder: Path, path: Path) -> str:
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).exists()), None)
+    return next((folder / name for name in names if _there(folder / name)), None)
+
+
+def _there(path: Path) -> bool:
+    """Whether a path exists; one that may not be looked at does, so that reading it says why it fails."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _abnormal(folder: Path, layout: Layout, problems: list[str]) -> list[Path]:
@@ -94,23 +106,24 @@ def _abnormal(folder: Path, layout: Layout, problems: list[str]) -> list[Path]:
 
 
 def _glob(folder: Path, pattern: str, problems: list[str]) -> list[Path]:
-    if "*" not in pattern:
-        return [folder / pattern] if (folder / pattern).exists() else []
-    try:  # pathlib's glob passes over folders that may not be read; this must not
-        parent = folder / pattern.partition("*")[0]
-        if parent.exists():
-            os.listdir(parent)
-        return [path for path in folder.glob(pattern) if path.is_dir()]
-    except OSError as error:
-        problems.append(f"{folder / pattern}: cannot be read as a folder ({error.strerror})")
+    path = folder / pattern
+    if "*" not in path.name:
+        return [path] if _there(path) else []
+    try:
+        found = [p for p in path.parent.iterdir() if fnmatchcase(p.name, path.name) and p.is_dir()]
+    except FileNotFoundError:
         return []
+    except OSError as error:
+        problems.append(f"{path.parent}: cannot be read as a folder ({error.strerror})")
+        return []
+    return found
 
 
 def _defect(folder: Path, images: Path, layout: Layout, problems: list[str]) -> list[Sample]:
     label = layout.labels.get(images.name, images.name)
     samples = _samples(folder, images, label, problems)
     masks = folder / layout.masks / images.name if layout.masks else None
-    if masks is None or not (layout.masks_required or masks.parent.exists()):
+    if masks is None or not (layout.masks_required or _there(masks.parent)):
         return list(samples)
     found = _masks(masks, problems)
     stems = {sample.path.stem for sample in samples}
@@ -129,12 +142,10 @@ def _defect(folder: Path, images: Path, layout: Layout, problems: list[str]) -> 
 def _masks(folder: Path, problems: list[str]) -> dict[str, list[Path]]:
     """Stem of an image -> its mask files."""
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name) if folder.exists() else []
         found: dict[str, list[Path]] = {}
-        for entry in entries:
-            path = folder / entry.name
-            if entry.is_dir():
-                found.setdefault(entry.name, []).extend(image_files(path))
+        for path in sorted(folder.iterdir()) if _there(folder) else []:
+            if path.is_dir():
+                found.setdefault(path.name, []).extend(image_files(path))
             elif path.suffix.lower() in IMAGE_SUFFIXES:
                 found.setdefault(path.stem.removesuffix("_mask"), []).append(path)
         return found

@@ -127,8 +127,15 @@ def category_folders(root: Path, layout: Layout) -> list[str]:
         folders = sorted(path for path in root.iterdir() if path.is_dir())
     except OSError as error:
         raise DataError(f"{root}: cannot be read as a folder ({error.strerror})") from error
-    marks = (layout.train.partition("/")[0], layout.normal.partition("/")[0])
-    return [path.name for path in folders if any((path / mark).is_dir() for mark in marks)]
+    marks = {layout.train.partition("/")[0], layout.normal.partition("/")[0]}
+    return [path.name for path in folders if _holds(path, marks)]
+
+
+def _holds(folder: Path, names: set[str]) -> bool:
+    try:
+        return any(path.name in names for path in folder.iterdir())
+    except OSError:  # a category that cannot be read must not vanish: reading it says so
+        return True
 
 
 def counts_of(tree: Tree) -> dict[str, int]:

@@ -22,7 +22,7 @@ def read_defects(path: Path) -> dict[int, DefectType]:
         DataError: unreadable, or entries that are not what MVTec's evaluation code accepts; all at once.
     """
     content = _json(path)
-    if not isinstance(content, list):
+    if not isinstance(content, list) or not content:
         raise DataError(f"{path}: must be a list of defect types")
     problems = [f"{path}: entry {n}: {p}" for n, entry in enumerate(content) if (p := _wrong(entry))]
     if problems:
@@ -80,13 +80,15 @@ def read_parts(folder: Path, ids: Sequence[str]) -> Parts:
     """Part masks below `folder`: `part_masks/<image id as .png>` and `part_classes.json`; often none.
 
     Raises:
-        DataError: part masks without class names, or class names of another form.
+        DataError: unreadable, part masks without class names, or class names of another form.
     """
     root = folder / PART_MASKS
-    if not root.is_dir():
-        return Parts()
     paths = {sample: (root / sample).with_suffix(".png") for sample in ids}
-    return Parts({s: p for s, p in paths.items() if p.is_file()}, _classes(folder / PART_CLASSES))
+    try:
+        found = {sample: path for sample, path in paths.items() if path.is_file()} if root.is_dir() else {}
+    except OSError as error:
+        raise DataError(f"{root}: cannot be read ({error.strerror})") from error
+    return Parts(found, _classes(folder / PART_CLASSES)) if found else Parts()
 
 
 def _classes(path: Path) -> tuple[str, ...]:
@@ -117,7 +119,15 @@ def find_manifest(root: Path, asked: Path | None, categories: Sequence[str]) -> 
         if found is None:
             raise DataError(f"{asked}: no such sub-type manifest (looked in {root} and {Path.cwd()})")
         return read_manifest(found)
-    if (root / FILE).is_file():
+    if _is_file(root / FILE):
         return read_manifest(root / FILE)
-    inside = [read_manifest(root / c / FILE, c) for c in categories if (root / c / FILE).is_file()]
+    files = {c: root / c / FILE for c in categories}
+    inside = [read_manifest(path, c) for c, path in files.items() if _is_file(path)]
     return Manifest(root, {c: e for m in inside for c, e in m.categories.items()}) if inside else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # in a folder that may not be read, which reading the category reports
+        return False

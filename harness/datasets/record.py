@@ -81,8 +81,11 @@ class DataSet:
             DataError: `root` is no folder, cannot be read, or holds no category.
         """
         root = Path(root)
-        if not root.is_dir():
-            raise DataError(f"{root}: no such folder (root of the data set {self.name})")
+        try:
+            if not root.is_dir():
+                raise DataError(f"{root}: no such folder (root of the data set {self.name})")
+        except OSError as error:
+            raise DataError(f"{root}: cannot be read as a folder ({error.strerror})") from error
         names = self.lister(root, options or self.Options())
         if not names.whole:
             raise DataError(f"{root}: no category of {self.name} in this folder")
@@ -135,8 +138,8 @@ class DataSet:
             names = self.names(root, options)
         except DataError as error:
             return [str(error)]
-        found = [self.inspect(root, category, options).problems for category in names.whole]
-        return [problem for problems in found for problem in problems]
+        found = [self.inspect(root, category, options).problems for category in names.known]
+        return list(dict.fromkeys(problem for problems in found for problem in problems))
 
 
 def listing(place: str, problems: Sequence[str]) -> str:

@@ -17,20 +17,16 @@ BLOCK = 1 << 16
 class Counts:
     """For every threshold u of one subset of images: how many of its normal pixels are < u and <= u.
 
-    Args:
-        thresholds: (m,), sorted, distinct.
-
     Attributes:
         below: #(normal < u), unsigned integers (m,).
         up_to: #(normal <= u).
         n: number of normal pixels.
     """
 
-    def __init__(self, thresholds: Array):
-        self.thresholds = thresholds
+    def __init__(self, m: int):
         # Half the memory of int64, which takes over before the first overflow is possible.
-        self.below: Array = np.zeros(thresholds.size, np.uint32)
-        self.up_to: Array = np.zeros(thresholds.size, np.uint32)
+        self.below: Array = np.zeros(m, np.uint32)
+        self.up_to: Array = np.zeros(m, np.uint32)
         self.n = 0
 
     def grow(self, more: int) -> None:
@@ -58,10 +54,14 @@ class NormalCounts:
         self.thresholds = thresholds
         self._starts = np.arange(0, thresholds.size, BLOCK)
         self._places = {subset: at.astype(np.uint32) for subset, at in places.items()}
-        self._cuts = {
-            s: np.append(at.searchsorted(self._starts), at.size) for s, at in places.items()
-        }
-        self.subsets = {subset: Counts(thresholds[at]) for subset, at in places.items()}
+        self._cuts = {s: np.append(at.searchsorted(self._starts), at.size) for s, at in places.items()}
+        self.subsets = {subset: Counts(at.size) for subset, at in places.items()}
+
+    def of(self, subset: str) -> tuple[Array, Counts]:
+        """The thresholds (m,) of a subset, and its counts; both empty for one without thresholds."""
+        if subset not in self.subsets:
+            return self.thresholds[:0], Counts(0)
+        return self.thresholds[self._places[subset]], self.subsets[subset]
 
     def add(self, normals: Array, subsets: Iterable[str]) -> None:
         """Count pixels (k,), in any order (the array is sorted in place), in each of `subsets`."""
@@ -91,7 +91,8 @@ class NormalCounts:
 
 
 def count_sorted(u: Array, v: Array) -> tuple[Array, Array]:
-    """(#(v < u), #(v <= u)) for sorted distinct u (m,) and sorted v (k,); searches the shorter in the longer."""
+    """(#(v < u), #(v <= u)) for sorted distinct u (m,) and sorted v (k,)."""
+    # A search costs by what is looked up, so the shorter is looked up in the longer.
     return _search_u_in_v(u, v) if u.size <= v.size else _search_v_in_u(u, v)
 
 
@@ -104,7 +105,8 @@ def _search_u_in_v(u: Array, v: Array) -> tuple[Array, Array]:
 
 
 def _search_v_in_u(u: Array, v: Array) -> tuple[Array, Array]:
-    # v < u_j exactly if at most j thresholds are <= v, and v <= u_j exactly if at most j are < v.
-    at_least, over = u.searchsorted(v, "right"), u.searchsorted(v, "left")
-    below = np.cumsum(np.bincount(at_least, minlength=u.size)[: u.size])
-    return below, np.cumsum(np.bincount(over, minlength=u.size)[: u.size])
+    # v <= u_j exactly if at most j thresholds are < v, and v < u_j exactly if at most j are <= v.
+    smaller = u.searchsorted(v, "left")
+    not_larger = smaller + (u[np.minimum(smaller, u.size - 1)] == v)
+    below = np.cumsum(np.bincount(not_larger, minlength=u.size)[: u.size])
+    return below, np.cumsum(np.bincount(smaller, minlength=u.size)[: u.size])

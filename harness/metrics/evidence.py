@@ -26,7 +26,6 @@ from harness.metrics.regions import Region, components, union
 
 Array = NDArray[Any]
 Groups = tuple[str, ...]
-Counter = Callable[[Array, Mapping[str, Array]], NormalCounts]
 
 # Anomaly-free pixels held back before they are sorted and counted: the more thresholds, the more pixels
 # a walk over them should serve.
@@ -60,19 +59,21 @@ class Evidence:
 
     Attributes:
         targets: kind ("regions", "components" or "pixels") -> targets in this subset.
-        normals: counts of the normal pixels of this subset at every score of a target.
+        thresholds: the different scores of all of them, sorted, (m,).
+        normals: counts of the normal pixels of this subset below and up to each threshold.
     """
 
-    def __init__(self, targets: Mapping[str, Sequence[Target]], normals: Counts):
+    def __init__(self, targets: Mapping[str, Sequence[Target]], thresholds: Array, normals: Counts):
         self.targets = targets
+        self.thresholds = thresholds
         self.normals = normals
         self._places: dict[str, list[Array]] = {}
 
     def places(self, kind: str) -> list[Array]:
-        """For each target of a kind: where its scores are among the thresholds, (saturation,) each."""
+        """For each target of a kind: where its scores are among the thresholds, (saturation,)."""
         if kind not in self._places:
-            find = self.normals.thresholds.searchsorted
-            self._places[kind] = [find(target.scores) for target in self.targets[kind]]
+            find = self.thresholds.searchsorted
+            self._places[kind] = [find(target.scores).astype(np.uint32) for target in self.targets[kind]]
         return self._places[kind]
 
 
@@ -81,15 +82,11 @@ def _regions(scores: Array, regions: Sequence[Region]) -> list[tuple[Array, int]
 
 
 def _components(scores: Array, regions: Sequence[Region]) -> list[tuple[Array, int]]:
-    mask = union(regions)
-    return [] if mask is None else [(scores.ravel()[p], p.size) for p in components(mask)]
+    return [(scores.ravel()[p], p.size) for p in components(union(regions))]
 
 
 def _pixels(scores: Array, regions: Sequence[Region]) -> list[tuple[Array, int]]:
-    mask = union(regions)
-    if mask is None:
-        return []
-    inside = scores[mask]
+    inside = scores[union(regions)]
     return [(inside, inside.size)]
 
 
@@ -117,8 +114,8 @@ class AnomalousScores:
 
         Args:
             anomaly_map: (h, w), finite, at the size of the masks.
-            regions: its regions. A region with a defect type counts in `groups` and in that type's group.
-            groups: subsets that the image counts in, defect types left out where regions name them.
+            regions: its regions. Where they name defect types, each counts in its own type's subset.
+            groups: subsets that the image counts in.
         """
         for members, found_in in by_group(regions, groups):
             for kind, targets in self.targets.items():
@@ -139,12 +136,12 @@ class AnomalousScores:
             for kind, targets in self.targets.items()
         }
 
-    def counts(self, counter: Counter = NormalCounts) -> "PixelCounts":
+    def counts(self) -> "PixelCounts":
         """The second pass, with nothing counted yet."""
         thresholds = distinct(self.targets)
         groups = sorted({g for targets in self.targets.values() for t in targets for g in t.groups})
         places = {g: thresholds.searchsorted(distinct(self.in_group(g))) for g in groups}
-        return PixelCounts(self, counter(thresholds, places))
+        return PixelCounts(self, NormalCounts(thresholds, places))
 
 
 @final
@@ -173,8 +170,8 @@ class PixelCounts:
             groups: as in the first pass; None for good images, which count in every subset.
         """
         key = None if groups is None else all_groups(regions, groups)
-        mask = union(regions)
-        normals = anomaly_map.ravel() if mask is None else anomaly_map[~mask]
+        # Copies: the caller may use the array again before these pixels are counted.
+        normals = anomaly_map[~union(regions)] if regions else anomaly_map.flatten()
         self._held.setdefault(key, []).append(normals)
         self._n_held += normals.size
         if self._n_held >= self._chunk:
@@ -189,15 +186,12 @@ class PixelCounts:
     def evidence(self, subset: str) -> Evidence:
         """All that is known of one subset so far; without targets where it has none."""
         self._count_held()
-        counts = self._normals.subsets.get(subset) or Counts(np.zeros(0, np.float32))
-        return Evidence(self._first.in_group(subset), counts)
+        return Evidence(self._first.in_group(subset), *self._normals.of(subset))
 
     def _count_held(self) -> None:
         while self._held:
             groups, arrays = self._held.popitem()
-            self._normals.add(
-                np.concatenate(arrays), self._normals.subsets if groups is None else groups
-            )
+            self._normals.add(np.concatenate(arrays), self._normals.subsets if groups is None else groups)
         self._n_held = 0
 
 
@@ -241,8 +235,9 @@ def by_group(regions: Sequence[Region], groups: Groups) -> list[tuple[list[Regio
     """
     if len({region.defect for region in regions}) == 1:
         return [(list(regions), all_groups(regions, groups))]
-    by_defect = [([r for r in regions if r.defect == d], (d,)) for d in defects_of(regions)]
-    return [(list(regions), groups), *by_defect]
+    defects = defects_of(regions)
+    together = tuple(group for group in groups if group not in defects)
+    return [(list(regions), together), *(([r for r in regions if r.defect == d], (d,)) for d in defects)]
 
 
 def top_sorted(scores: Array, n: int) -> Array:

@@ -5,7 +5,7 @@ import numpy as np
 from harness.metrics.evidence import Evidence
 
 
-def pixel_auroc(evidence: Evidence, limit: None = None) -> float | None:
+def pixel_auroc_at(evidence: Evidence, limit: None = None) -> float | None:
     """AUROC of anomalous against anomaly-free pixels, ties one half, correctly rounded.
 
     None without anomalous or without normal pixels.
@@ -21,7 +21,7 @@ def pixel_auroc(evidence: Evidence, limit: None = None) -> float | None:
     return twice_u / (2 * n_anomalous * normals.n)
 
 
-def pixel_ap(evidence: Evidence, limit: None = None) -> float | None:
+def pixel_ap_at(evidence: Evidence, limit: None = None) -> float | None:
     """Average precision of anomalous pixels over distinct thresholds (as scikit-learn defines it).
 
     None without anomalous or without normal pixels.
@@ -31,7 +31,7 @@ def pixel_ap(evidence: Evidence, limit: None = None) -> float | None:
     n_anomalous = sum(at.size for at in places)
     if n_anomalous == 0 or normals.n == 0:
         return None
-    new = np.zeros(normals.thresholds.size, np.int64)
+    new = np.zeros(evidence.thresholds.size, np.int64)
     for at in places:
         new += np.bincount(at, minlength=new.size)
     # From the highest threshold down; thresholds that only normal pixels have add no recall.

@@ -46,9 +46,7 @@ class Region:
         threshold = self.saturation_threshold
         fits = 0 < threshold <= 1 if self.relative_saturation else threshold >= 1
         if not fits or (not self.relative_saturation and threshold != int(threshold)):
-            allowed = (
-                "in (0, 1]" if self.relative_saturation else "a whole number of pixels, at least 1"
-            )
+            allowed = "in (0, 1]" if self.relative_saturation else "a whole number of pixels, at least 1"
             raise DataError(
                 f"saturation threshold of region {self.defect!r} is {threshold}; "
                 f"{'relative' if self.relative_saturation else 'absolute'} ones must be {allowed}"
@@ -71,14 +69,12 @@ class Region:
         return min(int(self.saturation_threshold), self.area)
 
 
-def union(regions: Sequence[Region]) -> Mask | None:
-    """Pixels (h, w) that lie in any of the regions; None without regions.
+def union(regions: Sequence[Region]) -> Mask:
+    """Pixels (h, w) that lie in any of the regions, of which there must be one.
 
     Raises:
         DataError: the regions have masks of different sizes.
     """
-    if not regions:
-        return None
     sizes = sorted({region.mask.shape for region in regions})
     if len(sizes) > 1:
         raise DataError(f"the regions of one image have masks of different sizes: {sizes}")

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.errors import DataError
+from harness.metrics.counts import Counts
 from harness.metrics.evidence import Evidence, PixelCounts, two_passes
 from harness.metrics.inputs import check_size, checked_limits, checked_map
 from harness.metrics.regions import Region
@@ -59,9 +60,7 @@ def auspro(
         return spro_torch.auspro(maps, regions, labels, limits)
     found = count_regions(maps, regions, labels, "regions")
     areas = {
-        subset: {
-            limit: auspro_at(found.evidence(subset), limit) for limit in checked_limits(limits)
-        }
+        subset: {limit: auspro_at(found.evidence(subset), limit) for limit in checked_limits(limits)}
         for subset in ("logical", "structural", "all")
     }
     return areas | {"mean": {t: mean(areas["logical"][t], areas["structural"][t]) for t in limits}}
@@ -87,9 +86,7 @@ def aupro(
     """
     if len(maps) != len(masks):
         raise DataError(f"{len(maps)} maps but {len(masks)} masks")
-    regions = [
-        [] if mask is None or not np.any(mask) else [Region(np.asarray(mask))] for mask in masks
-    ]
+    regions = [[] if mask is None or not np.any(mask) else [Region(np.asarray(mask))] for mask in masks]
     labels = ["anomalous" if found else "good" for found in regions]
     evidence = count_regions(maps, regions, labels, "components").evidence("all")
     return {limit: aupro_at(evidence, limit) for limit in checked_limits(limits)}
@@ -108,18 +105,14 @@ def count_regions(
     return two_passes(load, [None if s == "good" else ("all", s) for s in labels], [kind])
 
 
-def check_labels(
-    maps: Sequence, regions: Sequence[Sequence[Region]], labels: Sequence[str]
-) -> None:
+def check_labels(maps: Sequence, regions: Sequence[Sequence[Region]], labels: Sequence[str]) -> None:
     """Refuse images whose label and regions do not fit.
 
     Raises:
         DataError: lengths differ, an unknown label, regions of a good image, none of an anomalous one.
     """
     if not len(maps) == len(regions) == len(labels):
-        raise DataError(
-            f"{len(maps)} maps, {len(regions)} lists of regions and {len(labels)} labels"
-        )
+        raise DataError(f"{len(maps)} maps, {len(regions)} lists of regions and {len(labels)} labels")
     for i, (label, found) in enumerate(zip(labels, regions, strict=True)):
         if label not in ("good", "logical", "structural"):
             raise DataError(f"image {i}: label {label!r} must be good, logical or structural")
@@ -146,9 +139,15 @@ def _area(evidence: Evidence, kind: str, limit: float) -> float | None:
     places, normals = evidence.places(kind), evidence.normals
     if not places or normals.n == 0:
         return None
-    ramps = ramp_areas(normals.below, normals.up_to, normals.n, limit)
+    # Lower thresholds are only passed beyond the limit; up_to rises with them.
+    start = normals.up_to.searchsorted(normals.up_to.dtype.type(int((1 - limit) * normals.n)))
     # fsum rounds once, so the order in which images came does not show.
-    return math.fsum(float(ramps[at].mean()) for at in places) / (len(places) * limit)
+    found = math.fsum(_reached(at[at.searchsorted(start) :], normals, limit) / at.size for at in places)
+    return found / (len(places) * limit)
+
+
+def _reached(at: NDArray, normals: Counts, limit: float) -> float:
+    return float(ramp_areas(normals.below[at], normals.up_to[at], normals.n, limit).sum())
 
 
 def ramp_areas(below: NDArray, up_to: NDArray, n: int, limit: float) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ float64: a float32 false-positive rate cannot tell counts above 2**24 apart.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,9 +19,20 @@ from harness.metrics.upsample import taps
 # Pixels sorted at once; sorting needs about 28 bytes for each.
 CHUNK_PIXELS = 1 << 28
 
+# Subset -> labels of the anomalous images in it; good images belong to each.
+SUBSETS = {"logical": ("logical",), "structural": ("structural",), "all": ("logical", "structural")}
+
+
+class _Counts(NamedTuple):
+    """#(normal < u) and #(normal <= u) for every threshold u, int64, of n normal pixels."""
+
+    below: Tensor
+    up_to: Tensor
+    n: int
+
 
 def auspro(
-    maps: Sequence[Tensor],
+    maps: Sequence[Any],
     regions: Sequence[Sequence[Region]],
     labels: Sequence[str],
     limits: Sequence[float] = LIMITS,
@@ -30,7 +42,9 @@ def auspro(
     Args:
         maps: per image a floating tensor (h, w), all on one device; a lazy sequence is asked once per
             image and pass.
-        regions, labels, limits: as there.
+        regions: per image its regions; none for good images.
+        labels: per image "good", "logical" or "structural".
+        limits: of the false-positive rate, each in (0, 1].
 
     Raises:
         DataError: as there.
@@ -46,12 +60,10 @@ def auspro(
         label: _count(thresholds, _normals(maps, regions, labels, label))
         for label in ("good", "logical", "structural")
     }
-    areas = {
-        subset: _areas([s for p in parts for s in targets[p]], thresholds, [counts[p] for p in ("good", *parts)], limits)
-        for subset, parts in {
-            "logical": ("logical",), "structural": ("structural",), "all": ("logical", "structural"),
-        }.items()
-    }  # fmt: skip
+    areas = {}
+    for subset, parts in SUBSETS.items():
+        sought = [scores for part in parts for scores in targets[part]]
+        areas[subset] = _areas(sought, thresholds, [counts[part] for part in ("good", *parts)], limits)
     return areas | {"mean": {t: mean(areas["logical"][t], areas["structural"][t]) for t in limits}}
 
 
@@ -108,9 +120,9 @@ def _normals(
     held: list[Tensor] = []
     for i in range(len(labels)):
         if labels[i] == label:
-            scores, mask = _checked(maps[i], regions[i], i), union(regions[i])
-            inside = None if mask is None else torch.from_numpy(~mask).to(scores.device)
-            held.append(scores.flatten() if inside is None else scores[inside])
+            scores = _checked(maps[i], regions[i], i)
+            outside = torch.from_numpy(~union(regions[i])).to(scores.device) if regions[i] else ...
+            held.append(scores[outside].flatten())
             if sum(part.numel() for part in held) >= CHUNK_PIXELS:
                 yield torch.cat(held)
                 held.clear()
@@ -118,8 +130,7 @@ def _normals(
         yield torch.cat(held)
 
 
-def _count(thresholds: Tensor, chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor, int]:
-    """(#(normal < u), #(normal <= u), number of normals), int64."""
+def _count(thresholds: Tensor, chunks: Iterable[Tensor]) -> _Counts:
     below = torch.zeros(thresholds.shape, dtype=torch.int64, device=thresholds.device)
     up_to, n = torch.zeros_like(below), 0
     for chunk in chunks:
@@ -128,19 +139,20 @@ def _count(thresholds: Tensor, chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor
         below += torch.searchsorted(ordered, thresholds.to(dtype), right=False)
         up_to += torch.searchsorted(ordered, thresholds.to(dtype), right=True)
         n += chunk.numel()
-    return below, up_to, n
+    return _Counts(below, up_to, n)
 
 
 def _areas(
     targets: Sequence[Tensor],
     thresholds: Tensor,
-    counts: Sequence[tuple[Tensor, Tensor, int]],
+    counts: Sequence[_Counts],
     limits: Sequence[float],
 ) -> dict[float, float | None]:
-    n = sum(part[2] for part in counts)
+    n = sum(part.n for part in counts)
     if not targets or n == 0:
         return dict.fromkeys(limits)
-    below, up_to = (torch.stack([part[k] for part in counts]).sum(0) for k in (0, 1))
+    below = torch.stack([part.below for part in counts]).sum(0)
+    up_to = torch.stack([part.up_to for part in counts]).sum(0)
     start, end = (n - up_to).double() / n, (n - below).double() / n
     places = [torch.searchsorted(thresholds, scores.to(thresholds.dtype)) for scores in targets]
     areas = {}

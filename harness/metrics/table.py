@@ -48,13 +48,11 @@ METRICS: dict[str, Metric] = {
     "ap": Metric("image", f"{_HERE}.image:ap", "average precision of image scores"),
     "f1max": Metric("image", f"{_HERE}.image:f1max", "largest F1 over thresholds on image scores"),
     "pixel_auroc": Metric(
-        "pixel", f"{_HERE}.pixel:pixel_auroc", "area under the ROC curve of pixels", "pixels"
+        "pixel", f"{_HERE}.pixel:pixel_auroc_at", "area under the ROC curve of pixels", "pixels"
     ),
-    "pixel_ap": Metric("pixel", f"{_HERE}.pixel:pixel_ap", "average precision of pixels", "pixels"),
+    "pixel_ap": Metric("pixel", f"{_HERE}.pixel:pixel_ap_at", "average precision of pixels", "pixels"),
     "aupro": Metric("pixel", f"{_HERE}.spro:aupro_at", "area under PRO", "components", _PRO_LIMITS),
-    "auspro": Metric(
-        "pixel", f"{_HERE}.spro:auspro_at", "area under saturated PRO", "regions", _SPRO_LIMITS
-    ),
+    "auspro": Metric("pixel", f"{_HERE}.spro:auspro_at", "area under saturated PRO", "regions", _SPRO_LIMITS),
 }
 
 

@@ -106,9 +106,7 @@ def trial_metrics(
     judge = _image_values(chosen, samples, scores, truth)
     kinds = {entry.targets for entry in chosen.values() if entry.kind == "pixel"}
     if kinds and maps is not None and regions is not None:
-        counts = two_passes(
-            _loader(samples, maps, regions, native), [s.groups for s in samples], kinds
-        )
+        counts = two_passes(_loader(samples, maps, regions, native), [s.groups for s in samples], kinds)
         judge |= _pixel_values(chosen, samples, counts)
     return [row for name in chosen for row in _rows(name, chosen[name], samples, judge)]
 
@@ -136,9 +134,7 @@ def _image_values(
     return values
 
 
-def _pixel_values(
-    chosen: dict[str, Metric], samples: Sequence[ScoredSample], counts: PixelCounts
-) -> Values:
+def _pixel_values(chosen: dict[str, Metric], samples: Sequence[ScoredSample], counts: PixelCounts) -> Values:
     values: Values = {}
     # One subset after the other: its evidence is large and let go of before the next.
     for subset in subsets(samples):
@@ -150,9 +146,7 @@ def _pixel_values(
     return values
 
 
-def _rows(
-    name: str, entry: Metric, samples: Sequence[ScoredSample], values: Values
-) -> list[MetricValue]:
+def _rows(name: str, entry: Metric, samples: Sequence[ScoredSample], values: Values) -> list[MetricValue]:
     rows = []
     for limit in entry.limits or (None,):
         if (name, "all", limit) not in values:
@@ -187,9 +181,7 @@ def _loader(
     def load(i: int) -> tuple[NDArray[Any], Sequence[Region]]:
         name, found = _name(samples, i), regions(i)
         if (samples[i].label == GOOD) == bool(found):
-            raise DataError(
-                f"{name}: labelled {samples[i].label!r} but has {len(found)} anomalous regions"
-            )
+            raise DataError(f"{name}: labelled {samples[i].label!r} but has {len(found)} anomalous regions")
         anomaly_map = checked_map(maps(i), name)
         if native is not None:
             anomaly_map = upsample(anomaly_map, native[i])

@@ -1,17 +1,23 @@
 """The files of a run: three Parquet tables, their journal, the configuration and the plan."""
 
 from harness.results.directory import locked, write_plan, write_sweep
-from harness.results.reader import Run, read_run, statuses
+from harness.results.driver import Driver, read_driver
+from harness.results.journal import started_without_end
+from harness.results.reader import Run, read_run, read_scores, statuses
 from harness.results.schema import SCHEMA_VERSION, SCHEMAS
 from harness.results.writer import RunWriter
 
 __all__ = [
     "SCHEMAS",
     "SCHEMA_VERSION",
+    "Driver",
     "Run",
     "RunWriter",
     "locked",
+    "read_driver",
     "read_run",
+    "read_scores",
+    "started_without_end",
     "statuses",
     "write_plan",
     "write_sweep",

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from harness.errors import DataError, RunLocked
+from harness.results import driver
 from harness.results.schema import PLAN, SCHEMA_VERSION
 from harness.results.tables import write_parquet
 
@@ -30,7 +30,7 @@ def locked(run: Path) -> Iterator[None]:
     except Timeout:
         raise RunLocked(f"{run}: another sweep is writing here ({_holder(run)}); wait or choose another out") from None
     try:
-        write_json(run / "driver.json", {"host": socket.gethostname(), "pid": os.getpid()})
+        write_json(run / driver.FILE, driver.this_process())
         yield
     finally:
         lock.release()
@@ -47,11 +47,8 @@ def _made(run: Path) -> Path:
 
 
 def _holder(run: Path) -> str:
-    try:
-        holder = json.loads((run / "driver.json").read_text())
-    except (OSError, ValueError):
-        return "unknown process"
-    return f"process {holder.get('pid')} on {holder.get('host')}"
+    holder = driver.read_driver(run)
+    return f"process {holder.pid} on {holder.host}" if holder else "unknown process"
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, final
 from uuid import uuid4
 
-from harness.errors import DataError
+from harness.errors import ResultsError
 from harness.trial import TrialResult
 
 
@@ -21,7 +21,7 @@ class Journal:
     """Appends events to a file of its own in `<run>/journal/`.
 
     Raises:
-        DataError: the disk is full or the folder cannot be written; nothing is left half written.
+        ResultsError: the disk is full or the folder cannot be written; nothing is left half written.
     """
 
     def __init__(self, run: Path):
@@ -51,25 +51,39 @@ class Journal:
                 os.fsync(self._file.fileno())
         except OSError as error:
             os.ftruncate(self._file.fileno(), before)
-            raise DataError(f"{self.path}: cannot be written ({error.strerror})") from error
+            raise ResultsError(f"{self.path}: cannot be written ({error.strerror})") from error
 
     def close(self) -> None:
         self._file.close()
 
 
 def events(path: Path) -> Iterator[dict[str, Any]]:
-    """Complete events of one journal file; a torn last line is what a killed writer leaves, and no event."""
-    with open(path, "rb") as file:
+    """Complete events of one journal file; a torn last line is what a killed writer leaves, and no event.
+
+    A file that its driver has removed meanwhile has none: everything in it is in the tables by then.
+    """
+    try:
+        file = open(path, "rb")  # noqa: SIM115 - closed below
+    except FileNotFoundError:
+        return
+    with file:
         for line in file:
             if line.endswith(b"\n"):
                 yield json.loads(line)
+
+
+def _age(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def leftovers(run: Path) -> tuple[list[TrialResult], Counter[str]]:
     """Results in the journals of a run, and how often trials were started without an end."""
     results: dict[str, TrialResult] = {}
     open_attempts: Counter[str] = Counter()
-    for path in sorted((run / "journal").glob("*.jsonl"), key=lambda p: p.stat().st_mtime):
+    for path in sorted((run / "journal").glob("*.jsonl"), key=_age):
         for event in events(path):
             if event["event"] == "started":
                 open_attempts[event["trial_id"]] += 1
@@ -77,3 +91,11 @@ def leftovers(run: Path) -> tuple[list[TrialResult], Counter[str]]:
                 result = TrialResult(event["trial"], tuple(event["metrics"]), tuple(event["scores"]))
                 results[event["trial"]["trial_id"]] = result
     return list(results.values()), Counter({k: n for k, n in open_attempts.items() if k not in results})
+
+
+def started_without_end(run: Path) -> list[str]:
+    """Ids of trials that run now, if their driver lives, or ran when it died; in order of their start.
+
+    Starts before the last time a journal was sealed are forgotten, so a few may be missing.
+    """
+    return list(leftovers(run)[1])

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from harness.errors import DataError, nearest
 from harness.results.journal import leftovers
-from harness.results.tables import concat, parts, rows_to_tables, without
+from harness.results.schema import PLAN, SCHEMAS
+from harness.results.tables import Tables, concat, parts, rows_to_tables, without
 
 
 @final
@@ -49,29 +50,58 @@ def read_run(path: Path, *, scores: bool = True) -> Run:
         DataError: `path` is not a run directory.
     """
     config = _config(path)
-    journal = rows_to_tables(leftovers(path)[0])
-    fresh = set(journal["trials"]["trial_id"].to_pylist())
-    tables = concat([*(without(p.read(), fresh) for p in parts(path)), journal])
+    tables = concat(_newest(path, scores))
     frames = {name: table.to_pandas() for name, table in tables.items() if scores or name != "scores"}
     trials = frames["trials"].sort_values("finished_at").drop_duplicates("trial_id", keep="last")
     return Run(
         path,
         config["config"],
-        pq.read_table(path / "plan.parquet").to_pandas(),
+        _plan(path),
         trials.reset_index(drop=True),
         frames["metrics"],
         frames.get("scores", tables["scores"].slice(0, 0).to_pandas()),
     )
 
 
+def _plan(path: Path) -> pd.DataFrame:
+    """The plan; empty where the driver was killed before it could write one."""
+    file = path / "plan.parquet"
+    return (pq.read_table(file) if file.exists() else PLAN.empty_table()).to_pandas()
+
+
+def _newest(path: Path, scores: bool) -> list[Tables]:
+    """The tables of journal and parts, each trial from where it was written last.
+
+    A driver killed between writing a trial again and removing its older rows leaves both.
+    """
+    found = [rows_to_tables(leftovers(path)[0])]
+    seen = set(found[0]["trials"]["trial_id"].to_pylist())
+    for part in reversed(parts(path)):
+        found.append(without(part.read(scores=scores), seen))
+        seen |= set(found[-1]["trials"]["trial_id"].to_pylist())
+    return found[::-1]
+
+
+def read_scores(path: Path, trial_id: str) -> pd.DataFrame:
+    """The per-image scores of one trial; of a large run this is much faster than all of them."""
+    for result in leftovers(path)[0]:
+        if result.trial["trial_id"] == trial_id:
+            return rows_to_tables([result])["scores"].to_pandas()
+    for part in reversed(parts(path)):
+        if trial_id in part.ids():
+            return part.scores(trial_id).to_pandas()
+    return SCHEMAS["scores"].empty_table().to_pandas()
+
+
 def statuses(path: Path) -> dict[str, str]:
     """trial_id -> status of every trial that has ended; reads two columns only."""
+    journal, _ = leftovers(path)  # first: what it holds may move into a part meanwhile
     found: dict[str, str] = {}
     for part in parts(path):
         if part.path("trials").exists():
             table = pq.read_table(part.path("trials"), columns=["trial_id", "status"], partitioning=None)
             found |= dict(zip(*table.to_pydict().values(), strict=True))
-    return found | {r.trial["trial_id"]: r.trial["status"] for r in leftovers(path)[0]}
+    return found | {r.trial["trial_id"]: r.trial["status"] for r in journal}
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -62,9 +62,12 @@ class Part:
     def path(self, table: str) -> Path:
         return self.run / table / f"part-{self.number:05d}.parquet"
 
-    def read(self) -> Tables:
-        """The part's tables; rows whose trial never reached trials/ are dropped."""
-        tables = {n: _read(self.path(n), schema) for n, schema in SCHEMAS.items()}
+    def read(self, *, scores: bool = True) -> Tables:
+        """The part's tables less rows whose trial never reached trials/; `scores` may be left out."""
+        tables = {
+            n: _read(self.path(n), schema) if scores or n != "scores" else schema.empty_table()
+            for n, schema in SCHEMAS.items()
+        }
         known = tables["trials"]["trial_id"].combine_chunks()
         return {
             name: table.filter(pc.is_in(table["trial_id"], value_set=known))
@@ -78,6 +81,10 @@ class Part:
             return set()
         return set(pq.read_table(path, columns=["trial_id"], partitioning=None)["trial_id"].to_pylist())
 
+    def scores(self, trial_id: str) -> pa.Table:
+        """The per-image scores of one trial."""
+        return _read(self.path("scores"), SCHEMAS["scores"], [("trial_id", "=", trial_id)])
+
     def write(self, tables: Tables) -> None:
         """Replace the part on disk, table by table, `trials` last."""
         for name in ORDER:
@@ -90,11 +97,11 @@ def parts(run: Path) -> list[Part]:
     return [Part(run, n) for n in sorted(numbers)]
 
 
-def _read(path: Path, schema: pa.Schema) -> pa.Table:
+def _read(path: Path, schema: pa.Schema, filters: Any = None) -> pa.Table:
     """A table in today's schema: columns that an older file lacks are null."""
     if not path.exists():
         return schema.empty_table()
-    table = pq.read_table(path, partitioning=None)
+    table = pq.read_table(path, partitioning=None, filters=filters)
     columns = [
         table[f.name].cast(f.type) if f.name in table.column_names else pa.nulls(len(table), f.type)
         for f in schema

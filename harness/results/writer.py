@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import final
 
-from harness.errors import DataError
+from harness.errors import ResultsError
 from harness.results.journal import Journal, leftovers
 from harness.results.tables import Part, Tables, concat, parts, rows_to_tables, without
 from harness.trial import TrialResult
@@ -30,7 +30,7 @@ class RunWriter:
         run: the run directory; whoever opens it for writing must hold its lock.
 
     Raises:
-        DataError: the directory cannot be written. What was accepted before stays in the journal.
+        ResultsError: the directory cannot be written. What was accepted before stays in the journal.
     """
 
     def __init__(self, run: Path):
@@ -60,7 +60,7 @@ class RunWriter:
         """Bring the Parquet tables up to date.
 
         Raises:
-            DataError: the disk is full; the results stay safe in the journal.
+            ResultsError: the disk is full; the results stay safe in the journal.
         """
         with self._guard:
             began = time.monotonic()
@@ -117,7 +117,7 @@ class RunWriter:
         """Flush if the disk allows; if not, the journal keeps everything until it does."""
         try:
             self.flush()
-        except DataError:
+        except ResultsError:
             self._flushed_at, self._flush_took = time.monotonic(), 1.0
 
     def _write_open(self) -> None:
@@ -129,7 +129,7 @@ class RunWriter:
             part.write(merged)
             self._drop(ids & self._where.keys())
         except OSError as error:
-            raise DataError(
+            raise ResultsError(
                 f"{error.filename or self.run}: cannot be written ({error.strerror}); finished trials are "
                 f"safe in {self.run / 'journal'}: free some space and run the same command again"
             ) from error

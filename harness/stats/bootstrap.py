@@ -36,9 +36,7 @@ class Bootstrap:
 
     def __post_init__(self):
         if not 0 < self.level < 1 or self.resamples < 1:
-            raise ConfigError(
-                f"bootstrap level must be in (0, 1) and resamples at least 1, got {self}"
-            )
+            raise ConfigError(f"bootstrap level must be in (0, 1) and resamples at least 1, got {self}")
         if self.kind not in ("percentile", "bca"):
             raise ConfigError(f"bootstrap kind must be percentile or bca, got {self.kind!r}")
 
@@ -140,7 +138,7 @@ def _bca_tails(
 
 
 def _acceleration(statistic: Statistic, strata: Sequence[Hashable]) -> float:
-    """Skewness of the jackknife influence over all strata (Efron & Tibshirani, eq. 14.15, several samples)."""
+    """Skewness of the jackknife influence over all strata (Efron & Tibshirani, eq. 14.15)."""
     everyone = np.arange(len(strata))
     influence = np.zeros(len(strata))
     for at in _members(strata):

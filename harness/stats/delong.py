@@ -39,7 +39,8 @@ def delong(first: ArrayLike, second: ArrayLike, anomalous: ArrayLike) -> DeLong:
     Sun & Xu, IEEE Signal Processing Letters 21 (2014).
 
     Args:
-        first, second: scores (n,) of two methods on the same images.
+        first: scores (n,) of one method.
+        second: scores (n,) of the other on the same images.
         anomalous: bool (n,).
 
     Raises:
@@ -55,21 +56,17 @@ def delong(first: ArrayLike, second: ArrayLike, anomalous: ArrayLike) -> DeLong:
         return DeLong(a, b, a - b, None, None, None)
     of_anomalous, of_normal = (np.cov([p[k] for p in parts]) / parts[0][k].size for k in (0, 1))
     (s_aa, s_ab), (s_ba, s_bb) = (of_anomalous + of_normal).tolist()
-    return DeLong(
-        a, b, a - b, ((s_aa, s_ab), (s_ba, s_bb)), *_z_test(a - b, s_aa + s_bb - 2 * s_ab)
-    )
+    return DeLong(a, b, a - b, ((s_aa, s_ab), (s_ba, s_bb)), *_z_test(a - b, s_aa + s_bb - 2 * s_ab))
 
 
 def _placements(anomalous: Floats, normal: Floats) -> tuple[Floats, Floats]:
-    """Per anomalous image the share of normal ones below it, per normal image that of anomalous ones above."""
+    """Per anomalous image the share of normal ones below it; per normal one of anomalous ones above."""
     return _share_below(normal, anomalous), 1 - _share_below(anomalous, normal)
 
 
 def _share_below(reference: Floats, scores: Floats) -> Floats:
     ordered = np.sort(reference)
-    return (ordered.searchsorted(scores, "left") + ordered.searchsorted(scores, "right")) / (
-        2 * ordered.size
-    )
+    return (ordered.searchsorted(scores, "left") + ordered.searchsorted(scores, "right")) / (2 * ordered.size)
 
 
 def _z_test(difference: float, variance: float) -> tuple[float | None, float | None]:

@@ -69,14 +69,12 @@ def _signed_rank_p(differences: Floats) -> float:
     size = np.sort(np.abs(differences))
     # Twice the midranks are integers: left + right + 1.
     ranks = [
-        int(size.searchsorted(abs(d), "left") + size.searchsorted(abs(d), "right") + 1)
-        for d in differences
+        int(size.searchsorted(abs(d), "left") + size.searchsorted(abs(d), "right") + 1) for d in differences
     ]
     patterns = [1] + [0] * sum(ranks)
     for rank in ranks:
         patterns = [
-            count + (patterns[total - rank] if total >= rank else 0)
-            for total, count in enumerate(patterns)
+            count + (patterns[total - rank] if total >= rank else 0) for total, count in enumerate(patterns)
         ]
     positive = sum(rank for rank, d in zip(ranks, differences, strict=True) if d > 0)
     tail = min(positive, sum(ranks) - positive)

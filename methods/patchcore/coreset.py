@@ -43,9 +43,7 @@ def k_centres(
         int64 (number,), in order of selection.
     """
     z = torch.from_numpy(points).to(device)
-    starts = np.random.default_rng([seed, 1]).choice(
-        len(points), min(STARTS, len(points)), replace=False
-    )
+    starts = np.random.default_rng([seed, 1]).choice(len(points), min(STARTS, len(points)), replace=False)
     farness = distances(z, z[torch.from_numpy(starts).to(device)]).mean(dim=1)
     chosen: list[int] = []
     while len(chosen) < number:

@@ -40,9 +40,7 @@ def patch_features(
 
 
 def _tensor(array: NDArray[np.floating], device: str) -> Tensor:
-    return torch.from_numpy(np.array(array, np.float32))[None].to(
-        device
-    )  # a copy: the store's is read-only
+    return torch.from_numpy(np.array(array, np.float32))[None].to(device)  # a copy: the store's is read-only
 
 
 def _largest(layers: Sequence[Tensor]) -> Grid:

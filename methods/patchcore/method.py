@@ -129,19 +129,13 @@ class PatchCore:
         distances, nearest = self.bank.search(vectors)
         worst = int(distances[:, 0].argmax())
         s_star = float(distances[worst, 0])  # Eq. 6
-        s = reweighted(
-            self.bank, vectors[worst], s_star, int(nearest[worst, 0]), self.num_neighbours
-        )
+        s = reweighted(self.bank, vectors[worst], s_star, int(nearest[worst, 0]), self.num_neighbours)
         return s, s_star, self._map(distances[:, 0].reshape(grid))
 
     def _map(self, distances: NDArray[np.float32]) -> NDArray[np.float32]:
         side = self.crop or self.image_size
-        smooth = gaussian_filter(
-            distances, [self.map_smoothing * n / side for n in distances.shape]
-        )
-        margin = (
-            (self.image_size - side) / 2 / side
-        )  # of the picture around the crop: never looked at
+        smooth = gaussian_filter(distances, [self.map_smoothing * n / side for n in distances.shape])
+        margin = (self.image_size - side) / 2 / side  # of the picture around the crop: never looked at
         padded = np.pad(smooth, [(round(margin * n),) * 2 for n in distances.shape])
         return padded.astype(np.float32, copy=False)
 
@@ -169,7 +163,7 @@ class PatchCore:
         return rows.reshape(-1, first.shape[1])
 
     def _coreset(self, maps: Sequence[Maps]) -> Vectors:
-        """l patches; all are embedded twice so that never more than their projections are held."""
+        """A part of the patches, embedded twice: only projections of all of them are held at once."""
         from methods.patchcore.coreset import k_centres, projection
 
         seed, first = self.context.run_seed, self._embedded(maps[0])[0]

@@ -1,5 +1,7 @@
 """The image score of PatchCore (Roth et al., 2022, section 3.3)."""
 
+import math
+
 import numpy as np
 from scipy.special import logsumexp
 
@@ -7,7 +9,7 @@ from methods.nearest import MemoryBank, Vectors
 
 
 def reweighted(bank: MemoryBank, m_test: Vectors, s_star: float, nearest: int, b: int) -> float:
-    """s = (1 - exp‖m_test - m*‖ / Σ exp‖m_test - m‖) s*, the sum over N_b(m*) (Eq. 7).
+    """The image score (1 - exp‖m_test - m*‖ / Σ exp‖m_test - m‖) s*, the sum over N_b(m*) (Eq. 7).
 
     A rare normal patch m*, whose own neighbours are far from the tested one, raises the score. m*
     counts among its b nearest neighbours, so that the factor lies in [0, 1).
@@ -24,4 +26,5 @@ def reweighted(bank: MemoryBank, m_test: Vectors, s_star: float, nearest: int, b
     _, neighbours = bank.search(bank.rows[nearest : nearest + 1], b)
     others = bank.rows[neighbours[0]].astype(np.float64) - m_test
     distances = np.sqrt(np.einsum("ij,ij->i", others, others))
-    return float(1 - np.exp(s_star - logsumexp(distances))) * s_star
+    total = float(np.asarray(logsumexp(distances)))
+    return (1 - math.exp(s_star - total)) * s_star

@@ -1,7 +1,7 @@
 """Method × category tables of every metric, and their overview."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,17 +15,18 @@ from reports.table import Cell, Column, Group, Kind, Row, Table, statistic
 AVERAGE = "average"
 NOTED = 6  # methods, and categories, named in a note
 
-_OVER_SEEDS = f"mean ± sample standard deviation over seeds (ddof = {DDOF}); one seed has none"
-_HOW = f"Percent, {_OVER_SEEDS}."
-_AVERAGE = "Average: mean over the categories per seed first, then over seeds; blank unless every cell is complete."
-_ZERO = "Zero-shot methods ignore the support set: the same numbers stand in the table of every number of shots."
+_HOW = f"Percent, mean ± sample standard deviation over seeds (ddof = {DDOF}); a single seed has none."
+_AVERAGE = "Average: per seed over the categories, then over seeds; blank unless every cell is complete."
+_SEEDS = Column("seeds", "Seeds")
+_ZERO = "Zero-shot methods ignore the support set: their numbers are the same for every number of shots."
 
 
 def overview(frame: Frame) -> list[Table]:
-    """AUROC averaged over categories: methods × (shots, subset), one table per data set."""
+    """AUROC averaged over categories: methods × (shots, subset), for data sets that have an average."""
     means = averages(frame, cells(frame))
-    chosen = means[means["measure"].map(_is_auroc)]
-    return [_overview(frame, *key, some) for key, some in chosen.groupby(["dataset", "measure"], sort=False)]
+    chosen = means[means["measure"].map(_is_auroc).astype(bool)]
+    kinds = [some for _, some in chosen.groupby(["dataset", "measure"], sort=False)]
+    return [_overview(frame, some) for some in kinds if some["mean"].notna().any()]
 
 
 def auroc(frame: Frame) -> list[Table]:
@@ -42,68 +43,78 @@ def _is_auroc(measure: str) -> bool:
     return measure.partition(" ")[0] == "auroc"
 
 
-def _overview(frame: Frame, dataset: str, measure: str, means: pd.DataFrame) -> Table:
+def _overview(frame: Frame, means: pd.DataFrame) -> Table:
+    dataset, measure = _kind(means)
     shots, subsets = _shots(means), _subsets(means)
-    columns = [
-        Column(f"{shots_title(k)}_{s}", _short(s), Kind.STATISTIC, shots_title(k)) for k in shots for s in subsets
-    ]
+    places = [(k, s) for k in shots for s in subsets]
+    columns = [Column(f"{shots_title(k)}_{s}", _short(s), Kind.STATISTIC, shots_title(k)) for k, s in places]
     by_place = _by_place(means, ["variant", "shots", "subset"])
     rows = [
-        Row(_row_label(means, v), tuple(_cell(_at(by_place, v, k, s)) for k in shots for s in subsets))
+        Row(
+            _row_label(means, v),
+            (*(_cell(_at(by_place, v, k, s)) for k, s in places), _seeds(means, v)),
+        )
         for v in _variants(frame, means)
     ]
     categories = frame.trials.loc[frame.trials["dataset"] == dataset, "category"].nunique()
     of = f"average over the {categories} categories" if categories > 1 else "its only category"
     return with_ranks(
         Table(
-            f"overview_{_slug(dataset, measure)}",
+            _slug("overview", measure, dataset),
             f"{measure_title(measure)}, {of} · {dataset}",
             f"{_HOW} {_AVERAGE}" if categories > 1 else _HOW,
             "Method",
-            tuple(columns),
+            (*columns, _SEEDS),
             (Group("", tuple(rows)),),
-            _notes(frame, means),
+            _notes(means),
         )
     )
 
 
 def _by_category(frame: Frame, wanted: Callable[[str], bool]) -> list[Table]:
     every = cells(frame)
-    chosen = every[every["measure"].map(wanted)]
+    chosen = every[every["measure"].map(wanted).astype(bool)]
     means = averages(frame, chosen)
     tables = []
-    for (dataset, measure), some in chosen.groupby(["dataset", "measure"], sort=False):
+    for _, some in chosen.groupby(["dataset", "measure"], sort=False):
+        dataset, measure = _kind(some)
         of_these = means[(means["dataset"] == dataset) & (means["measure"] == measure)]
-        for shots in _shots(some):
-            here = [frame_[frame_["shots"].isin([shots, ZERO])] for frame_ in (some, of_these)]
-            tables.append(_main(frame, dataset, measure, shots, *here))
+        tables += [_main(frame, k, _with_zero(some, k), _with_zero(of_these, k)) for k in _shots(some)]
     return tables
 
 
-def _main(
-    frame: Frame, dataset: str, measure: str, shots: int, cells: pd.DataFrame, means: pd.DataFrame
-) -> Table:
+def _kind(some: pd.DataFrame) -> tuple[str, str]:
+    """Data set and measure of rows that share them."""
+    return some["dataset"].iloc[0], some["measure"].iloc[0]
+
+
+def _with_zero(frame: pd.DataFrame, shots: int) -> pd.DataFrame:
+    return frame[frame["shots"].isin([shots, ZERO])]
+
+
+def _main(frame: Frame, shots: int, cells: pd.DataFrame, means: pd.DataFrame) -> Table:
     """Groups of rows are subsets, rows are methods, columns are categories and their average."""
+    dataset, measure = _kind(cells)
     categories = list(dict.fromkeys(frame.trials.loc[frame.trials["dataset"] == dataset, "category"]))
     found = _by_place(cells, ["subset", "variant", "category"])
     average = _by_place(means, ["subset", "variant"])
-    groups = []
-    for subset in _subsets(cells):
-        rows = []
-        for variant in _variants(frame, cells):
-            line = [_cell(found.get((subset, variant, c))) for c in categories]
-            line += [_cell(average.get((subset, variant)))] if len(categories) > 1 else []
-            rows.append(Row(_row_label(cells, variant), tuple(line)))
-        groups.append(Group(SUBSETS[subset], tuple(rows)))
+
+    def row(subset: str, variant: str) -> Row:
+        line = [_cell(found.get((subset, variant, c))) for c in categories]
+        line += [_cell(average.get((subset, variant)))] if len(categories) > 1 else []
+        return Row(_row_label(cells, variant), (*line, _seeds(cells, variant)))
+
+    variants = _variants(frame, cells)
+    groups = [Group(SUBSETS[s], tuple(row(s, v) for v in variants)) for s in _subsets(cells)]
     return with_ranks(
         Table(
-            f"{_slug(measure, dataset, shots_title(shots))}",
+            _slug(measure, dataset, shots_title(shots)),
             f"{measure_title(measure)}, {shots_title(shots)} · {dataset}",
             f"{_HOW} {_AVERAGE}" if len(categories) > 1 else _HOW,
             "Method",
             tuple(_category_columns(categories)),
             tuple(groups),
-            _notes(frame, means),
+            _notes(means),
         )
     )
 
@@ -114,10 +125,10 @@ def _category_columns(categories: list[str]) -> list[Column]:
     for category in categories:
         group, _, label = category.rpartition("/")
         columns.append(Column(category, words(label), Kind.STATISTIC, words(group)))
-    return columns + ([Column(AVERAGE, "Average", Kind.STATISTIC)] if len(categories) > 1 else [])
+    return [*columns, *([Column(AVERAGE, "Average", Kind.STATISTIC)] if len(categories) > 1 else []), _SEEDS]
 
 
-def _cell(row: Mapping[str, Any] | None) -> Cell:
+def _cell(row: Mapping[Any, Any] | None) -> Cell:
     """A number; where there is none, why: not planned (blank), pending, failed, undefined."""
     if row is None:
         return Cell()
@@ -133,34 +144,48 @@ def _cell(row: Mapping[str, Any] | None) -> Cell:
     return Cell("" if row["state"] == "mixed" else row["state"], n=0, planned=planned)
 
 
-def _notes(frame: Frame, means: pd.DataFrame) -> tuple[str, ...]:
+def _seeds(frame: pd.DataFrame, variant: str) -> Cell:
+    """Seeds planned for the numbers of a row: "3", or "1–3" where they differ."""
+    planned = frame.loc[frame["variant"] == variant, "planned"]
+    low, high = int(planned.min()), int(planned.max())
+    return Cell(str(high) if low == high else f"{low}–{high}", high)
+
+
+def _notes(means: pd.DataFrame) -> tuple[str, ...]:
     """Which averages are blank and why, and what zero-shot means."""
-    gaps: dict[str, dict[str, dict[str, None]]] = {}
-    for row in means.to_dict("records"):
-        if row["why"] and set(row["why"].values()) != {"undefined"}:
-            for category, gap in row["why"].items():
-                gaps.setdefault(row["variant"], {}).setdefault(category, {})[gap] = None
-    named = [f"{variant}: {_limited(map(_gap, found.items()))}." for variant, found in gaps.items()]
-    listed = [f"Average blank for {line}" for line in named[:NOTED]]
-    rest = [f"Average blank for {len(named) - NOTED} more methods."] if len(named) > NOTED else []
-    return (*listed, *rest, *([_ZERO] if (means["shots"] == ZERO).any() else []))
+    why: dict[str, list[str]] = {}
+    for variant, some in means.groupby("variant", sort=False):
+        if gaps := _gaps(some):
+            why.setdefault(gaps, []).append(str(variant))
+    listed = [f"Average blank for {_limited(variants)}: {gaps}." for gaps, variants in why.items()]
+    if len(listed) > NOTED:
+        listed[NOTED:] = [f"Average blank for more methods, for {len(listed) - NOTED} further reasons."]
+    return (*listed, *([_ZERO] if (means["shots"] == ZERO).any() else []))
 
 
-def _gap(item: tuple[str, Mapping[str, None]]) -> str:
-    return f"{words(item[0])} {', '.join(item[1])}"
+def _gaps(means: pd.DataFrame) -> str:
+    """What keeps the averages of a method from being printed: "4/5 in pushpins, skipped in screw bag"."""
+    found: dict[str, dict[str, None]] = {}
+    for why in means["why"]:
+        if set(why.values()) != {"undefined"}:
+            for category, gap in why.items():
+                found.setdefault(category, {})[gap] = None
+    by_gap: dict[str, list[str]] = {}
+    for category, gaps in found.items():
+        by_gap.setdefault(" or ".join(gaps), []).append(words(category))
+    return ", ".join(f"{gap} in {_limited(names)}" for gap, names in by_gap.items())
 
 
-def _limited(parts: Iterable[str]) -> str:
-    every = list(parts)
-    more = f" and {len(every) - NOTED} more categories" if len(every) > NOTED else ""
-    return ", ".join(every[:NOTED]) + more
+def _limited(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NOTED} more" if len(names) > NOTED else ""
+    return ", ".join(names[:NOTED]) + more
 
 
-def _by_place(frame: pd.DataFrame, keys: list[str]) -> dict[tuple[Any, ...], dict[str, Any]]:
+def _by_place(frame: pd.DataFrame, keys: list[str]) -> dict[tuple[Any, ...], Mapping[Any, Any]]:
     return {tuple(row[k] for k in keys): row for row in frame.to_dict("records")}
 
 
-def _at(found: Mapping[tuple[Any, ...], dict[str, Any]], variant: str, shots: int, subset: str) -> Any:
+def _at(found: Mapping[tuple[Any, ...], Mapping[Any, Any]], variant: str, shots: int, subset: str) -> Any:
     return found.get((variant, shots, subset)) or found.get((variant, ZERO, subset))
 
 

@@ -3,27 +3,27 @@
 import pandas as pd
 
 from reports.load import MISSING, Frame
-from reports.naming import shots_title
-from reports.table import Cell, Column, Group, Row, Table, number, text
+from reports.table import Cell, Column, Group, Kind, Row, Table, number, text
+from reports.tables.coverage import by_variant
 
 _CAPTION = (
-    "Median over ok trials for seconds and milliseconds, maximum for memory. Hours are those of all trials "
-    "that ended, ok or not, by the wall clock: on a GPU times the share of it that the trial had. "
-    "Work saved: the part of shared arrays that was found in the artifact store and not computed again."
+    "Median over ok trials for seconds and milliseconds, maximum over trials for peak memory. Hours are "
+    "those of all trials that ended, ok or not, by the wall clock: on a GPU times the share of it that the "
+    "trial had. Work saved: the part of shared arrays that the artifact store already had."
 )
 _COLUMNS = (
     Column("trials", "Trials"),
     Column("fit_seconds", "Fit, s"),
     Column("score_seconds", "Score, s"),
-    Column("ms_per_image", "ms per image"),
-    Column("peak_rss_mib", "Peak RSS, MiB"),
-    Column("peak_gpu_mib", "Peak GPU, MiB"),
+    Column("ms_per_image", "ms / image"),
+    Column("peak_rss_mib", "RSS, MiB"),
+    Column("peak_gpu_mib", "GPU, MiB"),
     Column("gpu_hours", "GPU hours"),
     Column("cpu_hours", "CPU hours"),
     Column("artifact_hits", "Found"),
     Column("artifact_computes", "Computed"),
     Column("saved", "Work saved"),
-    Column("device", "On"),
+    Column("device", "On", Kind.TEXT),
 )
 
 
@@ -32,12 +32,8 @@ def cost(frame: Frame) -> list[Table]:
     ended = frame.trials[frame.trials["status"] != MISSING]
     if ended.empty:
         return []
-    order = {v: i for i, v in enumerate(dict.fromkeys(frame.trials["variant"]))}
-    groups = ended.groupby(["variant", "shots"], sort=False)
-    found = sorted(groups, key=lambda item: (order[item[0][0]], item[0][1]))
-    rows = [Row(f"{variant}, {shots_title(shots)}", _costs(some)) for (variant, shots), some in found]
-    total = Row("all", _costs(ended))
-    sections = (Group("", tuple(rows)), Group("Together", (total,)))
+    rows = [Row(label, _costs(some)) for label, some in by_variant(frame, ended)]
+    sections = (Group("", tuple(rows)), Group("", (Row("all methods", _costs(ended)),)))
     return [Table("cost", "Cost", _CAPTION, "Method", _COLUMNS, sections)]
 
 
@@ -46,8 +42,7 @@ def _costs(ended: pd.DataFrame) -> tuple[Cell, ...]:
     medians = [number(ok[c].median()) for c in ("fit_seconds", "score_seconds", "ms_per_image")]
     peaks = [number(_whole(ok[c].max())) for c in ("peak_rss_mib", "peak_gpu_mib")]
     hits, computes = (int(ended[c].fillna(0).sum()) for c in ("artifact_hits", "artifact_computes"))
-    saved = Cell(f"{hits / (hits + computes):.0%}", hits / (hits + computes)) if hits + computes else text(None)
-    hours = [number(h) for h in _hours(ended)]
+    hours = [number(h, digits=2) for h in _hours(ended)]
     return (
         number(len(ended)),
         *medians,
@@ -55,9 +50,13 @@ def _costs(ended: pd.DataFrame) -> tuple[Cell, ...]:
         *hours,
         number(hits),
         number(computes),
-        saved,
+        _share(hits, hits + computes),
         text(_devices(ended)),
     )
+
+
+def _share(part: int, whole: int) -> Cell:
+    return Cell(f"{part / whole:.0%}", part / whole) if whole else text(None)
 
 
 def _whole(value: float) -> int | None:

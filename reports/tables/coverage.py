@@ -1,7 +1,7 @@
 """What became of every planned trial, and what went wrong in those that are not ok."""
 
 import re
-from collections.abc import Hashable
+from collections.abc import Iterator
 
 import pandas as pd
 
@@ -23,19 +23,18 @@ def coverage(frame: Frame) -> list[Table]:
     if frame.trials.empty:
         return []
     columns = [Column(s, s) for s in ("planned", *STATUSES)]
-    counts = frame.trials.groupby(["variant", "shots"], sort=False)["status"]
-    rows = [
-        Row(f"{variant}, {shots_title(shots)}", _counts(statuses))
-        for (variant, shots), statuses in sorted(counts, key=lambda item: _order(frame, item[0]))
-    ]
-    total = Row("all", _counts(frame.trials["status"]))
-    groups = (Group("", tuple(rows)), Group("Together", (total,)))
+    rows = [Row(label, _counts(some["status"])) for label, some in by_variant(frame, frame.trials)]
+    total = Row("all methods", _counts(frame.trials["status"]))
+    groups = (Group("", tuple(rows)), Group("", (total,)))
     return [Table("coverage", "Coverage", _CAPTION, "Method", tuple(columns), groups)]
 
 
-def _order(frame: Frame, key: tuple[Hashable, ...]) -> tuple[int, Hashable]:
-    variants = list(dict.fromkeys(frame.trials["variant"]))
-    return variants.index(str(key[0])), key[1]
+def by_variant(frame: Frame, trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Some trials by method and number of shots, with the name of the row, in the order of the frame."""
+    for variant in dict.fromkeys(frame.trials["variant"]):
+        of_it = trials[trials["variant"] == variant]
+        for shots in sorted(set(of_it["shots"])):
+            yield f"{variant}, {shots_title(shots)}", of_it[of_it["shots"] == shots]
 
 
 def _counts(statuses: pd.Series) -> tuple[Cell, ...]:
@@ -51,7 +50,7 @@ def failures(frame: Frame) -> list[Table]:
     kind = bad["error_type"].fillna("")
     alike = bad.assign(kind=kind, like=[_shape(r) for r in bad["reason"]])
     groups = alike.groupby(["variant", "status", "kind", "like"], sort=False)
-    rows = sorted((_failure(frame, some) for _, some in groups), key=lambda r: -int(r.cells[2].value))
+    rows = sorted((_failure(some) for _, some in groups), key=lambda r: -int(r.cells[2].value))
     columns = (
         Column("status", "Status", Kind.TEXT),
         Column("error_type", "Error", Kind.TEXT),
@@ -64,18 +63,21 @@ def failures(frame: Frame) -> list[Table]:
     return [Table("failures", "Failures", caption, "Method", columns, (Group("", tuple(rows)),), (note,))]
 
 
+def _plain(told: object) -> str:
+    """Text without the colours of a terminal; nothing for null."""
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", told) if isinstance(told, str) else ""
+
+
 def _shape(reason: object) -> str:
     """A message without its numbers, addresses and trial ids: what equal failures have in common."""
-    return re.sub(r"0x[0-9a-f]+|\b[0-9a-f]{12,}\b|\d+(\.\d+)?", "#", reason if isinstance(reason, str) else "")
+    return re.sub(r"0x[0-9a-f]+|\b[0-9a-f]{12,}\b|\d+(\.\d+)?", "#", _plain(reason))
 
 
-def _failure(frame: Frame, some: pd.DataFrame) -> Row:
+def _failure(some: pd.DataFrame) -> Row:
     one = some.iloc[0]
-    told = one["reason"] if isinstance(one["reason"], str) else ""
-    message = " ".join(told.split())
+    message = " ".join(_plain(one["reason"]).split())
     cut = message if len(message) <= MESSAGE_CHARACTERS else message[:MESSAGE_CHARACTERS].rstrip() + " …"
     example = f"{one['trial_id']} ({one['category']}, {shots_title(one['shots'])}, seeds {one['seed']})"
-    trace = one["traceback"] if isinstance(one["traceback"], str) else ""
     cells = (
         text(str(one["status"])),
         text(str(one["kind"])),
@@ -83,5 +85,4 @@ def _failure(frame: Frame, some: pd.DataFrame) -> Row:
         Cell(cut, message),
         Cell(example, str(one["trial_id"])),
     )
-    del frame
-    return Row(str(one["variant"]), cells, trace.strip())
+    return Row(str(one["variant"]), cells, _plain(one["traceback"]).strip())

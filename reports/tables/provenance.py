@@ -8,12 +8,11 @@ import pandas as pd
 import yaml
 
 from reports.cells import DDOF
-from reports.load import Frame, Source
+from reports.load import MISSING, Frame, Source
 from reports.naming import words
 from reports.table import Cell, Column, Group, Kind, Row, Table, text
 
 HASH = 12  # hexadecimal digits of a sha256 that are shown
-SWEEP_FILE = "sweep-{name}.yaml"  # the resolved sweep file, written beside the report
 
 _STATISTICS = (
     f"mean ± sample standard deviation over seeds, ddof = {DDOF}; averages over categories per seed first; "
@@ -26,7 +25,7 @@ def provenance(frame: Frame) -> list[Table]:
     several = len(frame.sources) > 1
     groups = [
         Group(
-            f"{source.name} · {source.path}" if several else "",
+            source.label if several else "",
             tuple(_rows(source, frame.trials[frame.trials["run"] == i])),
         )
         for i, source in enumerate(frame.sources)
@@ -43,7 +42,7 @@ def sweep_files(frame: Frame) -> dict[str, str]:
 
 def sweep_file(source: Source) -> str:
     """Name of the resolved sweep file beside the report."""
-    return SWEEP_FILE.format(name=source.path.name)
+    return f"sweep-{source.label}.yaml"
 
 
 def sweep_text(source: Source) -> str:
@@ -52,7 +51,7 @@ def sweep_text(source: Source) -> str:
 
 
 def _rows(source: Source, trials: pd.DataFrame) -> Iterable[Row]:
-    ended = trials[trials["finished_at"].notna()]
+    ended = trials[trials["status"] != MISSING]
     facts: list[tuple[str, Cell]] = [
         ("sweep", text(source.name)),
         ("folder", text(str(source.path))),
@@ -65,10 +64,11 @@ def _rows(source: Source, trials: pd.DataFrame) -> Iterable[Row]:
         ("weights, sha256", text(_listed(_weights(ended)))),
         ("images, fingerprint", text(_listed(_images(ended)))),
         ("statistics", text(_STATISTICS)),
-        ("go on, or again", text(f"python -m harness.sweep {sweep_file(source)}")),
+        ("go on, or again", text(f"python -m harness.sweep {sweep_file(source)} out={source.path}")),
     ]
     yield from (Row(name, (cell,)) for name, cell in facts)
-    yield Row("sweep file", (text(f"{sweep_file(source)} beside this report, as resolved"),), sweep_text(source))
+    where = f"{sweep_file(source)} beside this report, as resolved"
+    yield Row("sweep file", (text(where),), sweep_text(source))
 
 
 def _listed(found: Iterable[Any]) -> str:

@@ -6,10 +6,11 @@ import numpy as np
 
 from harness.datasets.demo.catalog import Mask
 from harness.datasets.demo.material import Light, bevel, highlight, normalise, plastic, srgb
-from harness.datasets.demo.raster import Array, Canvas, Pose, Samples, gradient, rectangle, segment, smoothstep
+from harness.datasets.demo.raster import Array, Canvas, Pose, Samples, gradient, rectangle, smoothstep
 
 PITCH, DEPTH, MARGIN = 0.083, 0.25, 0.018  # of the clamps, of the body along the cable, of the body beside the clamps
-CABLE_R = 0.0165
+CABLE_R = 0.0190
+_LOOK = 3
 LEVER = (0.070, 0.029)  # half sizes
 _BODY, _ORANGE, _DARK = srgb("#b9bdb9"), srgb("#e0701a"), srgb("#26282a")
 
@@ -45,7 +46,7 @@ class Connector:
         if self.bite:
             c, s, off = self.bite
             d = np.maximum(d, c * u + s * v - off + 0.006 * np.sin(150.0 * (c * v - s * u)))
-        return d
+        return d * self.pose.scale
 
     def mouth(self, i: int, out: float = 0.0) -> tuple[float, float]:
         """Where the cable enters clamp i, `out` units outside the body."""
@@ -60,7 +61,7 @@ def _lever_at(connector: Connector, i: int) -> tuple[float, float]:
 def draw_connector(canvas: Canvas, connector: Connector, light: Light, parts: tuple[int, int]) -> None:
     """Paint shadow, clear body with its metal inside, and the levers; `parts`: body, lever."""
     x, y = connector.pose.x, connector.pose.y
-    reach = float(np.hypot(*connector.half())) + 0.09
+    reach = (float(np.hypot(*connector.half())) + 0.09) * connector.pose.scale
     wide = canvas.box(x - reach, y - reach, x + reach, y + reach, 1)
     for share, soft, dark in ((0.025, 0.014, 0.45), (0.06, 0.035, 0.32)):
         ox, oy = light.cast(share)
@@ -131,12 +132,12 @@ class Cable:
 
 
 def route(rng: np.random.Generator, a: tuple[float, float], b: tuple[float, float], slack: float) -> Array:
-    """A smooth path (49, 2) that leaves both ends horizontally and wanders in between."""
+    """A smooth path (41, 2) that leaves both ends horizontally and wanders in between."""
     reach = abs(b[0] - a[0])
     c1 = (a[0] + reach * rng.uniform(0.35, 0.6), a[1] + slack * rng.uniform(-1.0, 1.0))
     c2 = (b[0] - reach * rng.uniform(0.35, 0.6), b[1] + slack * rng.uniform(-1.0, 1.0))
     start, end = (a[0] + 0.10, a[1]), (b[0] - 0.10, b[1])
-    t = np.linspace(0.0, 1.0, 49)[:, None]
+    t = np.linspace(0.0, 1.0, 41)[:, None]
     terms = [
         (1 - t) ** 5 * np.array(a),
         5 * (1 - t) ** 4 * t * np.array(start),
@@ -149,14 +150,21 @@ def route(rng: np.random.Generator, a: tuple[float, float], b: tuple[float, floa
 
 
 def _nearest(path: Array, x: Array, y: Array) -> tuple[Array, Array, Array, Array]:
-    """Distance to the path, position along it in [0, 1], and the unit direction across it."""
+    """Distance to the path, position along it in [0, 1], and the unit direction across it.
+
+    The path runs to the right, so that only the pieces around a sample's own x can be nearest to it.
+    """
+    pieces = len(path) - 1
+    home = np.searchsorted(np.maximum.accumulate(path[:, 0]), x) - 1
     best = np.full(x.shape, np.inf)
     along, nx, ny = np.zeros(x.shape), np.zeros(x.shape), np.zeros(x.shape)
-    pieces = len(path) - 1
-    for k, (a, b) in enumerate(zip(path[:-1], path[1:], strict=True)):
-        dx, dy = b - a
-        t = np.clip(((x - a[0]) * dx + (y - a[1]) * dy) / (dx * dx + dy * dy), 0.0, 1.0)
-        ex, ey = x - a[0] - t * dx, y - a[1] - t * dy
+    for step in range(-_LOOK, _LOOK + 1):
+        k = np.clip(home + step, 0, pieces - 1)
+        a, b = path[k], path[k + 1]
+        dx, dy = b[..., 0] - a[..., 0], b[..., 1] - a[..., 1]
+        px, py = x - a[..., 0], y - a[..., 1]
+        t = np.clip((px * dx + py * dy) / (dx * dx + dy * dy), 0.0, 1.0)
+        ex, ey = px - t * dx, py - t * dy
         d = np.hypot(ex, ey)
         closer = d < best
         best = np.where(closer, d, best)
@@ -179,7 +187,7 @@ def _pixels(canvas: Canvas, path: Array, r: float, supersample: int) -> Samples:
 
 def draw_cable(canvas: Canvas, cable: Cable, light: Light) -> None:
     """Paint shadow and insulation, copper where it is frayed."""
-    wide = _pixels(canvas, cable.path, CABLE_R + 0.05, 1)
+    wide = _pixels(canvas, cable.path, CABLE_R + 0.035, 1)
     for share, soft, dark in ((0.012, 0.012, 0.42), (0.035, 0.030, 0.28)):
         ox, oy = light.cast(share)
         d, along, _, _ = _nearest(cable.path, wide.x - ox, wide.y - oy)
@@ -226,7 +234,3 @@ def length(path: Array) -> float:
     """Length of a path."""
     return float(np.hypot(*np.diff(path, axis=0).T).sum())
 
-
-def straight(a: tuple[float, float], b: tuple[float, float], x: Array, y: Array) -> Array:
-    """Signed distance to a straight cable."""
-    return segment(x, y, a, b) - CABLE_R

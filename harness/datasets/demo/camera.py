@@ -16,7 +16,7 @@ def develop(canvas: Canvas, rng: np.random.Generator, fall_off: float = 0.10) ->
     blur, grain = rng.uniform(0.42, 0.6), rng.uniform(0.75, 1.25)
     light = _uneven(canvas, lean)[..., None] * exposure * np.array([1 + balance[0], 1.0, 1 + balance[1]])
     linear = canvas.image * light
-    sigma = blur * max(1.0, (canvas.size / 256.0) ** 0.8)
+    sigma = blur * max(1.0, (canvas.size / 256.0) ** 0.6)
     linear = gaussian_filter(linear, (sigma, sigma, 0.0), mode="nearest", truncate=3.0)
     return encode(linear, rng.standard_normal(linear.shape), grain)
 

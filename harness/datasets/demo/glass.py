@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 
 from harness.datasets.demo import textures
 from harness.datasets.demo.catalog import Mask
@@ -11,6 +12,11 @@ from harness.datasets.demo.raster import Array, Canvas, Pose, Samples, smoothste
 HEIGHT, BODY, NECK, WALL = 1.46, 0.29, 0.112, 0.022
 THREADS = (0.035, 0.145)
 FLOOR = HEIGHT - 0.055  # lower end of the juice
+_SHOULDER_V = np.linspace(0.28, 0.68, 201)
+_SHOULDER_W = PchipInterpolator(
+    [0.28, 0.32, 0.37, 0.42, 0.465, 0.51, 0.555, 0.61, 0.68],
+    [NECK, NECK, NECK + 0.010, 0.160, 0.216, 0.256, 0.278, BODY - 0.002, BODY],
+)(_SHOULDER_V)
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ def _corner(v: Array, bottom: float, radius: float) -> Array:
 
 def half_width(v: Array) -> Array:
     """Half the width of the bottle at height `v` below the mouth."""
-    w = NECK + (BODY - NECK) * smoothstep(0.33, 0.60, v) ** 0.9
+    w = np.interp(v, _SHOULDER_V, _SHOULDER_W)
     w = w + 0.014 * smoothstep(0.034, 0.022, v)
     inside = smoothstep(THREADS[0], THREADS[0] + 0.01, v) * smoothstep(THREADS[1], THREADS[1] - 0.01, v)
     w = w + 0.007 * inside * np.sin(2 * np.pi * (v - THREADS[0]) / 0.037) ** 2
@@ -63,7 +69,9 @@ def draw(canvas: Canvas, bottle: Bottle, rng: np.random.Generator, rgb: Array, p
     canvas.parts[at.rows[d[:, 0] < 0], at.cols[d[:, 0] < 0]] = parts[0]
     _pour(canvas, bottle, rng, at, rgb, parts[1])
     glow = rgb * 0.35 * smoothstep(bottle.level - 0.02, bottle.level + 0.1, v)[..., None]
-    canvas.add(at, (_edges(d, v) * at.cover(d))[..., None] * (np.array([0.9, 0.95, 1.0]) * 0.75 + glow))
+    vary = 0.75 + 0.30 * textures.field(rng, canvas, (0.5, 0.18), 2)[at.rows, at.cols][:, None]
+    side = np.clip(vary * (1.0 + rng.uniform(-0.5, 0.5) * np.clip(t, -1, 1)), 0.12, 1.6)
+    canvas.add(at, (_edges(d, v) * side * at.cover(d))[..., None] * (np.array([0.9, 0.95, 1.0]) * 0.75 + glow))
     canvas.add(at, _reflections(rng, canvas, at, t, v, d) * at.cover(d))
 
 
@@ -75,9 +83,9 @@ def _pour(canvas: Canvas, bottle: Bottle, rng: np.random.Generator, at: Samples,
     t = u / half_width(v)
     pulp = textures.field(rng, canvas, 0.06, 3)[at.rows, at.cols][:, None]
     depth = np.sqrt(np.maximum(1.0 - t * t, 0.0))
-    light = 0.42 + 0.62 * depth**0.8 + 0.22 * smoothstep(0.75, 0.3, v) - 0.12 * smoothstep(0.9, 1.4, v)
-    light = light * (1.0 + 0.018 * pulp) * (1.0 - 0.1 * t)
-    settle = smoothstep(1.0, FLOOR, v)[..., None] * np.array([0.0, 0.06, 0.08])
+    light = 0.26 + 0.66 * depth**0.9 + 0.42 * smoothstep(0.72, 0.34, v) - 0.16 * smoothstep(0.8, 1.4, v)
+    light = light * (1.0 + 0.02 * pulp) * (1.0 - 0.14 * t) + 0.10 * np.exp(-(((np.abs(t) - 0.86) / 0.05) ** 2))
+    settle = (0.5 + 0.5 * smoothstep(0.6, FLOOR, v) - 0.8 * (1 - depth))[..., None] * np.array([0.0, 0.07, 0.10])
     canvas.paint(at, at.cover(d), light[..., None] * rgb * (1.0 - settle), part)
     _surface(canvas, bottle, rng, at, rgb)
 

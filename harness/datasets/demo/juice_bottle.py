@@ -25,7 +25,7 @@ PARTS = (
     "picture of bananas",
 )
 _GLASS, _JUICE, _LABEL, _TEXT, _ICON = 1, 2, 5, 6, 7
-_COLOURS = {"cherry": "#8f2419", "orange": "#e0a41e", "banana": "#ddd3b4"}
+_COLOURS = {"cherry": "#8f3026", "orange": "#dca838", "banana": "#e0d8bc"}
 TOP, BOTTOM = (0.215, 0.205), (0.205, 0.085)  # half sizes of the labels
 TOP_AT, BOTTOM_AT, LEVEL = 0.80, 1.22, (0.245, 0.300)
 TEXT = "PURE JUICE"
@@ -235,7 +235,7 @@ def _contact(canvas: Canvas, bottle: Bottle, rgb: Array) -> None:
     canvas.image += (0.06 * near * on_table * smoothstep(0.09, 0.02, v - glass.HEIGHT))[..., None] * rgb
 
 
-def _paper(canvas: Canvas, label: _Label, rng: np.random.Generator, part: int, bottle: Bottle) -> None:
+def _paper(canvas: Canvas, label: _Label, fibres: Array, part: int, bottle: Bottle) -> None:
     """A label with gradient, fibres, a printed frame and a soft shadow on the glass."""
     x, y, s = label.pose.x, label.pose.y, label.pose.scale
     reach = float(np.hypot(*label.half)) * s + 0.02
@@ -243,8 +243,8 @@ def _paper(canvas: Canvas, label: _Label, rng: np.random.Generator, part: int, b
     canvas.shadow(at, label.distance(at.x - 0.004, at.y - 0.006), 0.012, 0.4)
     u, v = label.pose.local(at.x, at.y)
     warm = (0.5 + 0.5 * v / label.half[1])[..., None]
-    base = srgb("#f3dc94") * (1 - warm) + srgb("#e0b04e") * warm
-    fibre = textures.field(rng, canvas, 0.02, 3)[at.rows, at.cols][:, None]
+    base = srgb("#fbeab0") * (1 - warm) + srgb("#efc465") * warm
+    fibre = fibres[at.rows, at.cols][:, None]
     inner = np.abs(rectangle(u, v, label.half[0] - 0.022, label.half[1] - 0.020, 0.02))
     frame = smoothstep(0.0065, 0.0035, inner)[..., None]
     paper = base * (1.0 - 0.75 * frame) + 0.75 * frame * srgb("#5b3a1a")
@@ -252,7 +252,7 @@ def _paper(canvas: Canvas, label: _Label, rng: np.random.Generator, part: int, b
     fray = smoothstep(-0.012, 0.0, d)[..., None] if label.torn else 0.0
     paper = paper * (1 - fray) + fray * srgb("#f4efe4")
     across, _ = bottle.pose.local(at.x, at.y)
-    round_light = 0.92 - 0.30 * (across / glass.BODY) ** 2 - 0.10 * across / glass.BODY
+    round_light = 0.97 - 0.30 * (across / glass.BODY) ** 2 - 0.10 * across / glass.BODY
     canvas.paint(at, at.cover(d), paper * (round_light * (1.0 + 0.025 * fibre))[..., None], part)
 
 
@@ -363,13 +363,14 @@ def _paint(canvas: Canvas, rng: np.random.Generator, plan: _Plan, light: Light) 
     _room(rng, canvas, light)
     _contact(canvas, plan.bottle, plan.rgb)
     glass.draw(canvas, plan.bottle, rng, plan.rgb, (_GLASS, _JUICE + SUBTYPES.index(plan.juice)))
+    fibres = textures.field(rng, canvas, 0.02, 3)
     if plan.top:
-        _paper(canvas, plan.top, rng, _LABEL, plan.bottle)
+        _paper(canvas, plan.top, fibres, _LABEL, plan.bottle)
         if plan.icon:
             part = _ICON + SUBTYPES.index(plan.icon) if plan.icon in SUBTYPES else None
             fruit.draw(canvas, plan.icon, plan.icon_pose, 0.9, part, plan.icon_keep)
     if plan.bottom:
-        _paper(canvas, plan.bottom, rng, _TEXT, plan.bottle)
+        _paper(canvas, plan.bottom, fibres, _TEXT, plan.bottle)
         _print_text(canvas, plan.bottom, plan.text)
 
 

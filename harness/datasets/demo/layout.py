@@ -144,7 +144,7 @@ def _complete(root: Path, settings: Settings) -> bool:
         raise DataError(f"{root}: neither empty nor a demo data set (no demo.json); choose another folder")
     if not (root / "demo.json").is_file():
         return False
-    found = _read_manifest(root / "demo.json")
+    found = read_manifest(root)
     wanted = json.loads(json.dumps(asdict(settings)))
     differ = [f"{k}: there {found['settings'].get(k)}, asked for {wanted[k]}" for k in wanted if found["settings"].get(k) != wanted[k]]
     if differ:
@@ -152,11 +152,19 @@ def _complete(root: Path, settings: Settings) -> bool:
     return bool(found["complete"])
 
 
-def _read_manifest(path: Path) -> dict:
+def read_manifest(root: Path) -> dict:
+    """The content of a demo folder's `demo.json`.
+
+    Raises:
+        DataError: it is absent or something else.
+    """
+    path = root / "demo.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(found["settings"], dict) and "complete" in found:
             return found
+    except FileNotFoundError:
+        raise DataError(f"{path}: not there; {root} is no demo data set") from None
     except (ValueError, KeyError, TypeError):
         pass
     raise DataError(f"{path}: not the manifest of a demo data set; choose another folder or delete this one")

@@ -141,11 +141,11 @@ def _shade_nut(item: Item, u: Array, v: Array, light: Light) -> Array:
 def _shade_washer(item: Item, u: Array, v: Array, light: Light) -> Array:
     r = np.hypot(u, v)
     rim = smoothstep(WASHER - 0.010, WASHER, r) - smoothstep(WASHER_HOLE + 0.008, WASHER_HOLE, r)
-    brushed = 0.10 * np.sin(2 * np.arctan2(v, u) + item.twist)
+    brushed = 0.13 * np.sin(2 * np.arctan2(v, u) + item.twist)
     nx, ny = item.pose.turn(u / (r + 1e-9) * (rim + brushed), v / (r + 1e-9) * (rim + brushed))
-    nx, ny = nx + 0.06 * np.cos(item.twist), ny + 0.06 * np.sin(item.twist)
+    nx, ny = nx + 0.13 * np.cos(3 * item.twist), ny + 0.13 * np.sin(3 * item.twist)
     rgb = metal(normalise(nx, ny, np.ones_like(r)), np.array(item.tint), light, item.rough)
-    return rgb * (1.0 + 0.05 * np.sin(r * 900.0 + item.twist))[..., None]
+    return rgb * (0.80 + 0.04 * np.sin(r * 900.0 + item.twist))[..., None]
 
 
 _SHADE = {"screw": _shade_screw, "nut": _shade_nut, "washer": _shade_washer}

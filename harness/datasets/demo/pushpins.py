@@ -10,6 +10,7 @@ from harness.datasets.demo.material import Light, draw_light, metal, normalise, 
 from harness.datasets.demo.raster import Array, Canvas, Pose, rectangle, smoothstep
 
 ROWS, COLS = 3, 5
+SCALE = 1.13
 CELL_X, CELL_Y, WALL, RIM = 0.266, 0.292, 0.008, 0.016  # pitch of the compartments, half widths of the walls
 BOX_X, BOX_Y = COLS * CELL_X / 2, ROWS * CELL_Y / 2
 PARTS = ("background", "clear plastic box", "plastic divider wall", "yellow pushpin", "metal needle")
@@ -17,7 +18,7 @@ _FLOOR, _WALL, _PIN, _NEEDLE = range(1, 5)
 HEAD, NEEDLE, NEEDLE_R = 0.098, 0.085, 0.0048
 _PROFILE_U = np.array([0.0, 0.004, 0.014, 0.019, 0.026, 0.045, 0.066, 0.074, 0.079, 0.090, 0.098])
 _PROFILE_R = np.array([0.030, 0.036, 0.037, 0.033, 0.0235, 0.0205, 0.023, 0.031, 0.0355, 0.0355, 0.028])
-_A_PIN = 2 * float(np.trapezoid(_PROFILE_R, _PROFILE_U)) + 2 * NEEDLE_R * NEEDLE
+_A_PIN = SCALE**2 * (2 * float(np.trapezoid(_PROFILE_R, _PROFILE_U)) + 2 * NEEDLE_R * NEEDLE)
 
 DEFECTS = (
     Defect("1_additional_pushpin", "logical", _A_PIN),
@@ -53,7 +54,7 @@ class _Pin:
         u, v = self.pose.local(x, y)
         along = np.clip((u + (HEAD + NEEDLE) / 2 - HEAD) / NEEDLE, -0.1, 1.0)
         centre = self.bend * np.maximum(along - 0.25, 0.0) ** 1.6
-        steep = np.sqrt(1.0 + (1.6 * self.bend / NEEDLE * np.maximum(along - 0.25, 0.0) ** 0.6) ** 2)
+        steep = np.sqrt(1.0 + (2.2 * self.bend / NEEDLE * np.maximum(along - 0.25, 0.0) ** 0.6) ** 2)
         radius = NEEDLE_R * np.clip((1.0 - along) * 4.0, 0.15, 1.0)
         over = np.maximum(-along - 0.05, u + (HEAD + NEEDLE) / 2 - HEAD - NEEDLE)
         return np.maximum(np.abs(v - centre) / steep - radius, over) * self.pose.scale
@@ -102,18 +103,18 @@ def _drop(rng: np.random.Generator, box: _Box, cell: tuple[int, int], others: li
     """A pin at a random place and angle in a compartment; with company, the least entangled of some tries."""
     best, least = None, np.inf
     while best is None or least > 0.01:
-        angle, scale = rng.uniform(-np.pi, np.pi), rng.normal(1.0, 0.012)
+        angle, scale = rng.uniform(-np.pi, np.pi), SCALE * rng.normal(1.0, 0.012)
         reach = scale * (HEAD + NEEDLE) / 2
-        rx = CELL_X / 2 - WALL - 0.012 - max(abs(np.cos(angle)) * reach, 0.038)
-        ry = CELL_Y / 2 - WALL - 0.012 - max(abs(np.sin(angle)) * reach, 0.038)
+        rx = CELL_X / 2 - WALL - 0.006 - max(abs(np.cos(angle)) * reach, 0.042)
+        ry = CELL_Y / 2 - WALL - 0.006 - max(abs(np.sin(angle)) * reach, 0.042)
         cu, cv = _centre(*cell)
         x, y = box.pose.world(cu + rng.uniform(-rx, rx), cv + rng.uniform(-ry, ry))
         tone = tuple(float(c) for c in rgb * rng.normal(1.0, 0.04))
         pin = _Pin(Pose(x, y, box.pose.angle + angle, scale), (tone[0], tone[1], tone[2]), cell=cell)
-        overlap = sum(max(0.0, 0.09 - np.hypot(x - o.pose.x, y - o.pose.y)) for o in others)
+        overlap = sum(max(0.0, 0.11 - np.hypot(x - o.pose.x, y - o.pose.y)) for o in others)
         if overlap < least:
             best, least = pin, overlap
-        least -= 0.004  # settle for less, try by try
+        least -= 0.0012  # settle for less, try by try
     return best
 
 
@@ -228,14 +229,19 @@ def _logical(name: str, canvas: Canvas, box: _Box, pins: list[_Pin], spots: dict
     return _pin_mask(canvas, [pin for pin in pins if pin.cell in spots[name]])
 
 
+def _crack(canvas: Canvas, rng: np.random.Generator, box: _Box) -> Mask:
+    """A crack in the floor, from somewhere in the box towards its middle; the pins lie over it."""
+    dark, bright = np.array([0.04, 0.04, 0.045]), np.array([0.85, 0.88, 0.9])
+    spot = box.pose.world(rng.uniform(-0.5, 0.5), rng.uniform(-0.3, 0.3))
+    inwards = np.arctan2(box.pose.y - spot[1], box.pose.x - spot[0]) + rng.normal(0, 0.4)
+    return defects.crack(canvas, rng, spot, inwards, rng.uniform(0.18, 0.26), dark, bright)
+
+
 def _structural(name: str, canvas: Canvas, rng: np.random.Generator, box: _Box, pin: _Pin, light: Light) -> Mask:
     cu, cv = _centre(float(rng.integers(ROWS)), float(rng.integers(COLS)))
     spot = box.pose.world(cu + rng.uniform(-0.06, 0.06), cv + rng.uniform(-0.06, 0.06))
     if name == "contamination":
         return defects.contamination(canvas, rng, spot, rng.uniform(0.022, 0.04), light)
-    if name == "box_cracked":
-        dark, bright = np.array([0.04, 0.04, 0.045]), np.array([0.85, 0.88, 0.9])
-        return defects.crack(canvas, rng, spot, rng.uniform(0, 2 * np.pi), rng.uniform(0.16, 0.24), dark, bright)
     x, y = np.broadcast_arrays(*canvas.grid())
     if name == "color":
         return pin.head(x, y) < 0.002
@@ -261,13 +267,14 @@ def draw(rng: np.random.Generator, size: int, wanted: frozenset[str], subtype: s
     pins, spots = _pins(rng, box, wanted)
     name = wants(wanted, "front_bent", "broken", "color")
     pins, hit = _damage(rng, pins, name) if name else (pins, 0)
+    crack = _crack(canvas, rng, box) if "box_cracked" in wanted else None
     for pin in pins:
         _draw_pin(canvas, pin, light)
-    regions: list[Region] = []
+    regions: list[Region] = [] if crack is None else [("box_cracked", crack)]
     for defect in DEFECTS:
         if defect.name in wanted and defect.kind == "logical":
             regions.append((defect.name, _logical(defect.name, canvas, box, pins, spots)))
-        elif defect.name in wanted:
+        elif defect.name in wanted and defect.name != "box_cracked":
             regions.append((defect.name, _structural(defect.name, canvas, rng, box, pins[hit], light)))
     return Scene(camera.develop(canvas, rng), canvas.parts, regions, subtype)
 

@@ -5,12 +5,12 @@ from zlib import crc32
 
 import numpy as np
 
-from harness.datasets.demo import juice_bottle, pushpins, screw_bag, splicing_connectors
+from harness.datasets.demo import breakfast_box, juice_bottle, pushpins, screw_bag, splicing_connectors
 from harness.datasets.demo.catalog import Category, Scene
 from harness.errors import DataError, nearest
 
 CATEGORIES: dict[str, Category] = {
-    module.CATEGORY.name: module.CATEGORY for module in (juice_bottle, pushpins, screw_bag, splicing_connectors)
+    module.CATEGORY.name: module.CATEGORY for module in (breakfast_box, juice_bottle, pushpins, screw_bag, splicing_connectors)
 }
 PART_NAMES: dict[str, list[str]] = {name: list(category.parts) for name, category in CATEGORIES.items()}
 MIN_SIZE = 64

@@ -11,20 +11,21 @@ from harness.datasets.demo.metalware import Item
 from harness.datasets.demo.raster import Canvas, Pose, polygon, rectangle, smoothstep
 
 LONG, SHORT, VERY_SHORT, TOO_LONG, TOO_SHORT = 0.50, 0.35, 0.21, 0.64, 0.41
-BAG_X, BAG_Y, ZIP = 0.61, 0.44, 0.15  # half width, half height, depth of the zip strip
+SCALE = 1.13
+BAG_X, BAG_Y, ZIP = 0.63, 0.45, 0.14  # half width, half height, depth of the zip strip
 PARTS = ("background", "plastic bag", "long screw", "short screw", "hexagonal nut", "ring washer")
 _BAG, _LONG, _SHORT, _NUT, _WASHER = range(1, 6)
 _PART = {"long": _LONG, "short": _SHORT, "nut": _NUT, "washer": _WASHER}
 
 
 def _screw_area(length: float) -> float:
-    return 2 * metalware.SHANK * length + 2 * (metalware.HEAD - metalware.SHANK) * metalware.HEAD_LENGTH
+    return SCALE**2 * (2 * metalware.SHANK * length + 2 * (metalware.HEAD - metalware.SHANK) * metalware.HEAD_LENGTH)
 
 
-_A_NUT = 2 * 3**0.5 * metalware.NUT**2 - np.pi * metalware.NUT_HOLE**2
-_A_WASHER = np.pi * (metalware.WASHER**2 - metalware.WASHER_HOLE**2)
+_A_NUT = SCALE**2 * (2 * 3**0.5 * metalware.NUT**2 - np.pi * metalware.NUT_HOLE**2)
+_A_WASHER = SCALE**2 * np.pi * (metalware.WASHER**2 - metalware.WASHER_HOLE**2)
 _A_LONG, _A_SHORT = _screw_area(LONG), _screw_area(SHORT)
-_A_TIP = 2 * metalware.SHANK * 0.12
+_A_TIP = SCALE**2 * 2 * metalware.SHANK * 0.12
 
 DEFECTS = (
     Defect("screw_too_long", "logical", _A_TIP),
@@ -100,7 +101,7 @@ def _clutter(item: Item, others: list[_Piece]) -> float:
 def _discs(item: Item) -> list[tuple[float, float, float]]:
     if item.kind != "screw":
         return [(item.pose.x, item.pose.y, item.radius() * 0.95)]
-    return [(*item.pose.world(t * item.length, 0.0), 0.032) for t in np.linspace(-0.46, 0.46, 9)]
+    return [(*item.pose.world(t * item.length, 0.0), 0.034) for t in np.linspace(-0.46, 0.46, 9)]
 
 
 def _place(rng: np.random.Generator, bag: _Bag, shape: Item, others: list[_Piece]) -> Item:
@@ -148,7 +149,7 @@ def _fill(rng: np.random.Generator, bag: _Bag, wanted: frozenset[str]) -> list[_
         kind = "screw" if what in ("long", "short") else what
         length = _lengths(wanted, what, rng) if kind == "screw" else 0.0
         shade = float(rng.normal(1.0, 0.05))
-        item = Item(kind, Pose(0.7, 0.55, 0.0, float(rng.normal(1.0, 0.012))), length, _dim(tint, shade))
+        item = Item(kind, Pose(0.7, 0.55, 0.0, SCALE * float(rng.normal(1.0, 0.012))), length, _dim(tint, shade))
         item = replace(item, twist=rng.uniform(0, 6.28), rough=rng.uniform(0.25, 0.45))
         pieces.append(_Piece(what, _place(rng, bag, item, pieces)))
     rng.shuffle(pieces)  # pyright: ignore[reportArgumentType]
@@ -207,9 +208,13 @@ def _draw_film(canvas: Canvas, bag: _Bag, rng: np.random.Generator, tear: list[t
     u, v = bag.pose.local(x, y)
     d = bag.distance(x, y)
     inside = np.clip(0.5 - d / canvas.px, 0, 1)
+    lips = np.zeros_like(d)
     if tear:
-        inside = inside * np.clip(0.5 + polygon(x, y, tear) / canvas.px, 0, 1)
-    light = 0.010 + _wrinkles(rng, canvas) + _seams(u, v, d)
+        hole = polygon(x, y, tear)
+        lips = (0.30 * np.exp(-(((hole - 0.006) / 0.005) ** 2)) + 0.10 * np.exp(-np.maximum(hole, 0) / 0.02)) * inside
+        inside = inside * np.clip(0.5 + hole / canvas.px, 0, 1)
+        canvas.image *= 1.0 - (0.25 * (np.clip(0.5 - hole / canvas.px, 0, 1)) * (d < 0))[..., None]
+    light = 0.010 + _wrinkles(rng, canvas) + _creases(rng, canvas, bag) + lips + _seams(u, v, d)
     zip_light, stripe = _zip(u, v, rng)
     canvas.image *= 1.0 - (0.5 * stripe * inside)[..., None]
     canvas.image += (inside * (light + zip_light))[..., None] + (inside * stripe)[..., None] * _STRIPE
@@ -225,7 +230,24 @@ def _wrinkles(rng: np.random.Generator, canvas: Canvas) -> np.ndarray:
     fine = textures.field(rng, canvas, (0.16, 0.07), 2)
     ridge = np.maximum(1.0 - np.abs(fine + 0.4 * broad) * 3.2, 0.0) ** 2
     glare = smoothstep(0.9, 2.2, textures.field(rng, canvas, (0.10, 0.25), 1))
-    return 0.085 * ridge * smoothstep(-0.2, 1.6, broad) + 0.10 * glare * (0.5 + 0.5 * ridge)
+    return 0.045 * ridge * smoothstep(-0.2, 1.6, broad) + 0.09 * glare * (0.5 + 0.5 * ridge)
+
+
+def _creases(rng: np.random.Generator, canvas: Canvas, bag: _Bag) -> np.ndarray:
+    """Sharp folds: a bright flank beside a slightly dark one, fading towards both ends."""
+    light = np.zeros((canvas.h, canvas.w))
+    for _ in range(int(rng.integers(9, 18))):
+        far = rng.uniform(0.05, 0.22)
+        middle = bag.pose.world(rng.uniform(-BAG_X, BAG_X), rng.uniform(-BAG_Y + ZIP, BAG_Y))
+        fold = Pose(*middle, rng.normal(0.9, 0.7) * rng.choice([-1.0, 1.0]))
+        bend, power = rng.normal(0, 1.0), rng.uniform(0.02, 0.15)
+        at = canvas.capsule(fold.world(-far, 0.0), fold.world(far, 0.0), 0.045, 1)
+        u, v = fold.local(at.x, at.y)
+        v = v - bend * u * u
+        fade = np.maximum(1.0 - (u / far) ** 2, 0.0) ** 1.5
+        flank = np.exp(-((v / 0.0045) ** 2)) - 0.35 * np.exp(-(((v - 0.010) / 0.009) ** 2))
+        light[at.rows, at.cols] += (power * fade * flank)[:, 0]
+    return light
 
 
 def _seams(u: np.ndarray, v: np.ndarray, d: np.ndarray) -> np.ndarray:

@@ -36,12 +36,12 @@ PARTS = (
     "yellow cable",
 )
 _BODY, _LEVER, _CABLE = 1, 2, 3
-LEFT, RIGHT = 0.30, 1.30
-_A_CABLE = 2 * CABLE_R * (RIGHT - LEFT - DEPTH)
+LEFT, RIGHT, SCALE = 0.29, 1.31, 1.22
+_A_CABLE = 2 * CABLE_R * (RIGHT - LEFT - DEPTH * SCALE)
 
 
 def _area(clamps: int) -> float:
-    return DEPTH * (clamps * PITCH + 2 * MARGIN)
+    return SCALE**2 * DEPTH * (clamps * PITCH + 2 * MARGIN)
 
 
 DEFECTS = (
@@ -80,10 +80,11 @@ class _Plan:
 
 
 def _connectors(rng: np.random.Generator, clamps: int, gap: float) -> tuple[Connector, Connector]:
-    y, tilt = 0.5 + rng.normal(0, 0.03), rng.normal(0, 0.02)
+    y, tilt = 0.5 + rng.normal(0, 0.035), rng.normal(0, 0.02)
     shrink = (RIGHT - LEFT) * (1.0 - gap) / 2
-    left = Pose(LEFT + shrink + rng.normal(0, 0.012), y + rng.normal(0, 0.012), tilt + rng.normal(0, 0.025))
-    right = Pose(RIGHT - shrink + rng.normal(0, 0.012), y + rng.normal(0, 0.012), np.pi + tilt + rng.normal(0, 0.025))
+    scale = SCALE * rng.normal(1.0, 0.01)
+    left = Pose(LEFT + shrink + rng.normal(0, 0.012), y + rng.normal(0, 0.012), tilt + rng.normal(0, 0.025), scale)
+    right = Pose(RIGHT - shrink + rng.normal(0, 0.012), y + rng.normal(0, 0.012), np.pi + tilt + rng.normal(0, 0.025), scale)
     return Connector(left, clamps), Connector(right, clamps, mirror=True)
 
 
@@ -140,7 +141,7 @@ def _wrong_type(plan: _Plan, hit: Connector, clamps: int) -> _Plan:
     end = plan.ends[plan.hit]
     small = replace(hit, clamps=clamps)
     shift = hit.clamp(end) - small.clamp(min(end, clamps - 1))
-    x, y = hit.pose.world(0.0, shift)
+    x, y = hit.pose.world(0.0, float(shift))
     return _change(plan, plan.hit, replace(small, pose=replace(hit.pose, x=x, y=y)))
 
 

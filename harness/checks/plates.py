@@ -1,0 +1,55 @@
+"""A generated data set of thirty tiny images, on which the battery tries methods within seconds."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data import ImageSet
+
+SIDE = 64
+
+
+@final
+@dataclass(frozen=True)
+class Plates:
+    """Generated images: training, validation, test, and which of the test images are anomalous."""
+
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
+    anomalous: tuple[bool, ...]
+
+
+@cache
+def plates() -> Plates:
+    """A tiny data set with both kinds of anomalies: a disc too few or too many, and scratches."""
+    rng = np.random.default_rng(0)
+    good = [plate(rng) for _ in range(18)]
+    logical = [plate(rng, discs=discs) for discs in (1, 3, 1, 3, 0, 4)]
+    structural = [_scratched(plate(rng), rng) for _ in range(6)]
+    test = ImageSet.of_arrays([*good[10:], *logical, *structural])
+    anomalous = (False,) * 8 + (True,) * 12
+    return Plates(ImageSet.of_arrays(good[:6]), ImageSet.of_arrays(good[6:10]), test, anomalous)
+
+
+def plate(rng: np.random.Generator, discs: int = 2) -> NDArray[np.uint8]:
+    """A striped plate with discs in a row and a bar below, slightly shifted and noisy."""
+    y, x = np.mgrid[:SIDE, :SIDE] - rng.integers(-1, 2, (2, 1, 1))
+    image = np.full((SIDE, SIDE, 3), (110.0, 120.0, 130.0)) + 8 * np.sin(x / 2)[..., None]
+    for i in range(discs):
+        image[(x - 12 - 13 * i) ** 2 + (y - 20) ** 2 < 25] = (190, 60, 50)
+    image[(np.abs(y - 46) < 4) & (np.abs(x - 32) < 20)] = (40, 60, 160)
+    return np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8)
+
+
+def _scratched(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The plate with a bright scratch across it."""
+    row, slope = rng.integers(25, 40), rng.uniform(-0.3, 0.3)
+    columns = np.arange(14, 50)
+    rows = (row + slope * (columns - 14)).astype(int)
+    scratched = image.copy()
+    scratched[rows, columns] = scratched[rows + 1, columns] = 235
+    return scratched

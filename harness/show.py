@@ -1,0 +1,221 @@
+"""`python -m harness.show RUN TRIAL`: everything that a run knows of one trial.
+
+TRIAL is an id, or enough of its first characters. Exit codes: 0 the trial is ok or skipped, 1 it is not or
+has not run, 2 no such run or trial.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import pandas as pd
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from harness.console import leave, show
+from harness.data import GOOD
+from harness.errors import DataError, nearest
+from harness.results import Run, read_run, read_scores
+from harness.results.rows import duration, plain, title
+from harness.state import FINE, MISSING
+
+SHOWN = 5  # images of each kind, candidates of an ambiguous id
+
+DATA = ["dataset", "category", "fingerprint", "marks", "n_train", "n_validation", "n_test"]
+COST = [
+    "fit_seconds",
+    "score_seconds",
+    "metric_seconds",
+    "total_seconds",
+    "ms_per_image",
+    "peak_rss_mib",
+    "peak_gpu_mib",
+    "device",
+    "gpu_name",
+    "gpu_share",
+    "artifact_hits",
+    "artifact_computes",
+    "artifacts",
+]
+ORIGIN = [
+    "sweep",
+    "method_version",
+    "weights",
+    "versions",
+    "git_commit",
+    "git_dirty",
+    "host",
+    "attempt",
+    "unit",
+    "started_at",
+    "finished_at",
+]
+
+
+@final
+@dataclass(frozen=True)
+class Record:
+    """One trial.
+
+    Attributes:
+        trial: its row of `trials/`; of a trial that has not run, its row of the plan and status "missing".
+        metrics: its rows of `metrics/`, without the id.
+        images: its rows of `scores/`, without the id, the highest score first.
+    """
+
+    trial: Mapping[str, Any]
+    metrics: Sequence[Mapping[str, Any]]
+    images: Sequence[Mapping[str, Any]]
+
+    @property
+    def alarming(self) -> list[Mapping[str, Any]]:
+        """Good images with the highest scores."""
+        return [row for row in self.images if row["label"] == GOOD][:SHOWN]
+
+    @property
+    def overlooked(self) -> list[Mapping[str, Any]]:
+        """Anomalous images with the lowest scores."""
+        return [row for row in reversed(self.images) if row["label"] != GOOD][:SHOWN]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code.
+
+    Raises:
+        DataError: no such run, no such trial, or several that begin like that.
+    """
+    options = parser().parse_args(arguments)
+    record = record_of(options.run, options.trial)
+    if options.json:
+        print(json.dumps({n: getattr(record, n) for n in Record.__dataclass_fields__}, indent=2))
+    else:
+        show(_parts(record))
+    return 0 if record.trial["status"] in FINE else 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.show", description="Everything that a run knows of one trial."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory, e.g. runs/fewshot")
+    parser.add_argument("trial", metavar="TRIAL", help="id of a trial, or its first characters")
+    parser.add_argument("--json", action="store_true", help="print JSON, with the scores of all images")
+    return parser
+
+
+def record_of(run: Path, trial: str) -> Record:
+    """Look a trial up.
+
+    Raises:
+        DataError: no such run, no such trial, or several that begin like that.
+    """
+    found = read_run(run, scores=False)
+    trial_id = _full_id(found, trial)
+    rows = found.trials[found.trials["trial_id"] == trial_id]
+    if rows.empty:
+        planned = found.plan[found.plan["trial_id"] == trial_id].iloc[0]
+        return Record(plain(dict(planned)) | {"status": MISSING}, (), ())
+    images = [
+        row | {"parts": dict(row["parts"] or [])} for row in _rows(read_scores(run, trial_id), trial_id)
+    ]
+    images.sort(key=lambda row: (-float(row["score"]), row["image"]))
+    return Record(plain(dict(rows.iloc[0])), _rows(found.metrics, trial_id), images)
+
+
+def _rows(frame: pd.DataFrame, trial_id: str) -> list[dict[str, Any]]:
+    rows = (row for row in frame.to_dict("records") if row.pop("trial_id") == trial_id)
+    return [plain(row) for row in rows]
+
+
+def _full_id(run: Run, given: str) -> str:
+    known = list(dict.fromkeys([*run.trials["trial_id"], *run.plan["trial_id"]]))
+    found = [i for i in known if i.startswith(given)] if given else known
+    if given in known:
+        return given
+    if not found:
+        raise DataError(f"{run.path}: no trial {given!r}{nearest(given, known)}; there are {len(known)}")
+    if len(found) > 1:
+        listed = ", ".join(found[:SHOWN]) + (", …" if len(found) > SHOWN else "")
+        raise DataError(f"{run.path}: {len(found)} trials begin with {given!r}: {listed}")
+    return found[0]
+
+
+def _parts(record: Record) -> Iterator[RenderableType]:
+    trial = record.trial
+    yield Text(f"{title(trial)}  {trial['trial_id']}  {trial['status']}")
+    if trial.get("reason"):
+        kind = f"{trial['error_type']}: " if trial.get("error_type") else ""
+        yield Text(f"reason: {kind}{trial['reason']}")
+    yield from _section("parameters", {k: "none" if v is None else v for k, v in trial["params"].items()})
+    yield from _section("data", {name: trial.get(name) for name in DATA})
+    if trial.get("support"):
+        yield Text(f"\nsupport ({len(trial['support'])} images): {' '.join(trial['support'])}")
+    if record.metrics:
+        yield Text("\nmetrics (percent)")
+        yield _metric_table(record.metrics)
+    yield from _image_lines("good images with the highest scores", record.alarming)
+    yield from _image_lines("anomalous images with the lowest scores", record.overlooked)
+    yield from _section("cost", {name: trial.get(name) for name in COST})
+    yield from _section("provenance", {name: trial.get(name) for name in ORIGIN})
+    if trial.get("traceback"):
+        yield Text(f"\ntraceback\n{trial['traceback'].rstrip()}")
+
+
+def _section(name: str, values: Mapping[str, Any]) -> Iterator[RenderableType]:
+    known = {k: v for k, v in values.items() if v not in (None, [], {})}
+    if known:
+        yield Text(f"\n{name}")
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 2), show_edge=False)
+        for key, value in known.items():
+            table.add_row(key, Text(_word(key, value)))
+        yield table
+
+
+def _word(key: str, value: Any) -> str:
+    if key.endswith("_seconds"):
+        return duration(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {v}" for k, v in value.items())
+    if key == "weights" and not isinstance(value, str):
+        return ", ".join(f"{w['name']} sha256:{w['sha256']}" for w in value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _metric_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """One line per subset, one column per metric and limit."""
+    table = Table(box=None, padding=(0, 2, 0, 2), show_edge=False)
+    columns = list(dict.fromkeys((row["metric"], row["fpr_limit"]) for row in rows))
+    table.add_column("subset")
+    table.add_column("good + anomalous", justify="right")
+    for metric, limit in columns:
+        table.add_column(metric if limit is None else f"{metric}@{limit:g}", justify="right")
+    for subset in dict.fromkeys(row["subset"] for row in rows):
+        mine = {(r["metric"], r["fpr_limit"]): r for r in rows if r["subset"] == subset}
+        first = next(iter(mine.values()))
+        sizes = f"{first['n_normal']} + {first['n_anomalous']}"
+        table.add_row(subset, sizes, *(_percent(mine.get(column)) for column in columns))
+    return table
+
+
+def _percent(row: Mapping[str, Any] | None) -> str:
+    return "–" if row is None or row["value"] is None else f"{100 * row['value']:.1f}"
+
+
+def _image_lines(name: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
+    if rows:
+        yield Text(f"\n{name}")
+        for row in rows:
+            kind = f"  ({row['defect']})" if row["defect"] and row["defect"] != row["label"] else ""
+            parts = "".join(f"  {part} {value:.4g}" for part, value in row["parts"].items())
+            yield Text(f"  {row['score']:.6g}  {row['image']}{kind}{parts}")
+
+
+if __name__ == "__main__":
+    leave(main)

@@ -1,0 +1,168 @@
+"""Synthetic runs for the tests of reports: written through the real writer, with numbers from a hash."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.results import RunWriter, write_plan, write_sweep
+from harness.trial import TrialResult
+
+CATEGORIES = ("breakfast_box", "juice_bottle/cherry", "juice_bottle/orange")
+ERROR = "CUDA out of memory: tried to allocate {gib:.2f} GiB on node{seed}"
+TRACE = 'Traceback (most recent call last):\n  File "psad.py", line 12, in fit\n    x < y & "z"\nRuntimeError'
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method of a synthetic sweep.
+
+    Attributes:
+        name, params, version, marks, weights: of its trials.
+        level: its mean AUROC.
+        shots, seeds: what its plan has; shots 0 = zero-shot; a seed None = deterministic.
+        fate: (category, shots, seed) -> columns that differ, `status` first of all; None drops the row.
+    """
+
+    name: str
+    level: float
+    params: Mapping[str, Any] = field(default_factory=dict)
+    shots: Sequence[int | None] = (1, 4)
+    seeds: Sequence[int | None] = (0, 1, 2)
+    marks: tuple[str, ...] = ()
+    weights: tuple[tuple[str, str], ...] = ()
+    version: int = 1
+    fate: Callable[[str, int | None, int | None], Mapping[str, Any] | None] = lambda *_: {}
+
+
+def write_run(
+    path: Path,
+    entries: Sequence[Entry],
+    categories: Sequence[str] = CATEGORIES,
+    metrics: Callable[[Mapping[str, Any], float], list[dict[str, Any]]] | None = None,
+    images: int = 2,
+) -> Path:
+    """Write a run of these methods over these categories; returns its folder."""
+    path.mkdir(parents=True, exist_ok=True)
+    write_sweep(path, {"name": path.name, "dataset": {"name": "loco"}, "seeds": 3, "out": None})
+    planned = [p for entry in entries for p in _trials(entry, categories)]
+    write_plan(path, [{k: row[k] for k in _PLANNED} for row, _, _ in planned])
+    writer = RunWriter(path)
+    for row, entry, fate in planned:
+        if fate is not None:
+            writer.finished(_result(row | dict(fate), entry, metrics or metric_rows, images))
+    writer.close()
+    return path
+
+
+_PLANNED = ("trial_id", "method", "params", "dataset", "category", "shots", "split_seed", "run_seed", "marks")
+
+
+def _trials(entry: Entry, categories: Sequence[str]):
+    for category in categories:
+        for shots in entry.shots:
+            for seed in entry.seeds:
+                yield _row(entry, category, shots, seed), entry, entry.fate(category, shots, seed)
+
+
+def _row(entry: Entry, category: str, shots: int | None, seed: int | None) -> dict[str, Any]:
+    params = json.dumps(dict(entry.params), sort_keys=True)
+    identity = [entry.name, params, category, shots, seed, entry.version, entry.weights]
+    return {
+        "trial_id": _digest(identity)[:16],
+        "sweep": "synthetic",
+        "method": entry.name,
+        "method_version": entry.version,
+        "params": params,
+        "dataset": "loco",
+        "category": category,
+        "fingerprint": _digest(category),
+        "shots": shots,
+        "split_seed": seed,
+        "run_seed": seed,
+        "marks": list(entry.marks),
+    }
+
+
+def _result(row: dict[str, Any], entry: Entry, metrics: Callable[..., Any], images: int) -> TrialResult:
+    value = entry.level + 0.1 * (_unit([row["trial_id"]]) - 0.5)
+    ran = {
+        "status": "ok",
+        "fit_seconds": 2 + 10 * value,
+        "score_seconds": 1.5,
+        "metric_seconds": 0.1,
+        "total_seconds": 60.0,
+        "ms_per_image": 12.5 * value,
+        "peak_rss_mib": 2000 + 100 * value,
+        "peak_gpu_mib": None,
+        "device": "cpu",
+        "gpu_share": 0.0,
+        "host": "node1",
+        "weights": [{"name": n, "sha256": s} for n, s in entry.weights],
+        "artifact_hits": 30,
+        "artifact_computes": 10,
+        "versions": json.dumps({"ladder": "0.1", "torch": "2.15"}),
+        "git_commit": "0123456789abcdef0123",
+        "git_dirty": True,
+        "started_at": "2026-01-02T03:04:05+00:00",
+        "finished_at": "2026-01-02T03:05:05+00:00",
+    }
+    done = ran | row
+    if done["status"] != "ok":
+        return TrialResult(done)
+    score = {"label": "good", "score": value, "parts": {}}
+    scores = tuple({"image": f"test/good/{i:03d}.png", **score} for i in range(images))
+    return TrialResult(done, tuple(metrics(done, value)), scores)
+
+
+def metric_rows(row: Mapping[str, Any], value: float) -> list[dict[str, Any]]:
+    """AUROC on every subset, AU-sPRO at two limits; no structural defects among the oranges."""
+    structural = None if row["category"].endswith("orange") else value - 0.05
+    mean = None if structural is None else (value + structural) / 2
+    subsets = {"all": value - 0.02, "logical": value, "structural": structural, "mean": mean}
+    rows = [metric_row(s, "auroc", v) for s, v in subsets.items()]
+    rows += [metric_row("all", "auspro", value * limit, limit) for limit in (0.05, 0.3)]
+    return [*rows, metric_row("missing_fruit", "auroc", value)]
+
+
+def metric_row(subset: str, metric: str, value: float | None, limit: float | None = None) -> dict[str, Any]:
+    """One row of the metrics table."""
+    rule = "bilinear" if limit else None
+    known = {"subset": subset, "metric": metric, "fpr_limit": limit, "value": value, "map_rule": rule}
+    return known | {"n_normal": 10, "n_anomalous": 20, "metric_version": 1}
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def _unit(value: Any) -> float:
+    return int(_digest(value)[:8], 16) / 16**8
+
+
+def _psad_fate(category: str, shots: int | None, seed: int | None) -> Mapping[str, Any]:
+    if category == "breakfast_box" and seed == 1:
+        reason = ERROR.format(gib=2.5 + (shots or 0), seed=seed)
+        return {"status": "oom", "error_type": "OutOfMemoryError", "reason": reason, "traceback": TRACE}
+    if category.endswith("orange"):
+        return {"status": "skipped", "reason": "no part masks <here> & 50 % of {sub_types} | none"}
+    return {}
+
+
+def showcase() -> list[Entry]:
+    """A bit of everything: two settings of a method, failures, zero-shot, deterministic, demo weights."""
+    demo, real = ("demo weights",), (("wide_resnet50_2", "ab" * 32),)
+    return [
+        Entry("mean_image", 0.62, shots=(1, 4)),
+        Entry("patchcore", 0.86, {"coreset_ratio": 0.01, "k": 9}, weights=real),
+        Entry("patchcore", 0.84, {"coreset_ratio": 0.1, "k": 9}, weights=real),
+        Entry("psad", 0.93, fate=_psad_fate),
+        Entry("winclip", 0.71, shots=(0,), seeds=(None,), marks=demo, weights=(("vit_demo", "cd" * 32),)),
+    ]
+
+
+def unfinished(category: str, shots: int | None, seed: int | None) -> Mapping[str, Any] | None:
+    """A fate: only seeds before the last have run, and nothing of the last category."""
+    return None if seed == 2 or category.endswith("orange") else {}

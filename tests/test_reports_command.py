@@ -1,0 +1,90 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from reports_synthetic import Entry, showcase, write_run
+
+from reports.command import main
+
+IMPORTS = (
+    "import sys, reports.command, reports.tables.accuracy, reports.tables.provenance; print(*sys.modules)"
+)
+
+
+def test_it_writes_every_format_and_prints_the_main_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    run = write_run(tmp_path / "few", showcase())
+    assert main([str(run)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(
+        "few: finished: 75 of 75 trials, 8 not ok\n\nAUROC, average over the 3 categories · loco"
+    )
+    assert "| patchcore[coreset_ratio=0.01] |" in out
+    for name in ("report.md", "report.html", "csv/cost.csv", "tex/report.tex", "sweep-few.yaml"):
+        assert (run / "report" / name).is_file()
+    assert str(run / "report" / "report.html") in out
+
+
+def test_formats_and_folder_can_be_chosen(tmp_path: Path):
+    run = write_run(tmp_path / "few", [Entry("m", 0.8)])
+    assert main([str(run), "--format", "csv,md", "--out", str(tmp_path / "out")]) == 0
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"report.md", "csv", "sweep-few.yaml"}
+    assert not (run / "report").exists()
+
+
+def test_several_runs_are_one_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "a", [Entry("m", 0.8)])
+    write_run(tmp_path / "b", [Entry("n", 0.7)])
+    assert main(["a", "b", "--format", "md"]) == 0
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert text.startswith("# a, b\n\n> finished: 36 of 36 trials")
+    assert "| m " in text
+    assert "| n " in text
+    assert {p.name for p in (tmp_path / "report").iterdir()} == {"report.md", "sweep-a.yaml", "sweep-b.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fewshoot"], "fewshoot: not a run directory (no sweep.json) (did you mean 'fewshot'?)"),
+        (
+            ["fewshot", "--format", "htm"],
+            "--format: unknown 'htm' (did you mean 'html'?); known: md, tex, csv, html",
+        ),
+        (["fewshot", "--out", "fewshot/sweep.json"], "cannot be written"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "fewshot", [Entry("m", 0.8)])
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+
+
+def test_importing_reports_imports_neither_torch_nor_ray():
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True)
+    roots = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "pandas" in roots
+    assert not roots & {"torch", "ray", "timm", "matplotlib", "methods", "sweeps"}
+
+
+def test_a_thousand_trials_of_a_hundred_images_take_seconds(tmp_path: Path):
+    entries = [Entry("m", 0.8, {"margin": i}, shots=(1, 4), seeds=range(5)) for i in range(10)]
+    run = write_run(tmp_path / "big", entries, [f"category_{i}" for i in range(10)], images=100)
+    command = [sys.executable, "-m", "reports", str(run)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=30, cwd=Path(__file__).parent.parent
+    )
+    assert done.returncode == 0, done.stderr
+    assert "finished: 1000 of 1000 trials" in done.stdout
