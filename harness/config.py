@@ -60,15 +60,17 @@ class SupportConfig(_Strict):
     """How the k support images are drawn from the training images."""
 
     rule: Literal["nested", "per_subtype", "vand2025", "first_k", "block", "manifest"] = "nested"
-    manifest: AbsolutePath | None = Field(None, description="file of `rule: manifest`")
+    manifest: AbsolutePath | None = Field(default=None, description="file of `rule: manifest`")
 
 
 class ResourcesConfig(_Strict):
     """What one trial may use; unset values are the method's own."""
 
-    gpus: float | None = Field(None, ge=0, description="GPUs per trial; fractions share one")
-    cpus: float | None = Field(None, gt=0, description="CPU cores per trial")
-    timeout_minutes: float | None = Field(None, gt=0, description="then a trial becomes a `timeout` row")
+    gpus: float | None = Field(default=None, ge=0, description="GPUs per trial; fractions share one")
+    cpus: float | None = Field(default=None, gt=0, description="CPU cores per trial")
+    timeout_minutes: float | None = Field(
+        default=None, gt=0, description="then a trial becomes a `timeout` row"
+    )
 
 
 class MethodConfig(_Strict):
@@ -88,8 +90,10 @@ class MethodConfig(_Strict):
 class CacheConfig(_Strict):
     """Where arrays that trials share are kept."""
 
-    folder: AbsolutePath | None = Field(None, description="default: $LADDER_CACHE or ~/.cache/ladder")
-    limit_gib: float = Field(50.0, gt=0, description="size above which the least recently used are removed")
+    folder: AbsolutePath | None = Field(default=None, description="default: $LADDER_CACHE or ~/.cache/ladder")
+    limit_gib: float = Field(
+        default=50.0, gt=0, description="size above which the least recently used are removed"
+    )
     enabled: bool = True
 
     @property
@@ -106,15 +110,17 @@ class SweepConfig(_Strict):
     categories: Literal["all"] | list[str] = "all"
     shots: Shots = Field(default=["full"], description="support set sizes; `full` = all training images")
     seeds: PositiveInt | Annotated[list[NonNegativeInt], Field(min_length=1)] = Field(
-        1, description="a number (0, 1, … n-1) or a list; seeds both the draw and the method"
+        default=1, description="a number (0, 1, … n-1) or a list; seeds both the draw and the method"
     )
     support: SupportConfig = SupportConfig()
-    weights: str | None = Field(None, description="for every method that takes weights and names none")
+    weights: str | None = Field(
+        default=None, description="for every method that takes weights and names none"
+    )
     methods: Annotated[list[MethodConfig], Field(min_length=1)]
     metrics: list[str] = ["auroc", "ap", "f1max"]
-    out: AbsolutePath | None = Field(None, description="run directory; default runs/<name>")
+    out: AbsolutePath | None = Field(default=None, description="run directory; default runs/<name>")
     cache: CacheConfig = CacheConfig()
-    unit_trials: PositiveInt | None = Field(None, description="at most so many trials per work unit")
+    unit_trials: PositiveInt | None = Field(default=None, description="at most so many trials per work unit")
 
     @property
     def run_directory(self) -> Path:
@@ -144,8 +150,9 @@ def load(path: Path, overrides: Sequence[str] = (), checks: Sequence[Check] = ()
         ConfigError: everything wrong with it, one line each: file, key, value, what is allowed.
     """
     problems: Problems = []
-    raw = _resolve_env(_read_yaml(path), "", problems)
+    raw = _read_yaml(path)
     problems += [p for word in overrides for p in _override(raw, word)]
+    raw = _resolve_env(raw, "", problems)
     config = None
     try:
         config = validate(SweepConfig, raw)
@@ -177,7 +184,7 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         siblings = [str(p) for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
         raise ConfigError(f"{path}: {error.strerror}{nearest(str(path), siblings)}") from None
@@ -201,8 +208,12 @@ def _resolve_env(value: Any, key: str, problems: Problems) -> Any:
         return value
     for name, default in _VARIABLE.findall(value):
         if not os.environ.get(name) and not default:
-            problems.append((key, f"environment variable {name} is not set{nearest(name, os.environ)}"))
+            problems.append((key, f"environment variable {name} is {_unset(name)}"))
     return _VARIABLE.sub(lambda m: os.environ.get(m[1]) or m[2] or m[0], value)
+
+
+def _unset(name: str) -> str:
+    return "empty" if name in os.environ else f"not set{nearest(name, os.environ)}"
 
 
 def _override(raw: dict[str, Any], word: str) -> Problems:

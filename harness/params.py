@@ -68,14 +68,16 @@ def _lines(model: type[BaseModel], given: Any, errors: Sequence[Any]) -> list[tu
     places: dict[tuple[Any, ...], list[Any]] = {}
     for error in errors:
         places.setdefault(_place(given, error["loc"]), []).append(error)
+    inner = {place[:n] for place in places for n in range(len(place))}  # what is wrong inside says it better
     return [
         (".".join(map(str, place)), _sentence(model, found[0]) if len(found) == 1 else _alternatives(found))
         for place, found in places.items()
+        if place not in inner
     ]
 
 
 def _place(given: Any, steps: Sequence[int | str]) -> tuple[int | str, ...]:
-    """The steps that exist in the input, and a missing key at the end; pydantic adds names of alternatives."""
+    """The steps that exist in the input, or miss at its end; pydantic adds names of alternatives."""
     if not steps:
         return ()
     here, rest = steps[0], steps[1:]

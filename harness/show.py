@@ -120,16 +120,22 @@ def record_of(run: Path, trial: str) -> Record:
     if rows.empty:
         planned = found.plan[found.plan["trial_id"] == trial_id].iloc[0]
         return Record(plain(dict(planned)) | {"status": MISSING}, (), ())
-    images = [
-        row | {"parts": dict(row["parts"] or [])} for row in _rows(read_scores(run, trial_id), trial_id)
-    ]
-    images.sort(key=lambda row: (-float(row["score"]), row["image"]))
+    images = [_with_parts(row) for row in _rows(read_scores(run, trial_id), trial_id)]
+    images.sort(key=_from_above)
     return Record(plain(dict(rows.iloc[0])), _rows(found.metrics, trial_id), images)
 
 
 def _rows(frame: pd.DataFrame, trial_id: str) -> list[dict[str, Any]]:
     rows = (row for row in frame.to_dict("records") if row.pop("trial_id") == trial_id)
     return [plain(row) for row in rows]
+
+
+def _with_parts(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"parts": dict(row["parts"] or [])}
+
+
+def _from_above(row: Mapping[str, Any]) -> tuple[float, str]:
+    return -row["score"], row["image"]
 
 
 def _full_id(run: Run, given: str) -> str:

@@ -25,8 +25,9 @@ def cells(frame: Frame) -> pd.DataFrame:
 
     Returns:
         Columns `dataset, measure, subset, variant, shots, category`, then `mean` (fraction), `std` (sample
-        standard deviation over seeds, null for one), `n` (seeds with a value), `planned` (seeds planned),
-        `ok` (trials that are ok), `state` (what became of all of them, or "mixed") and `marks`.
+        standard deviation over seeds, null for one), `n` (seeds in them), `planned` (seeds planned), `ok`
+        (trials that are ok), `undefined` (an ok trial has no value), `state` (what became of all trials, or
+        "mixed"), `marks` and `seeds`.
     """
     wanted = frame.metrics[frame.metrics["subset"].isin(list(SUBSETS))]
     kinds = wanted[["dataset", "measure", "subset"]].drop_duplicates()
@@ -34,7 +35,14 @@ def cells(frame: Frame) -> pd.DataFrame:
     values = wanted.groupby([*_SERIES, "category"], sort=False)["value"]
     found = pd.DataFrame({"mean": values.mean(), "std": values.std(ddof=DDOF), "n": values.count()})
     joined = every.merge(found.reset_index(), on=[*_SERIES, "category"], how="left")
-    return joined.assign(n=joined["n"].fillna(0).astype(int))
+    return _without_undefined(joined.assign(n=joined["n"].fillna(0).astype(int)))
+
+
+def _without_undefined(cells: pd.DataFrame) -> pd.DataFrame:
+    """A mean over seeds of which some are ok but have no value is undefined, not a partial mean."""
+    undefined = cells["n"] < cells["ok"].astype(int)
+    numbers = {column: cells[column].mask(undefined) for column in ("mean", "std")}
+    return cells.assign(**numbers, n=cells["n"].mask(undefined, 0), undefined=undefined)
 
 
 def _coverage(trials: pd.DataFrame) -> pd.DataFrame:
@@ -99,6 +107,6 @@ def _gaps(cells: pd.DataFrame, categories: list[str]) -> dict[str, str]:
 
 
 def _gap(cell: dict[Hashable, Any]) -> str:
-    if cell["ok"] == cell["planned"]:
+    if cell["undefined"]:
         return "undefined"
     return f"{cell['n']}/{cell['planned']} seeds" if cell["state"] == "mixed" else cell["state"]

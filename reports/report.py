@@ -36,6 +36,15 @@ class State:
         return self.counts["ok"]
 
     @property
+    def skipped(self) -> int:
+        return self.counts["skipped"]
+
+    @property
+    def not_ok(self) -> int:
+        """Ended, neither ok nor skipped for a reason known beforehand."""
+        return self.ended - self.ok - self.skipped
+
+    @property
     def half_finished(self) -> bool:
         """Numbers may still change."""
         return self.ended < self.planned
@@ -46,13 +55,13 @@ class State:
         if not self.planned:
             return "empty: no trial is planned"
         if self.half_finished:
-            return f"half-finished: {self.ended} of {self.planned} trials" + self._not_ok
-        return f"finished: {self.planned} of {self.planned} trials" + self._not_ok
+            return f"half-finished: {self.ended} of {self.planned} trials" + self._without_numbers
+        return f"finished: {self.planned} of {self.planned} trials" + self._without_numbers
 
     @property
-    def _not_ok(self) -> str:
-        bad = self.ended - self.ok
-        return f", {bad} not ok" if bad else ""
+    def _without_numbers(self) -> str:
+        counts = {"not ok": self.not_ok, "skipped": self.skipped}
+        return "".join(f", {n} {word}" for word, n in counts.items() if n)
 
 
 @final

@@ -1,7 +1,6 @@
 """A whole sweep: plan, lock, run, sum up."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, final
@@ -14,7 +13,7 @@ from harness.results import locked, statuses, write_plan, write_sweep
 from harness.run import Job, ended
 from harness.trial import Status, Trial
 from sweeps.expand import expand
-from sweeps.ledger import Ledger, News
+from sweeps.ledger import Ledger
 from sweeps.plan import Plan, make_plan, plan_rows
 from sweeps.progress import Progress, failure_lines
 from sweeps.serial import run_serial
@@ -83,7 +82,7 @@ def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
         write_sweep(run, config.model_dump(mode="json"))
         write_plan(run, plan_rows(plan))
         console.print(headline(plan, run), highlight=False)
-        progress = Progress(plan.remaining, console)
+        progress = Progress((*plan.remaining, *plan.skipped), console)
         try:
             _run(plan, config, options, progress)
         finally:
@@ -94,47 +93,29 @@ def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
 def _run(plan: Plan, config: SweepConfig, options: Options, progress: Progress) -> None:
     if not plan.units and not plan.skipped:
         return
-    setting = _setting(config)
-    forget = [t.id for t in (*plan.remaining, *plan.skipped)]
-    with progress.shown() if plan.units else nullcontext():
-        if options.backend == "ray" and plan.units:
-            from sweeps.ray_backend import Cluster, run_ray  # Ray is imported when it is needed
-
-            _write_skipped(plan, setting, config.run_directory, forget)
-            cluster = Cluster(options.address, options.dashboard)
-            run_ray(plan.units, setting, config.run_directory, progress.tell, cluster)
-        else:
-            _run_here(plan, setting, config.run_directory, options, progress, forget)
-
-
-def _write_skipped(plan: Plan, setting: Setting, run: Path, forget: Sequence[str]) -> None:
-    ledger = Ledger(run)
-    ledger.forget(forget)
-    _skip(plan.skipped, setting, ledger)
-    ledger.close()
-
-
-def _skip(trials: Sequence[Trial], setting: Setting, ledger: Ledger) -> None:
-    for trial in trials:
-        ledger.finished(ended(trial, setting.job, Status.SKIPPED, trial.reason or ""))
-
-
-def _run_here(
-    plan: Plan, setting: Setting, run: Path, options: Options, progress: Progress, forget: Sequence[str]
-) -> None:
-    ledger = Ledger(run)
+    setting, ledger = _setting(config), Ledger(config.run_directory)
     try:
-        ledger.forget(forget)
-        _skip(plan.skipped, setting, ledger)
-        seen = len(ledger.news(0).ended)
-        for unit in plan.units:
-            run_serial([unit], setting, ledger, debug=options.debug)
-            news = ledger.news(seen)
-            seen += len(news.ended)
-            progress.tell(news)
+        ledger.forget([t.id for t in (*plan.remaining, *plan.skipped)])
+        for trial in plan.skipped:
+            ledger.finished(ended(trial, setting.job, Status.SKIPPED, trial.reason or ""))
+        with progress.shown(ledger) as watch:
+            _execute(plan, setting, ledger, watch, options)
     finally:
-        progress.tell(ledger.news(seen))
         ledger.close()
+
+
+def _execute(
+    plan: Plan, setting: Setting, ledger: Ledger, watch: Callable[[], None], options: Options
+) -> None:
+    if not plan.units:
+        return
+    if options.backend == "serial":
+        run_serial(plan.units, setting, ledger, watch, debug=options.debug)
+        return
+    from sweeps.ray_backend import Cluster, run_ray  # Ray is imported when it is needed
+
+    cluster = Cluster(options.address, options.dashboard)
+    run_ray(plan.units, setting, ledger, watch, setting.scratch.with_name(".tune"), cluster)
 
 
 def _setting(config: SweepConfig) -> Setting:

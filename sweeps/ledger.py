@@ -1,7 +1,6 @@
 """What has happened so far in this run of a sweep: results go in, news comes out."""
 
 import threading
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,33 +22,34 @@ class News:
     Attributes:
         ended: short rows of trials that have ended.
         running: ids of trials that were started and have not ended.
-        fatal: why nothing can be written any more, or None.
     """
 
     ended: Sequence[dict[str, Any]]
     running: Sequence[str]
-    fatal: str | None
 
 
 @final
 class Ledger:
-    """Keeps the run's writer; the only object that trials report to."""
+    """Keeps the run's writer; the only object that trials report to, from any thread.
+
+    Attributes:
+        ended_ids: trials that have ended.
+        fatal: why nothing can be written any more, or None.
+    """
 
     def __init__(self, run: Path):
         self._writer = RunWriter(run)
         self._guard = threading.Lock()
-        self._attempts: Counter[str] = Counter()
         self._running: dict[str, None] = {}
         self._ended: list[dict[str, Any]] = []
-        self._fatal: str | None = None
+        self.ended_ids: set[str] = set()
+        self.fatal: str | None = None
 
-    def started(self, trial_id: str) -> int:
-        """A trial is about to run; the number of this attempt."""
+    def started(self, trial_id: str) -> None:
+        """A trial is about to run."""
         with self._guard:
-            self._attempts[trial_id] += 1
             self._running[trial_id] = None
         self._writer.started(trial_id)
-        return self._attempts[trial_id]
 
     def finished(self, result: TrialResult) -> None:
         """A trial has ended; durable when this returns.
@@ -60,15 +60,19 @@ class Ledger:
         try:
             self._writer.finished(result)
         except ResultsError as error:
-            self._fatal = str(error)
+            self.fatal = str(error)
             raise
         with self._guard:
             self._running.pop(result.trial["trial_id"], None)
             self._ended.append({k: result.trial.get(k) for k in NEWS_COLUMNS + COUNTED})
+            self.ended_ids.add(result.trial["trial_id"])
 
-    def attempts(self) -> dict[str, int]:
-        """How often each trial was started in this run."""
-        return dict(self._attempts)
+    def interrupted(self) -> list[str]:
+        """Trials that were under way when their executor stopped; they are running no more."""
+        with self._guard:
+            ids = list(self._running)
+            self._running.clear()
+            return ids
 
     def forget(self, trial_ids: Sequence[str]) -> None:
         """Remove rows of trials that are to run again."""
@@ -77,7 +81,7 @@ class Ledger:
     def news(self, since: int) -> News:
         """What happened after the first `since` trials had ended."""
         with self._guard:
-            return News(self._ended[since:], list(self._running), self._fatal)
+            return News(self._ended[since:], list(self._running))
 
     def close(self) -> None:
         """Bring the tables up to date and let go of the run.

@@ -2,8 +2,8 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, final
 
 from rich.console import Console, Group
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.trial import Status, Trial
-from sweeps.ledger import News
+from sweeps.ledger import Ledger, News
 
 LINE_SECONDS = 30.0
 
@@ -36,20 +36,24 @@ class Progress:
         self.hits = self.computes = 0
         self.running: Sequence[str] = ()
         self.failures: list[dict[str, Any]] = []
-        self._live: Live | None = None
         self._line_at = self.began
 
     @contextmanager
-    def shown(self) -> Iterator["Progress"]:
-        """Show the state until the block ends."""
-        if not self.console.is_terminal:
-            yield self
-            return
-        with Live(get_renderable=self._table, console=self.console, refresh_per_second=2) as self._live:
-            yield self
+    def shown(self, ledger: Ledger) -> Iterator[Callable[[], None]]:
+        """Show the state of a ledger until the block ends; yields what is to be called now and then."""
+        live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2)
+        with live if self.console.is_terminal and self.planned else nullcontext():
+            try:
+                yield lambda: self.look(ledger)
+            finally:
+                self.look(ledger)
+
+    def look(self, ledger: Ledger) -> None:
+        """Take in what happened since the last look."""
+        self.tell(ledger.news(self.done))
 
     def tell(self, news: News) -> None:
-        """Take in what happened."""
+        """Count what happened, and print a line if it is time for one."""
         for row in news.ended:
             self.ended[row["method"]][row["status"]] += 1
             self.seconds[row["method"]].append(row["total_seconds"] or 0.0)
@@ -59,7 +63,7 @@ class Progress:
                 self.failures.append(row)
         self.running = news.running
         now = time.monotonic()
-        if self._live is None and (now - self._line_at >= LINE_SECONDS):
+        if not self.console.is_terminal and now - self._line_at >= LINE_SECONDS:
             self._line_at = now
             self.console.print(self.line())
 

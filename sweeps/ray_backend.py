@@ -2,9 +2,11 @@
 
 import logging
 import os
+import pickle
 import shutil
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,18 +30,18 @@ for _name, _value in QUIET.items():
 
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
 
 from harness.errors import ConfigError, ResultsError  # noqa: E402
 from harness.method import Resources  # noqa: E402
 from harness.run import ended  # noqa: E402
 from harness.trial import Status, Trial  # noqa: E402
-from sweeps.ledger import Ledger, News  # noqa: E402
+from sweeps.ledger import Ledger  # noqa: E402
 from sweeps.plan import WorkUnit  # noqa: E402
-from sweeps.ray_worker import ATTEMPTS, Supervisor  # noqa: E402
+from sweeps.ray_worker import Supervisor  # noqa: E402
 from sweeps.worker import Setting, gpus_here  # noqa: E402
 
 WAVE = 500  # units given to Tune at a time: its cost per unit grows with their number
+LOSSES = 3  # a trial that was under way so often when its node, or Tune, was lost is given up
 BARREN_ROUNDS = 3  # so often Tune may come back without a single trial ended
 POLL_SECONDS = 0.5
 
@@ -61,20 +63,23 @@ class Cluster:
 def run_ray(
     units: Sequence[WorkUnit],
     setting: Setting,
-    run: Path,
-    watch: Callable[[News], None],
-    cluster: Cluster = Cluster(),  # noqa: B008 - frozen
-    forget: Sequence[str] = (),
+    ledger: Ledger,
+    watch: Callable[[], None],
+    scratch: Path,
+    cluster: Cluster,
 ) -> None:
     """Run every trial of every unit on a Ray cluster.
+
+    Results come back to this process, which alone writes: no shared file system is needed for them, and
+    no actor whose death would lose them.
 
     Args:
         units: what to run.
         setting: what the trials share.
-        run: the run directory; the caller holds its lock.
-        watch: is told the news about twice a second, in the calling thread.
+        ledger: where results go.
+        watch: called about twice a second in the calling thread.
+        scratch: a folder for Tune's own files, removed afterwards.
         cluster: where.
-        forget: rows that are to be replaced.
 
     Raises:
         ConfigError: the cluster cannot be reached or has not what the trials ask for.
@@ -82,26 +87,22 @@ def run_ray(
         KeyboardInterrupt: what was finished is kept.
     """
     with _connected(cluster):
-        fitted = [_fit(unit) for unit in units]
-        ledger = _ledger(run)
         try:
-            ray.get(ledger.forget.remote(list(forget)))
-            _rounds(fitted, setting, run, ledger, _Watcher(ledger, watch))
+            _Rounds([_fit(unit) for unit in units], setting, ledger, watch, scratch).run()
         finally:
-            _close(ledger)
-            shutil.rmtree(run / ".tune", ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager
 def _connected(cluster: Cluster) -> Iterator[None]:
     warnings.filterwarnings("ignore", module="ray")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    local: dict[str, Any] = {}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if cluster.address == "local":
-        local = {"num_cpus": os.cpu_count(), "num_gpus": gpus_here(), "include_dashboard": cluster.dashboard}
-        local["dashboard_host"] = "127.0.0.1"
+        options |= {"num_cpus": os.cpu_count(), "num_gpus": gpus_here()}
+        options |= {"include_dashboard": cluster.dashboard, "dashboard_host": "127.0.0.1"}
     try:
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="error", **local)
+        ray.init(address=cluster.address, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ConfigError(f"--address {cluster.address}: {' '.join(str(error).split())}") from error
     try:
@@ -121,78 +122,84 @@ def _fit(unit: WorkUnit) -> WorkUnit:
     return replace(unit, resources=replace(wanted, cpus=min(wanted.cpus, cpus), gpus=wanted.gpus if gpus else 0.0))
 
 
-def _ledger(run: Path) -> Any:
-    """The ledger as an actor beside the driver: results need no shared file system."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=here, max_concurrency=8).remote(run)
+@final
+class _Rounds:
+    """Submits what is missing until nothing is; Tune itself may die on the way."""
 
+    def __init__(
+        self,
+        units: Sequence[WorkUnit],
+        setting: Setting,
+        ledger: Ledger,
+        watch: Callable[[], None],
+        scratch: Path,
+    ):
+        self.units, self.setting, self.ledger = list(units), setting, ledger
+        self.watch, self.scratch = watch, scratch
+        self.losses: Counter[str] = Counter()
 
-def _close(ledger: Any) -> None:
-    try:
-        ray.get(ledger.close.remote(), timeout=60)
-    except ray.exceptions.RayTaskError as error:
-        raise ResultsError(str(error.cause)) from error
+    def run(self) -> None:
+        barren = 0
+        while self.units:
+            before = len(self.ledger.ended_ids)
+            for start in range(0, len(self.units), WAVE):
+                self._wave(self.units[start : start + WAVE])
+            barren = barren + 1 if len(self.ledger.ended_ids) == before else 0
+            self._give_up(everything=barren >= BARREN_ROUNDS)
+            self.units = [u for unit in self.units if (u := self._missing(unit)).trials]
+
+    def _wave(self, units: Sequence[WorkUnit]) -> None:
+        """One Tune experiment, in a thread: this thread watches and can be interrupted."""
+        recorder = _Recorder({unit.id: unit for unit in units}, self.ledger)
+        tuner = _tuner(recorder, self.setting, self.scratch)
+        thread = threading.Thread(target=_fit_quietly, args=(tuner,), daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(POLL_SECONDS)
+            self.watch()
+            if self.ledger.fatal:
+                raise ResultsError(self.ledger.fatal)
+        self.losses.update(self.ledger.interrupted())
+
+    def _missing(self, unit: WorkUnit) -> WorkUnit:
+        return replace(unit, trials=tuple(t for t in unit.trials if t.id not in self.ledger.ended_ids))
+
+    def _give_up(self, everything: bool) -> None:
+        """Rows for trials of which nothing is ever heard again."""
+        for unit in self.units:
+            for trial in self._missing(unit).trials:
+                if everything or self.losses[trial.id] >= LOSSES:
+                    self._lost(trial, unit)
+
+    def _lost(self, trial: Trial, unit: WorkUnit) -> None:
+        job = replace(self.setting.job, attempt=self.losses[trial.id], unit=unit.id)
+        reason = f"started {self.losses[trial.id]} times, each time its node or its supervisor was lost"
+        self.ledger.finished(ended(trial, job, Status.LOST, reason))
 
 
 @final
-class _Watcher:
-    """Passes news on, and stops the sweep when nothing can be written any more."""
+class _Recorder(tune.Callback):
+    """Takes results out of Tune's hands and into the ledger, before Tune goes on."""
 
-    def __init__(self, ledger: Any, tell: Callable[[News], None]):
-        self.ledger, self.tell, self.seen = ledger, tell, 0
+    def __init__(self, units: dict[str, WorkUnit], ledger: Ledger):
+        self.units, self.ledger = units, ledger
 
-    def look(self) -> None:
-        news: News = ray.get(self.ledger.news.remote(self.seen))
-        self.seen += len(news.ended)
-        self.tell(news)
-        if news.fatal:
-            raise ResultsError(news.fatal)
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Tune writes a pickle of its callbacks that nobody reads; the ledger stays out of it."""
+        return tune.Callback, ()
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._started(self.units[trial.config["unit"]], 0)
 
-def _rounds(units: Sequence[WorkUnit], setting: Setting, run: Path, ledger: Any, watcher: _Watcher) -> None:
-    """Submit what is missing until nothing is; Tune itself may die on the way."""
-    left, ended_ids, barren = list(units), set[str](), 0
-    while left:
-        before = len(ended_ids)
-        for start in range(0, len(left), WAVE):
-            _wave(left[start : start + WAVE], setting, run, ledger, watcher)
-        ended_ids |= {row["trial_id"] for row in ray.get(ledger.news.remote(0)).ended}
-        barren = barren + 1 if len(ended_ids) == before else 0
-        _give_up(left, ended_ids, setting, ledger, everything=barren >= BARREN_ROUNDS)
-        watcher.look()
-        left = [u for unit in left if (u := _without(unit, ended_ids)).trials]
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        self.ledger.finished(pickle.loads(result["row"]))  # noqa: S301 - from our own worker
+        self._started(self.units[trial.config["unit"]], result["training_iteration"])
 
-
-def _without(unit: WorkUnit, ended_ids: set[str]) -> WorkUnit:
-    return replace(unit, trials=tuple(t for t in unit.trials if t.id not in ended_ids))
-
-
-def _give_up(
-    units: Sequence[WorkUnit], ended_ids: set[str], setting: Setting, ledger: Any, everything: bool
-) -> None:
-    """Rows for trials whose every attempt ended without a word: their node, or Tune, was lost."""
-    attempts = ray.get(ledger.attempts.remote())
-    for unit in units:
-        for trial in unit.trials:
-            if trial.id not in ended_ids and (everything or attempts.get(trial.id, 0) >= ATTEMPTS):
-                _lost(trial, unit, setting, ledger, attempts.get(trial.id, 0))
-                ended_ids.add(trial.id)
-
-
-def _lost(trial: Trial, unit: WorkUnit, setting: Setting, ledger: Any, attempt: int) -> None:
-    job = replace(setting.job, attempt=attempt, unit=unit.id)
-    reason = f"started {attempt} times and never heard of again"
-    ray.get(ledger.finished.remote(ended(trial, job, Status.LOST, reason)))
-
-
-def _wave(units: Sequence[WorkUnit], setting: Setting, run: Path, ledger: Any, watcher: _Watcher) -> None:
-    """One Tune experiment, in a thread: the main thread watches and can be interrupted."""
-    tuner = _tuner(units, setting, run, ledger)
-    thread = threading.Thread(target=_fit_quietly, args=(tuner,), daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(POLL_SECONDS)
-        watcher.look()
+    def _started(self, unit: WorkUnit, number: int) -> None:
+        if number < len(unit.trials):
+            self.ledger.started(unit.trials[number].id)
 
 
 def _fit_quietly(tuner: tune.Tuner) -> None:
@@ -202,21 +209,22 @@ def _fit_quietly(tuner: tune.Tuner) -> None:
         logging.getLogger(__name__).debug("tune ended early: %s", error)
 
 
-def _tuner(units: Sequence[WorkUnit], setting: Setting, run: Path, ledger: Any) -> tune.Tuner:
-    by_id = {unit.id: unit for unit in units}
-    trainable = tune.with_parameters(Supervisor, units=by_id, setting=setting, ledger=ledger)
+def _tuner(recorder: _Recorder, setting: Setting, scratch: Path) -> tune.Tuner:
+    trainable = tune.with_parameters(Supervisor, units=recorder.units, setting=setting)
+    bundles = {unit.id: _bundles(unit.resources) for unit in recorder.units.values()}
     return tune.Tuner(
-        tune.with_resources(trainable, lambda config: _bundles(by_id[config["unit"]].resources)),
-        param_space={"unit": tune.grid_search(list(by_id))},
+        tune.with_resources(trainable, lambda config: bundles[config["unit"]]),
+        param_space={"unit": tune.grid_search(list(bundles))},
         tune_config=tune.TuneConfig(
             reuse_actors=True,
             trial_name_creator=lambda trial: trial.config["unit"],
             trial_dirname_creator=lambda trial: trial.config["unit"],
         ),
         run_config=tune.RunConfig(
-            storage_path=str(run / ".tune"),
+            storage_path=str(scratch),
             name="wave",
             verbose=0,
+            callbacks=[recorder],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=0),
         ),

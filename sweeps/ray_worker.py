@@ -5,6 +5,7 @@ worker (a crash, the memory monitor, a hang that has to be killed) leaves the su
 in a row.
 """
 
+import pickle
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,26 +28,26 @@ AGAIN = (Status.OOM, Status.CRASHED, Status.LOST)
 
 @final
 class Supervisor(tune.Trainable):
-    """Tune's trainable: one step is one whole work unit."""
+    """Tune's trainable: one unit, one step per trial; a step's result carries the trial's rows."""
 
-    def setup(self, config: dict[str, Any], units: Any = None, setting: Any = None, ledger: Any = None) -> None:
+    def setup(self, config: dict[str, Any], units: Any = None, setting: Any = None) -> None:
         """Take over what all units share. Must not raise: Tune would not try again."""
         self.units: Mapping[str, WorkUnit] = units
         self.setting: Setting = setting
-        self.ledger, self.worker = ledger, None
-        self.unit_id = config["unit"]
+        self.worker: Any = None
+        self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Go on with another unit, the worker kept warm."""
-        self.unit_id = new_config["unit"]
+        self.unit_id, self.next = new_config["unit"], 0
         return True
 
     def step(self) -> dict[str, Any]:
-        """Run the trials of the unit, each durable before the next begins."""
+        """Run the next trial of the unit."""
         unit = self.units[self.unit_id]
-        for trial in unit.trials:
-            self._run(trial, unit)
-        return {"trials": len(unit.trials), "done": True}
+        result = self._run(unit.trials[self.next], unit)
+        self.next += 1
+        return {"row": pickle.dumps(result), "done": self.next == len(unit.trials)}
 
     def cleanup(self) -> None:
         """Let go of the worker."""
@@ -58,25 +59,24 @@ class Supervisor(tune.Trainable):
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing was kept."""
 
-    def _run(self, trial: Trial, unit: WorkUnit) -> None:
-        while True:
-            attempt = ray.get(self.ledger.started.remote(trial.id))
+    def _run(self, trial: Trial, unit: WorkUnit) -> TrialResult:
+        for attempt in range(1, ATTEMPTS + 1):
             result = self._attempt(trial, unit, attempt)
-            status = result.trial["status"]
-            if status in AGAIN or _broken_gpu(result):
+            if result.trial["status"] == Status.LOST:
+                raise ConnectionError("the node of this unit is gone; the driver submits the rest elsewhere")
+            if result.trial["status"] in AGAIN or _broken_gpu(result):
                 self._kill()
-            if status not in AGAIN or attempt >= ATTEMPTS:
-                ray.get(self.ledger.finished.remote(result))
-                return
+            if result.trial["status"] not in AGAIN:
+                break
+        return result
 
     def _attempt(self, trial: Trial, unit: WorkUnit, attempt: int) -> TrialResult:
         job = replace(self.setting.job, attempt=attempt, unit=unit.id)
         minutes = unit.resources.timeout_minutes
         try:
             worker = self._warm(unit)
-            return ray.get(
-                worker.run.remote(trial, self.setting, unit.resources, attempt, unit.id), timeout=minutes and minutes * 60
-            )
+            row = worker.run.remote(trial, self.setting, unit.resources, attempt, unit.id)
+            return ray.get(row, timeout=minutes and minutes * 60)
         except GetTimeoutError:
             self._kill()
             return ended(trial, job, Status.TIMEOUT, f"still running after {minutes:g} minutes")
@@ -86,19 +86,12 @@ class Supervisor(tune.Trainable):
     def _warm(self, unit: WorkUnit) -> Any:
         """The worker process, started if there is none; its start does not count as the trial's time."""
         if self.worker is None:
-            place = PlacementGroupSchedulingStrategy(
-                placement_group=get_current_placement_group(), placement_group_bundle_index=1
-            )
-            self.worker = (
-                ray.remote(Worker)
-                .options(
-                    num_cpus=unit.resources.cpus,
-                    num_gpus=unit.resources.gpus,
-                    max_restarts=0,
-                    scheduling_strategy=place,
-                )
-                .remote()
-            )
+            group = get_current_placement_group()
+            assert group is not None, "Tune starts a supervisor in the placement group of its unit"
+            place = PlacementGroupSchedulingStrategy(placement_group=group, placement_group_bundle_index=1)
+            wanted = {"num_cpus": unit.resources.cpus, "num_gpus": unit.resources.gpus, "max_restarts": 0}
+            remote: Any = ray.remote(Worker)
+            self.worker = remote.options(scheduling_strategy=place, **wanted).remote()
             ray.get(self.worker.ready.remote())
         return self.worker
 
@@ -118,12 +111,11 @@ def _cause(error: RayError) -> Status:
     text = str(error)
     if isinstance(error, OutOfMemoryError) or "running low on memory" in text:
         return Status.OOM
-    if isinstance(error, ActorUnavailableError) or "its node has died" in text or "its node was" in text:
+    if isinstance(error, ActorUnavailableError) or "its node has died" in text:
         return Status.LOST
     return Status.CRASHED
 
 
 def _broken_gpu(result: TrialResult) -> bool:
     """After such an error a process can use its GPU no more."""
-    reason = str(result.trial.get("reason"))
-    return result.trial["status"] == Status.FAILED and "CUDA error" in reason
+    return result.trial["status"] == Status.FAILED and "CUDA error" in str(result.trial.get("reason"))

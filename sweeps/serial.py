@@ -2,7 +2,7 @@
 
 import pdb
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sweeps.ledger import Ledger
@@ -10,29 +10,25 @@ from sweeps.plan import WorkUnit
 from sweeps.worker import Setting, execute, gpus_here
 
 
-def run_serial(units: Sequence[WorkUnit], setting: Setting, ledger: Ledger, *, debug: bool = False) -> None:
+def run_serial(
+    units: Sequence[WorkUnit], setting: Setting, ledger: Ledger, watch: Callable[[], None], *, debug: bool = False
+) -> None:
     """Run every trial of every unit, in order. Timeouts need the Ray backend: nobody watches here.
 
     Args:
         units: what to run.
         setting: what the trials share.
         ledger: where results go, each durable before the next trial begins.
+        watch: called after every trial.
         debug: stop in the debugger where a trial fails.
     """
+    on_failure = _post_mortem if debug else None
     for unit in units:
         resources = unit.resources if gpus_here() else replace(unit.resources, gpus=0.0)
         for trial in unit.trials:
-            attempt = ledger.started(trial.id)
-            ledger.finished(
-                execute(
-                    trial,
-                    setting,
-                    resources,
-                    attempt=attempt,
-                    unit=unit.id,
-                    on_failure=_post_mortem if debug else None,
-                )
-            )
+            ledger.started(trial.id)
+            ledger.finished(execute(trial, setting, resources, unit=unit.id, on_failure=on_failure))
+            watch()
 
 
 def _post_mortem(error: Exception) -> None:

@@ -68,6 +68,15 @@ def test_an_undefined_value_is_no_number_and_blanks_the_average(tmp_path: Path):
     assert row["why"] == {ORANGE: "undefined"}
 
 
+def test_a_mean_over_seeds_of_which_one_is_undefined_is_undefined(tmp_path: Path):
+    def first_undefined(row, value):
+        return [metric_row("all", "auroc", None if row["run_seed"] == 0 else value)]
+
+    frame = load([write_run(tmp_path / "run", [Entry("m", 0.8, shots=(1,))], metrics=first_undefined)])
+    assert cells(frame)["mean"].isna().all()
+    assert set(averages(frame, cells(frame))["why"].iloc[0].values()) == {"undefined"}
+
+
 def test_a_deterministic_method_is_one_trial_without_a_standard_deviation(tmp_path: Path):
     frame = load([write_run(tmp_path / "run", [Entry("m", 0.8, shots=(None,), seeds=(None,))])])
     every = cells(frame)

@@ -6,7 +6,6 @@ Parquet tables are made from it; a later driver folds in what an earlier one cou
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
@@ -31,7 +30,7 @@ class Journal:
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - lives as long as its owner
 
     def started(self, trial_id: str) -> None:
-        """A trial is about to run; counts as an attempt even if nothing more is heard of it."""
+        """A trial is about to run; tells readers what is under way."""
         self._append({"event": "started", "trial_id": trial_id}, durable=False)
 
     def finished(self, result: TrialResult) -> None:
@@ -79,18 +78,10 @@ def _age(path: Path) -> float:
         return 0.0
 
 
-def leftovers(run: Path) -> tuple[list[TrialResult], Counter[str]]:
-    """Results in the journals of a run, and how often trials were started without an end."""
-    results: dict[str, TrialResult] = {}
-    open_attempts: Counter[str] = Counter()
-    for path in sorted((run / "journal").glob("*.jsonl"), key=_age):
-        for event in events(path):
-            if event["event"] == "started":
-                open_attempts[event["trial_id"]] += 1
-            else:
-                result = TrialResult(event["trial"], tuple(event["metrics"]), tuple(event["scores"]))
-                results[event["trial"]["trial_id"]] = result
-    return list(results.values()), Counter({k: n for k, n in open_attempts.items() if k not in results})
+def leftovers(run: Path) -> list[TrialResult]:
+    """Results in the journals of a run, the last one of each trial."""
+    found = {e["trial"]["trial_id"]: e for e in _all_events(run) if e["event"] == "finished"}
+    return [TrialResult(e["trial"], tuple(e["metrics"]), tuple(e["scores"])) for e in found.values()]
 
 
 def started_without_end(run: Path) -> list[str]:
@@ -98,4 +89,15 @@ def started_without_end(run: Path) -> list[str]:
 
     Starts before the last time a journal was sealed are forgotten, so a few may be missing.
     """
-    return list(leftovers(run)[1])
+    under_way: dict[str, None] = {}
+    for event in _all_events(run):
+        if event["event"] == "started":
+            under_way[event["trial_id"]] = None
+        else:
+            under_way.pop(event["trial"]["trial_id"], None)
+    return list(under_way)
+
+
+def _all_events(run: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted((run / "journal").glob("*.jsonl"), key=_age):
+        yield from events(path)

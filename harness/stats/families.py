@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from harness.errors import DataError
 
@@ -36,7 +36,7 @@ class Wilcoxon:
     warning: str | None
 
 
-def wilcoxon(differences: Sequence[float]) -> Wilcoxon:
+def wilcoxon(differences: ArrayLike) -> Wilcoxon:
     """Wilcoxon's signed-rank test, exact also with ties, zeros dropped.
 
     Wilcoxon, Biometrics Bulletin 1 (1945); as the test between two methods over data sets: Demsar, JMLR 7

@@ -139,7 +139,7 @@ def _cell(row: Mapping[Any, Any] | None) -> Cell:
     if "why" in row:
         undefined = set(row["why"].values()) == {"undefined"}
         return statistic(None, None, 0, planned) if undefined else Cell(n=0, planned=0)
-    if row["ok"] == planned:
+    if row["undefined"]:
         return statistic(None, None, 0, planned)
     return Cell("" if row["state"] == "mixed" else row["state"], n=0, planned=planned)
 

@@ -8,7 +8,11 @@ from harness.datasets.demo.catalog import Mask
 from harness.datasets.demo.material import Light, bevel, highlight, normalise, plastic, srgb
 from harness.datasets.demo.raster import Array, Canvas, Pose, Samples, gradient, rectangle, smoothstep
 
-PITCH, DEPTH, MARGIN = 0.083, 0.25, 0.018  # of the clamps, of the body along the cable, of the body beside the clamps
+PITCH, DEPTH, MARGIN = (
+    0.083,
+    0.25,
+    0.018,
+)  # of the clamps, of the body along the cable, of the body beside the clamps
 CABLE_R = 0.0190
 _LOOK = 3
 LEVER = (0.070, 0.029)  # half sizes
@@ -35,7 +39,7 @@ class Connector:
         return DEPTH / 2, self.clamps * PITCH / 2 + MARGIN
 
     def clamp(self, i: int) -> float:
-        """v of clamp number i, counted from the top of the image in both connectors."""
+        """V of clamp number i, counted from the top of the image in both connectors."""
         v = (i - (self.clamps - 1) / 2) * PITCH
         return -v if self.mirror else v
 
@@ -91,7 +95,9 @@ def _body_colour(
     groove = smoothstep(0.005, 0.002, PITCH / 2 - np.abs(off)) * inside
     rgb = rgb * (1.0 - 0.45 * groove)[..., None]
     if connector.flipped:  # the plain underside with a moulded plate
-        plate = smoothstep(0.004, 0.0, np.abs(rectangle(u, v, DEPTH / 2 - 0.04, connector.half()[1] - 0.03, 0.01)))
+        plate = smoothstep(
+            0.004, 0.0, np.abs(rectangle(u, v, DEPTH / 2 - 0.04, connector.half()[1] - 0.03, 0.01))
+        )
         return rgb * (0.86 - 0.3 * plate)[..., None]
     slot = rectangle(u - 0.083, off, 0.028, 0.020, 0.012)
     hole = smoothstep(0.004, -0.004, slot) * inside
@@ -105,13 +111,15 @@ def _draw_lever(canvas: Canvas, at: Samples, connector: Connector, i: int, light
     cu, cv = _lever_at(connector, i)
     opened = i == connector.opened
     half = (LEVER[0] * (1.15 if opened else 1.0), LEVER[1])
-    d, gu, gv = gradient(lambda a, b: rectangle(a - cu, b - cv, *half, 0.010), *connector.pose.local(at.x, at.y))
+    d, gu, gv = gradient(
+        lambda a, b: rectangle(a - cu, b - cv, *half, 0.010), *connector.pose.local(at.x, at.y)
+    )
     if connector.bite:
         d = np.maximum(d, connector.body(at.x, at.y))
     ox, oy = light.cast(0.045 if opened else 0.010)
     su, sv = connector.pose.local(at.x - ox, at.y - oy)
     canvas.multiply(at, 1.0 - 0.4 * smoothstep(0.008, -0.006, rectangle(su - cu, sv - cv, *half, 0.010)))
-    u, v = connector.pose.local(at.x, at.y)
+    u, _ = connector.pose.local(at.x, at.y)
     n = bevel(d, gu, gv, 0.012, 1.1)
     tilt = -0.5 if opened else 0.12 * np.clip((u - cu) / half[0], -1, 1)
     nx, ny = connector.pose.turn(n[0] / n[2] + tilt, n[1] / n[2])
@@ -214,16 +222,22 @@ def _shape(cable: Cable, d: Array, along: Array) -> Array:
     return shape
 
 
-def _fray(cable: Cable, rgb: Array, n: tuple[Array, Array, Array], along: Array, d: Array, light: Light) -> Array:
+def _fray(
+    cable: Cable, rgb: Array, n: tuple[Array, Array, Array], along: Array, d: Array, light: Light
+) -> Array:
     assert cable.frayed
     a, b = cable.frayed
     bare = ((along > a) & (along < b))[..., None]
     strand = 0.65 + 0.35 * np.sin(along * 900.0 + d * 700.0)
-    copper = (strand * (0.5 + 0.5 * n[2]))[..., None] * srgb("#c4763a") + 0.5 * highlight(n, light, 20.0)[..., None]
+    copper = (strand * (0.5 + 0.5 * n[2]))[..., None] * srgb("#c4763a") + 0.5 * highlight(n, light, 20.0)[
+        ..., None
+    ]
     return np.where(bare, copper, rgb)
 
 
-def cable_mask(canvas: Canvas, path: Array, part: tuple[float, float] = (0.0, 1.0), margin: float = 0.002) -> Mask:
+def cable_mask(
+    canvas: Canvas, path: Array, part: tuple[float, float] = (0.0, 1.0), margin: float = 0.002
+) -> Mask:
     """Pixels of a stretch of a cable."""
     at = _pixels(canvas, path, CABLE_R + margin, 1)
     d, along, _, _ = _nearest(path, at.x, at.y)
@@ -233,4 +247,3 @@ def cable_mask(canvas: Canvas, path: Array, part: tuple[float, float] = (0.0, 1.
 def length(path: Array) -> float:
     """Length of a path."""
     return float(np.hypot(*np.diff(path, axis=0).T).sum())
-

@@ -34,7 +34,7 @@ class Defect:
     Attributes:
         name: as in `defects_config.json`.
         kind: `logical` or `structural`.
-        area: saturation area in square units (shorter image side = 1); None: the whole region has to be found.
+        area: saturation area in square units (shorter image side = 1); None: the whole region counts.
         subtype: the product type in which the defect occurs; None: in all.
     """
 

@@ -44,7 +44,12 @@ def line(canvas: Canvas, points: Sequence[Point], width: float, rgb: Array, opac
 
 
 def scratch(
-    canvas: Canvas, rng: np.random.Generator, centre: Point, length: float, rgb: Array, angle: float | None = None
+    canvas: Canvas,
+    rng: np.random.Generator,
+    centre: Point,
+    length: float,
+    rgb: Array,
+    angle: float | None = None,
 ) -> Mask:
     """A few parallel bright scores."""
     angle = rng.uniform(0, np.pi) if angle is None else angle
@@ -54,12 +59,18 @@ def scratch(
         x = centre[0] - 0.5 * length * np.cos(angle) - off * np.sin(angle)
         y = centre[1] - 0.5 * length * np.sin(angle) + off * np.cos(angle)
         points = wander(rng, (x, y), angle, length * rng.uniform(0.6, 1.0), 0.12)
-        mask |= line(canvas, points, rng.uniform(0.004, 0.007), rgb, 0.75)
+        mask |= line(canvas, points, rng.uniform(0.0055, 0.009), rgb, 0.8)
     return mask
 
 
 def crack(
-    canvas: Canvas, rng: np.random.Generator, start: Point, angle: float, length: float, dark: Array, bright: Array
+    canvas: Canvas,
+    rng: np.random.Generator,
+    start: Point,
+    angle: float,
+    length: float,
+    dark: Array,
+    bright: Array,
 ) -> Mask:
     """A jagged, branching crack: a dark line with a bright edge."""
     mask = np.zeros((canvas.h, canvas.w), bool)
@@ -70,12 +81,14 @@ def crack(
         branches.append(wander(rng, trunk[k], angle + turn, length * rng.uniform(0.3, 0.55), 0.5))
     for points in branches:
         shifted = [(x + 0.004, y + 0.003) for x, y in points]
-        mask |= line(canvas, shifted, 0.005, bright, 0.75)
-        mask |= line(canvas, points, 0.006, dark, 0.95)
+        mask |= line(canvas, shifted, 0.007, bright, 0.8)
+        mask |= line(canvas, points, 0.0085, dark, 0.95)
     return mask
 
 
-def blob(canvas: Canvas, rng: np.random.Generator, centre: Point, radius: float, rgb: Array, light: Light) -> Mask:
+def blob(
+    canvas: Canvas, rng: np.random.Generator, centre: Point, radius: float, rgb: Array, light: Light
+) -> Mask:
     """A lump of dirt with a ragged outline, a shine and a shadow."""
     ragged, stretch = Noise(rng, radius * 0.9, 3), rng.uniform(0.7, 1.0)
     seed = rng.uniform(5.0, 40.0)

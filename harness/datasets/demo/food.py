@@ -13,7 +13,9 @@ CHIP, ALMOND = 0.048, (0.052, 0.027)
 Clip = Callable[[Array, Array], Array]
 
 
-def draw_fruit(canvas: Canvas, rng: np.random.Generator, kind: str, pose: Pose, light: Light, part: int) -> None:
+def draw_fruit(
+    canvas: Canvas, rng: np.random.Generator, kind: str, pose: Pose, light: Light, part: int
+) -> None:
     """A whole tangerine or nectarine, seen from above."""
     r = (TANGERINE if kind == "tangerine" else NECTARINE) * pose.scale
     lumps = Noise(rng, 0.9, 2)
@@ -60,7 +62,9 @@ def _nectarine(rng: np.random.Generator, u: Array, v: Array, pose: Pose, light: 
     blush, specks = Noise(rng, 0.9, 3), Noise(rng, 0.05, 1)
     n = _sphere(u, v, pose, np.zeros_like(u), np.zeros_like(v))
     side = rng.uniform(0, 2 * np.pi)
-    red = smoothstep(-0.7, 0.45, 0.55 * (u * np.cos(side) + v * np.sin(side)) + 0.5 * blush(u + 7, v + 7) + 0.25)
+    red = smoothstep(
+        -0.7, 0.45, 0.55 * (u * np.cos(side) + v * np.sin(side)) + 0.5 * blush(u + 7, v + 7) + 0.25
+    )
     streak = 0.12 * specks(u * 0.6 + 3, v * 2 + 3) * (1 - red)
     red = np.clip(red + streak, 0, 1)[..., None]
     rgb = srgb("#7d1820") * red + srgb("#dc9a3c") * (1 - red)
@@ -103,7 +107,9 @@ class Granola:
         canvas.paint(at, at.cover(d if limit is None else np.maximum(d, limit)), shaded, self.part)
 
 
-def draw_chip(canvas: Canvas, rng: np.random.Generator, x: float, y: float, light: Light, part: int, clip: Clip) -> None:
+def draw_chip(
+    canvas: Canvas, rng: np.random.Generator, x: float, y: float, light: Light, part: int, clip: Clip
+) -> None:
     """A dried slice of banana, tilted a little."""
     pose = Pose(x, y, rng.uniform(0, np.pi))
     rx = CHIP * rng.normal(1.0, 0.07)
@@ -126,7 +132,9 @@ def draw_chip(canvas: Canvas, rng: np.random.Generator, x: float, y: float, ligh
     canvas.paint(at, at.cover(np.maximum(d, clip(at.x, at.y))), plastic(n, rgb, light, 0.15, 20.0), part)
 
 
-def draw_almond(canvas: Canvas, rng: np.random.Generator, x: float, y: float, light: Light, part: int, clip: Clip) -> None:
+def draw_almond(
+    canvas: Canvas, rng: np.random.Generator, x: float, y: float, light: Light, part: int, clip: Clip
+) -> None:
     """A brown, finely ridged almond."""
     pose = Pose(x, y, rng.uniform(0, 2 * np.pi), rng.normal(1.0, 0.06))
     rx, ry = ALMOND
@@ -141,10 +149,17 @@ def draw_almond(canvas: Canvas, rng: np.random.Generator, x: float, y: float, li
     n0 = dome(np.clip(u / rx, -1, 1) * 0.9, np.clip(v / wide, -1, 1) * 0.9)
     nx, ny = pose.turn(n0[0], n0[1] + 0.22 * groove)
     n = normalise(nx, ny, n0[2])
-    canvas.paint(at, at.cover(np.maximum(d, clip(at.x, at.y))), plastic(n, rgb * (1 + 0.30 * groove)[..., None], light, 0.10, 15.0), part)
+    canvas.paint(
+        at,
+        at.cover(np.maximum(d, clip(at.x, at.y))),
+        plastic(n, rgb * (1 + 0.30 * groove)[..., None], light, 0.10, 15.0),
+        part,
+    )
 
 
-def _drop_shadow(canvas: Canvas, pose: Pose, rx: float, ry: float, light: Light, height: float, clip: Clip) -> None:
+def _drop_shadow(
+    canvas: Canvas, pose: Pose, rx: float, ry: float, light: Light, height: float, clip: Clip
+) -> None:
     wide = canvas.disc(pose.x, pose.y, rx * 1.2 + 0.05, 1)
     ox, oy = light.cast(height)
     u, v = pose.local(wide.x - ox, wide.y - oy)

@@ -57,7 +57,9 @@ def half_width(v: Array) -> Array:
     return w - _corner(v, HEIGHT, 0.045)
 
 
-def draw(canvas: Canvas, bottle: Bottle, rng: np.random.Generator, rgb: Array, parts: tuple[int, int]) -> None:
+def draw(
+    canvas: Canvas, bottle: Bottle, rng: np.random.Generator, rgb: Array, parts: tuple[int, int]
+) -> None:
     """Paint glass and juice; `parts` are the class numbers of glass and juice."""
     s = bottle.pose.scale
     x, y = bottle.pose.x, bottle.pose.y
@@ -71,11 +73,15 @@ def draw(canvas: Canvas, bottle: Bottle, rng: np.random.Generator, rgb: Array, p
     glow = rgb * 0.35 * smoothstep(bottle.level - 0.02, bottle.level + 0.1, v)[..., None]
     vary = 0.75 + 0.30 * textures.field(rng, canvas, (0.5, 0.18), 2)[at.rows, at.cols][:, None]
     side = np.clip(vary * (1.0 + rng.uniform(-0.5, 0.5) * np.clip(t, -1, 1)), 0.12, 1.6)
-    canvas.add(at, (_edges(d, v) * side * at.cover(d))[..., None] * (np.array([0.9, 0.95, 1.0]) * 0.75 + glow))
+    canvas.add(
+        at, (_edges(d, v) * side * at.cover(d))[..., None] * (np.array([0.9, 0.95, 1.0]) * 0.75 + glow)
+    )
     canvas.add(at, _reflections(rng, canvas, at, t, v, d) * at.cover(d))
 
 
-def _pour(canvas: Canvas, bottle: Bottle, rng: np.random.Generator, at: Samples, rgb: Array, part: int) -> None:
+def _pour(
+    canvas: Canvas, bottle: Bottle, rng: np.random.Generator, at: Samples, rgb: Array, part: int
+) -> None:
     if bottle.level >= FLOOR:
         return
     d = bottle.juice(at.x, at.y)
@@ -84,8 +90,12 @@ def _pour(canvas: Canvas, bottle: Bottle, rng: np.random.Generator, at: Samples,
     pulp = textures.field(rng, canvas, 0.06, 3)[at.rows, at.cols][:, None]
     depth = np.sqrt(np.maximum(1.0 - t * t, 0.0))
     light = 0.26 + 0.66 * depth**0.9 + 0.42 * smoothstep(0.72, 0.34, v) - 0.16 * smoothstep(0.8, 1.4, v)
-    light = light * (1.0 + 0.02 * pulp) * (1.0 - 0.14 * t) + 0.10 * np.exp(-(((np.abs(t) - 0.86) / 0.05) ** 2))
-    settle = (0.5 + 0.5 * smoothstep(0.6, FLOOR, v) - 0.8 * (1 - depth))[..., None] * np.array([0.0, 0.07, 0.10])
+    light = light * (1.0 + 0.02 * pulp) * (1.0 - 0.14 * t) + 0.10 * np.exp(
+        -(((np.abs(t) - 0.86) / 0.05) ** 2)
+    )
+    settle = (0.5 + 0.5 * smoothstep(0.6, FLOOR, v) - 0.8 * (1 - depth))[..., None] * np.array(
+        [0.0, 0.07, 0.10]
+    )
     canvas.paint(at, at.cover(d), light[..., None] * rgb * (1.0 - settle), part)
     _surface(canvas, bottle, rng, at, rgb)
 
@@ -100,7 +110,11 @@ def _surface(canvas: Canvas, bottle: Bottle, rng: np.random.Generator, at: Sampl
     canvas.add(at, ring[..., None] * (0.45 * rgb + 0.05))
     foam = rng.uniform(0.0, 0.05) if rng.random() < 0.4 else 0.0
     bubbles = textures.field(rng, canvas, 0.014, 2)[at.rows, at.cols][:, None]
-    froth = smoothstep(0.3, 1.4, bubbles) * smoothstep(foam + 1e-3, 0.0, v - bottle.level) * (v > bottle.level - 0.012)
+    froth = (
+        smoothstep(0.3, 1.4, bubbles)
+        * smoothstep(foam + 1e-3, 0.0, v - bottle.level)
+        * (v > bottle.level - 0.012)
+    )
     canvas.add(at, (froth * inside * min(1.0, foam / 0.01))[..., None] * (0.35 * rgb + 0.10))
 
 
@@ -108,11 +122,15 @@ def _edges(d: Array, v: Array) -> Array:
     """Light caught in the rim of the glass; the thick floor catches more."""
     inner = np.exp(-(((d + 0.004) / 0.004) ** 2)) * 0.34 + np.exp(-(((d + 0.020) / 0.005) ** 2)) * 0.13
     lip = 0.30 * np.exp(-(((v - 0.010) / 0.006) ** 2)) + 0.16 * np.exp(-(((v - 0.030) / 0.006) ** 2))
-    floor = 0.22 * np.exp(-(((v - HEIGHT + 0.012) / 0.006) ** 2)) + 0.10 * np.exp(-(((v - FLOOR - 0.01) / 0.007) ** 2))
+    floor = 0.22 * np.exp(-(((v - HEIGHT + 0.012) / 0.006) ** 2)) + 0.10 * np.exp(
+        -(((v - FLOOR - 0.01) / 0.007) ** 2)
+    )
     return inner + lip + floor
 
 
-def _reflections(rng: np.random.Generator, canvas: Canvas, at: Samples, t: Array, v: Array, d: Array) -> Array:
+def _reflections(
+    rng: np.random.Generator, canvas: Canvas, at: Samples, t: Array, v: Array, d: Array
+) -> Array:
     """Two soft boxes mirrored as long streaks, broken up at neck, collar and threads."""
     wavy = 0.02 * textures.field(rng, canvas, (0.5, 0.12), 1)[at.rows, at.cols][:, None]
     side = rng.choice([-1.0, 1.0])

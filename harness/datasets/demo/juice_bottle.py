@@ -5,11 +5,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.datasets.demo import camera, defects, fruit, glass, lettering, textures
-from harness.datasets.demo.catalog import Category, Defect, Mask, Region, Scene, wants
+from harness.datasets.demo import camera, defects, fruit, glass, textures
+from harness.datasets.demo.catalog import Category, Defect, Mask, Region, Scene
 from harness.datasets.demo.glass import Bottle
+from harness.datasets.demo.labels import (
+    TEXT,
+    Label,
+    draw_paper,
+    icon_mask,
+    label_mask,
+    print_text,
+    rip,
+    sign,
+    text_gap,
+)
 from harness.datasets.demo.material import Light, draw_light, srgb
-from harness.datasets.demo.raster import Array, Canvas, Pose, polygon, rectangle, smoothstep
+from harness.datasets.demo.raster import Array, Canvas, Pose, smoothstep
 
 SUBTYPES = ("cherry", "orange", "banana")
 PARTS = (
@@ -27,8 +38,7 @@ PARTS = (
 _GLASS, _JUICE, _LABEL, _TEXT, _ICON = 1, 2, 5, 6, 7
 _COLOURS = {"cherry": "#8f3026", "orange": "#dca838", "banana": "#e0d8bc"}
 TOP, BOTTOM = (0.215, 0.205), (0.205, 0.085)  # half sizes of the labels
-TOP_AT, BOTTOM_AT, LEVEL = 0.80, 1.22, (0.245, 0.300)
-TEXT = "PURE JUICE"
+TOP_AT, BOTTOM_AT, LEVEL = 0.80, 1.22, (0.235, 0.310)
 _A_TOP, _A_BOTTOM = 4 * TOP[0] * TOP[1], 4 * BOTTOM[0] * BOTTOM[1]
 
 DEFECTS = (
@@ -56,20 +66,6 @@ DEFECTS = (
 
 
 @dataclass(frozen=True)
-class _Label:
-    """A paper label: pose, half size, and a torn-off piece (polygon in its frame)."""
-
-    pose: Pose
-    half: tuple[float, float]
-    torn: tuple[tuple[float, float], ...] = ()
-
-    def distance(self, x: Array, y: Array) -> Array:
-        u, v = self.pose.local(x, y)
-        d = rectangle(u, v, *self.half, 0.006)
-        return np.maximum(d, -polygon(u, v, self.torn)) if self.torn else d
-
-
-@dataclass(frozen=True)
 class _Plan:
     """Everything that is decided before anything is drawn."""
 
@@ -78,14 +74,16 @@ class _Plan:
     rgb: Array
     icon: str
     icon_pose: Pose
-    top: _Label | None
-    bottom: _Label | None
+    top: Label | None
+    bottom: Label | None
     text: str
     icon_keep: Callable[[Array, Array], Array] | None = None
 
 
 def _normal(rng: np.random.Generator, subtype: str) -> _Plan:
-    pose = Pose(0.5 + rng.normal(0, 0.025), 0.08 + rng.normal(0, 0.008), rng.normal(0, 0.006), rng.normal(1.0, 0.008))
+    pose = Pose(
+        0.5 + rng.normal(0, 0.025), 0.08 + rng.normal(0, 0.010), rng.normal(0, 0.008), rng.normal(1.0, 0.012)
+    )
     bottle = Bottle(pose, rng.uniform(*LEVEL))
     top = _stick(rng, pose, TOP_AT, TOP)
     return _Plan(
@@ -100,23 +98,19 @@ def _normal(rng: np.random.Generator, subtype: str) -> _Plan:
     )
 
 
-def _stick(rng: np.random.Generator, bottle: Pose, height: float, half: tuple[float, float]) -> _Label:
-    x, y = bottle.world(rng.normal(0, 0.008), height + rng.normal(0, 0.010))
-    return _Label(Pose(x, y, bottle.angle + rng.normal(0, 0.016), bottle.scale), half)
+def _stick(rng: np.random.Generator, bottle: Pose, height: float, half: tuple[float, float]) -> Label:
+    x, y = bottle.world(rng.normal(0, 0.011), height + rng.normal(0, 0.014))
+    return Label(Pose(x, y, bottle.angle + rng.normal(0, 0.024), bottle.scale), half)
 
 
-def _icon_at(rng: np.random.Generator, label: _Label, u: float, v: float) -> Pose:
+def _icon_at(rng: np.random.Generator, label: Label, u: float, v: float) -> Pose:
     x, y = label.pose.world(u + rng.normal(0, 0.003), v + rng.normal(0, 0.003))
     return Pose(x, y, label.pose.angle, label.pose.scale * rng.normal(1.0, 0.01))
 
 
-def _shift(label: _Label, dx: float, dy: float, turn: float = 0.0) -> _Label:
+def _shift(label: Label, dx: float, dy: float, turn: float = 0.0) -> Label:
     pose = label.pose
     return replace(label, pose=Pose(pose.x + dx, pose.y + dy, pose.angle + turn, pose.scale))
-
-
-def _sign(rng: np.random.Generator) -> float:
-    return float(rng.choice([-1.0, 1.0]))
 
 
 def _spoil_bottle(plan: _Plan, name: str, rng: np.random.Generator) -> _Plan:
@@ -149,13 +143,17 @@ def _spoil_label(plan: _Plan, name: str, rng: np.random.Generator) -> _Plan:
         return replace(plan, bottom=_shift(bottom, rng.normal(0, 0.02), dy))
     if name == "swapped_labels":
         moved = _move_top(plan, 0.0, (BOTTOM_AT - 0.06 - TOP_AT) * plan.bottle.pose.scale)
-        return replace(moved, bottom=_shift(bottom, 0.0, (TOP_AT - 0.04 - BOTTOM_AT) * plan.bottle.pose.scale))
+        return replace(
+            moved, bottom=_shift(bottom, 0.0, (TOP_AT - 0.04 - BOTTOM_AT) * plan.bottle.pose.scale)
+        )
     if name == "rotated_label":
-        turn = _sign(rng) * rng.uniform(0.16, 0.42)
+        turn = sign(rng) * rng.uniform(0.16, 0.42)
         if rng.random() < 0.5:
             return replace(plan, bottom=_shift(bottom, 0.0, 0.0, turn))
-        return replace(plan, top=_shift(top, 0, 0, turn), icon_pose=replace(plan.icon_pose, angle=top.pose.angle + turn))
-    return replace(plan, top=replace(top, torn=_rip(rng, top.half)))
+        return replace(
+            plan, top=_shift(top, 0, 0, turn), icon_pose=replace(plan.icon_pose, angle=top.pose.angle + turn)
+        )
+    return replace(plan, top=replace(top, torn=rip(rng, top.half)))
 
 
 def _move_top(plan: _Plan, dx: float, dy: float) -> _Plan:
@@ -164,23 +162,11 @@ def _move_top(plan: _Plan, dx: float, dy: float) -> _Plan:
     return replace(plan, top=_shift(plan.top, dx, dy), icon_pose=icon)
 
 
-def _rip(rng: np.random.Generator, half: tuple[float, float]) -> tuple[tuple[float, float], ...]:
-    """A torn-off corner with a ragged edge."""
-    sx, sy = _sign(rng), _sign(rng)
-    a, b = rng.uniform(0.16, 0.28), rng.uniform(0.14, 0.24)
-    edge = [
-        (half[0] - a * (1 - t) + rng.normal(0, 0.010), half[1] - b * t + rng.normal(0, 0.010))
-        for t in np.linspace(0, 1, 9)
-    ]
-    points = [(half[0] - a, half[1] + 0.05), *edge, (half[0] + 0.05, half[1] - b), (half[0] + 0.05, half[1] + 0.05)]
-    return tuple((sx * u, sy * v) for u, v in points)
-
-
 def _spoil_print(plan: _Plan, name: str, rng: np.random.Generator) -> _Plan:
     """Wrong icons and texts."""
     assert plan.top
     if name == "misplaced_fruit_icon":
-        u, v = _sign(rng) * rng.uniform(0.085, 0.105), _sign(rng) * rng.uniform(0.08, 0.10)
+        u, v = sign(rng) * rng.uniform(0.085, 0.105), sign(rng) * rng.uniform(0.08, 0.10)
         return replace(plan, icon_pose=_icon_at(rng, plan.top, u, v))
     if name == "missing_fruit_icon":
         return replace(plan, icon="")
@@ -197,17 +183,35 @@ def _spoil_print(plan: _Plan, name: str, rng: np.random.Generator) -> _Plan:
 
 _SPOIL: dict[str, Callable[[_Plan, str, np.random.Generator], _Plan]] = {
     **dict.fromkeys(
-        ("empty_bottle", "wrong_fill_level_too_much", "wrong_fill_level_not_enough", "wrong_juice_type", "juice_color"),
+        (
+            "empty_bottle",
+            "wrong_fill_level_too_much",
+            "wrong_fill_level_not_enough",
+            "wrong_juice_type",
+            "juice_color",
+        ),
         _spoil_bottle,
     ),
     **dict.fromkeys(
-        ("missing_top_label", "missing_bottom_label", "misplaced_label_top", "misplaced_label_bottom")
-        + ("swapped_labels", "rotated_label", "damaged_label"),
+        (
+            "missing_top_label",
+            "missing_bottom_label",
+            "misplaced_label_top",
+            "misplaced_label_bottom",
+            "swapped_labels",
+            "rotated_label",
+            "damaged_label",
+        ),
         _spoil_label,
     ),
     **dict.fromkeys(
-        ("misplaced_fruit_icon", "missing_fruit_icon", "unknown_fruit_icon", "label_text_incomplete")
-        + ("incomplete_fruit_icon",),
+        (
+            "misplaced_fruit_icon",
+            "missing_fruit_icon",
+            "unknown_fruit_icon",
+            "label_text_incomplete",
+            "incomplete_fruit_icon",
+        ),
         _spoil_print,
     ),
 }
@@ -230,82 +234,41 @@ def _contact(canvas: Canvas, bottle: Bottle, rgb: Array) -> None:
     x, y = np.broadcast_arrays(*canvas.grid())
     u, v = bottle.pose.local(x, y)
     near = smoothstep(0.36, 0.24, np.abs(u)) * smoothstep(0.10, 0.0, v - glass.HEIGHT)
-    on_table = (v > glass.HEIGHT - 0.03)
+    on_table = v > glass.HEIGHT - 0.03
     canvas.image *= (1.0 - 0.6 * near * on_table)[..., None]
     canvas.image += (0.06 * near * on_table * smoothstep(0.09, 0.02, v - glass.HEIGHT))[..., None] * rgb
 
 
-def _paper(canvas: Canvas, label: _Label, fibres: Array, part: int, bottle: Bottle) -> None:
-    """A label with gradient, fibres, a printed frame and a soft shadow on the glass."""
-    x, y, s = label.pose.x, label.pose.y, label.pose.scale
-    reach = float(np.hypot(*label.half)) * s + 0.02
-    at = canvas.box(x - reach, y - reach, x + reach, y + reach)
-    canvas.shadow(at, label.distance(at.x - 0.004, at.y - 0.006), 0.012, 0.4)
-    u, v = label.pose.local(at.x, at.y)
-    warm = (0.5 + 0.5 * v / label.half[1])[..., None]
-    base = srgb("#fbeab0") * (1 - warm) + srgb("#efc465") * warm
-    fibre = fibres[at.rows, at.cols][:, None]
-    inner = np.abs(rectangle(u, v, label.half[0] - 0.022, label.half[1] - 0.020, 0.02))
-    frame = smoothstep(0.0065, 0.0035, inner)[..., None]
-    paper = base * (1.0 - 0.75 * frame) + 0.75 * frame * srgb("#5b3a1a")
-    d = label.distance(at.x, at.y)
-    fray = smoothstep(-0.012, 0.0, d)[..., None] if label.torn else 0.0
-    paper = paper * (1 - fray) + fray * srgb("#f4efe4")
-    across, _ = bottle.pose.local(at.x, at.y)
-    round_light = 0.97 - 0.30 * (across / glass.BODY) ** 2 - 0.10 * across / glass.BODY
-    canvas.paint(at, at.cover(d), paper * (round_light * (1.0 + 0.025 * fibre))[..., None], part)
-
-
-def _print_text(canvas: Canvas, label: _Label, text: str) -> None:
-    x, y, s = label.pose.x, label.pose.y, label.pose.scale
-    at = canvas.box(x - label.half[0] * s, y - label.half[0] * s * 0.6, x + label.half[0] * s, y + label.half[0] * s * 0.6)
-    u, v = label.pose.local(at.x, at.y)
-    height = 0.040
-    near = np.abs(v) < height
-    d = np.where(near, lettering.strokes(u, np.clip(v, -height, height), text, height), 1.0)
-    canvas.paint(at, at.cover(d - 0.0042), srgb("#3a2413") * 0.9)
-
-
-def _rect_mask(canvas: Canvas, *labels: _Label | None) -> Mask:
-    x, y = np.broadcast_arrays(*canvas.grid())
-    return np.logical_or.reduce([label.distance(x, y) < 0 for label in labels if label])
-
-
-def _icon_mask(canvas: Canvas, kind: str, pose: Pose, margin: float = 0.004) -> Mask:
-    x, y = np.broadcast_arrays(*canvas.grid())
-    return fruit.distance(kind, pose, x, y) < margin
-
-
-def _text_gap(canvas: Canvas, label: _Label, text: str) -> Mask:
-    """Where letters should be and are not."""
-    x, y = np.broadcast_arrays(*canvas.grid())
-    u, v = label.pose.local(x, y)
-    left = -lettering.width(TEXT, 0.040) / 2
-    cell = np.floor((u - left) / (lettering.ADVANCE * 0.040) + 0.15).astype(int)
-    gone = np.array([a != b for a, b in zip(TEXT, text, strict=True)])
-    return (np.abs(v) < 0.026) & (cell >= 0) & (cell < len(TEXT)) & gone[np.clip(cell, 0, len(TEXT) - 1)]
-
-
 def _region(name: str, canvas: Canvas, good: _Plan, bad: _Plan) -> Mask:
     """Ground truth of everything that is not painted on afterwards."""
-    if name in ("missing_top_label", "misplaced_label_top", "rotated_label", "missing_bottom_label") or name in (
+    if name in (
+        "missing_top_label",
+        "misplaced_label_top",
+        "rotated_label",
+        "missing_bottom_label",
+    ) or name in (
         "misplaced_label_bottom",
         "swapped_labels",
     ):
         changed = [p for p in ((good.top, bad.top), (good.bottom, bad.bottom)) if p[0] != p[1]]
-        labels = [bad_one if name == "swapped_labels" else label for pair in changed for label in pair for bad_one in (pair[1],)]
-        return _rect_mask(canvas, *labels)
+        labels = [
+            bad_one if name == "swapped_labels" else label
+            for pair in changed
+            for label in pair
+            for bad_one in (pair[1],)
+        ]
+        return label_mask(canvas, *labels)
     if name == "damaged_label":
-        return _rect_mask(canvas, good.top) & ~_rect_mask(canvas, bad.top)
+        return label_mask(canvas, good.top) & ~label_mask(canvas, bad.top)
     if name == "label_text_incomplete":
         assert bad.bottom
-        return _text_gap(canvas, bad.bottom, bad.text)
+        return text_gap(canvas, bad.bottom, bad.text)
     if name == "misplaced_fruit_icon":
-        return _icon_mask(canvas, bad.icon, bad.icon_pose)
+        return icon_mask(canvas, bad.icon, bad.icon_pose)
     if name == "missing_fruit_icon":
-        return _icon_mask(canvas, good.icon, bad.icon_pose)
+        return icon_mask(canvas, good.icon, bad.icon_pose)
     if name == "unknown_fruit_icon":
-        return _icon_mask(canvas, bad.icon, bad.icon_pose)
+        return icon_mask(canvas, bad.icon, bad.icon_pose)
     return _fluid_region(name, canvas, good, bad)
 
 
@@ -313,15 +276,15 @@ def _fluid_region(name: str, canvas: Canvas, good: _Plan, bad: _Plan) -> Mask:
     if name == "incomplete_fruit_icon":
         x, y = np.broadcast_arrays(*canvas.grid())
         assert bad.icon_keep
-        return _icon_mask(canvas, good.icon, good.icon_pose) & (bad.icon_keep(*bad.icon_pose.local(x, y)) > 0)
+        return icon_mask(canvas, good.icon, good.icon_pose) & (bad.icon_keep(*bad.icon_pose.local(x, y)) > 0)
     if name == "empty_bottle":
         return glass.mask(canvas, good.bottle, good.bottle.level, 9.0)
     if name == "wrong_fill_level_too_much":
         return glass.mask(canvas, good.bottle, bad.bottle.level, LEVEL[0])
     if name == "wrong_fill_level_not_enough":
         return glass.mask(canvas, good.bottle, LEVEL[1], bad.bottle.level)
-    juice = glass.mask(canvas, bad.bottle, bad.bottle.level, 9.0) & ~_rect_mask(canvas, bad.top, bad.bottom)
-    return juice | _icon_mask(canvas, bad.icon, bad.icon_pose) if name == "wrong_juice_type" else juice
+    juice = glass.mask(canvas, bad.bottle, bad.bottle.level, 9.0) & ~label_mask(canvas, bad.top, bad.bottom)
+    return juice | icon_mask(canvas, bad.icon, bad.icon_pose) if name == "wrong_juice_type" else juice
 
 
 def _spot(bottle: Bottle, rng: np.random.Generator) -> tuple[float, float]:
@@ -333,13 +296,17 @@ def _painted(name: str, canvas: Canvas, rng: np.random.Generator, plan: _Plan, l
     """Defects that are drawn on top of the finished bottle."""
     x, y = _spot(plan.bottle, rng)
     if name == "contamination":
-        return defects.contamination(canvas, rng, (x, y), rng.uniform(0.025, 0.05), light, plan.juice == "cherry")
+        return defects.contamination(
+            canvas, rng, (x, y), rng.uniform(0.036, 0.06), light, plan.juice == "cherry"
+        )
     if name == "scratch":
-        return defects.scratch(canvas, rng, (x, y), rng.uniform(0.16, 0.3), np.array([0.75, 0.75, 0.72]))
+        return defects.scratch(canvas, rng, (x, y), rng.uniform(0.24, 0.4), np.array([0.8, 0.8, 0.77]))
     dark, bright = np.array([0.01, 0.01, 0.012]), np.array([0.8, 0.85, 0.9])
-    start = plan.bottle.pose.world(_sign(rng) * 0.26, rng.uniform(0.65, 1.3))
+    start = plan.bottle.pose.world(sign(rng) * 0.26, rng.uniform(0.65, 1.3))
     inwards = np.pi if start[0] > plan.bottle.pose.x else 0.0
-    return defects.crack(canvas, rng, start, inwards + rng.normal(0, 0.5), rng.uniform(0.22, 0.36), dark, bright)
+    return defects.crack(
+        canvas, rng, start, inwards + rng.normal(0, 0.5), rng.uniform(0.28, 0.42), dark, bright
+    )
 
 
 def draw(rng: np.random.Generator, size: int, wanted: frozenset[str], subtype: str | None) -> Scene:
@@ -354,7 +321,11 @@ def draw(rng: np.random.Generator, size: int, wanted: frozenset[str], subtype: s
     for defect in DEFECTS:
         if defect.name in wanted:
             on_top = defect.name not in _SPOIL
-            mask = _painted(defect.name, canvas, rng, bad, light) if on_top else _region(defect.name, canvas, good, bad)
+            mask = (
+                _painted(defect.name, canvas, rng, bad, light)
+                if on_top
+                else _region(defect.name, canvas, good, bad)
+            )
             regions.append((defect.name, mask))
     return Scene(camera.develop(canvas, rng), canvas.parts, regions, subtype)
 
@@ -365,13 +336,13 @@ def _paint(canvas: Canvas, rng: np.random.Generator, plan: _Plan, light: Light) 
     glass.draw(canvas, plan.bottle, rng, plan.rgb, (_GLASS, _JUICE + SUBTYPES.index(plan.juice)))
     fibres = textures.field(rng, canvas, 0.02, 3)
     if plan.top:
-        _paper(canvas, plan.top, fibres, _LABEL, plan.bottle)
+        draw_paper(canvas, plan.top, fibres, _LABEL, plan.bottle)
         if plan.icon:
             part = _ICON + SUBTYPES.index(plan.icon) if plan.icon in SUBTYPES else None
             fruit.draw(canvas, plan.icon, plan.icon_pose, 0.9, part, plan.icon_keep)
     if plan.bottom:
-        _paper(canvas, plan.bottom, fibres, _TEXT, plan.bottle)
-        _print_text(canvas, plan.bottom, plan.text)
+        draw_paper(canvas, plan.bottom, fibres, _TEXT, plan.bottle)
+        print_text(canvas, plan.bottom, plan.text)
 
 
 CATEGORY = Category(
@@ -380,7 +351,10 @@ CATEGORY = Category(
     parts=PARTS,
     defects=DEFECTS,
     draw=draw,
-    about="A bottle of cherry, orange or banana juice, filled to the neck; the upper label shows the fruit, the lower one says PURE JUICE.",
+    about=(
+        "A bottle of cherry, orange or banana juice, filled to the neck; the upper label shows the fruit, "
+        "the lower one says PURE JUICE."
+    ),
     subtypes=SUBTYPES,
     pairs=(
         ("missing_bottom_label", "wrong_fill_level_not_enough"),

@@ -10,16 +10,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from harness.datasets.demo.catalog import Category, Scene
+from harness.datasets.demo.files import PARTIAL, indexed, write, write_json, write_png
 from harness.datasets.demo.scenes import CATEGORIES, MIN_SIZE, category_of, defects_at, scene, subtype_at
 from harness.errors import DataError
 
 VERSION = 1
 MARKER = "demo data, procedural: drawn by a program, not photographed; numbers on it are demo numbers"
-_PARTIAL = ".partial"
 _BATCH = 4
 
 
@@ -85,7 +84,11 @@ def generate(
     Args:
         root: folder of the data set, created if missing; `<root>/<category>/train/good/000.png` …
         size: shorter image side in pixels, at least 64.
-        train, validation, good, logical, structural: images per category; the last three are the test split.
+        train: training images per category.
+        validation: validation images per category.
+        good: test images without anomaly per category.
+        logical: test images with logical anomalies per category.
+        structural: test images with structural anomalies per category.
         categories: names out of `CATEGORIES`; None: all.
         seed: seed of the data set.
         workers: processes; None: one per available core. More than one needs an importable `__main__`
@@ -103,14 +106,14 @@ def generate(
     _check(settings, workers)
     if _complete(root, settings):
         return root
-    _write_json(root, "demo.json", _manifest(settings, complete=False))
+    write_json(root, "demo.json", _manifest(settings, complete=False))
     jobs = [job for name in settings.categories for job in _jobs(name, settings)]
     missing = [job for job in jobs if not (root / job.image()).is_file()]
     _draw_all(root, settings, missing, len(jobs), workers, progress)
     for name in settings.categories:
         _describe(root, CATEGORIES[name], settings)
-    _write_json(root, "demo.json", _manifest(settings, complete=True))
-    shutil.rmtree(root / _PARTIAL, ignore_errors=True)
+    write_json(root, "demo.json", _manifest(settings, complete=True))
+    shutil.rmtree(root / PARTIAL, ignore_errors=True)
     return root
 
 
@@ -140,15 +143,24 @@ def _complete(root: Path, settings: Settings) -> bool:
     """Whether the folder is finished; an unfinished, absent or empty one is to be (re)started."""
     if not root.exists():
         return False
-    if not root.is_dir() or (not (root / "demo.json").is_file() and any(p.name != _PARTIAL for p in root.iterdir())):
+    if not root.is_dir() or (
+        not (root / "demo.json").is_file() and any(p.name != PARTIAL for p in root.iterdir())
+    ):
         raise DataError(f"{root}: neither empty nor a demo data set (no demo.json); choose another folder")
     if not (root / "demo.json").is_file():
         return False
     found = read_manifest(root)
     wanted = json.loads(json.dumps(asdict(settings)))
-    differ = [f"{k}: there {found['settings'].get(k)}, asked for {wanted[k]}" for k in wanted if found["settings"].get(k) != wanted[k]]
+    differ = [
+        f"{k}: there {found['settings'].get(k)}, asked for {wanted[k]}"
+        for k in wanted
+        if found["settings"].get(k) != wanted[k]
+    ]
     if differ:
-        raise DataError(f"{root}: holds demo data with other settings ({'; '.join(differ)}); choose another folder or delete it")
+        raise DataError(
+            f"{root}: holds demo data with other settings ({'; '.join(differ)}); "
+            "choose another folder or delete it"
+        )
     return bool(found["complete"])
 
 
@@ -171,7 +183,9 @@ def read_manifest(root: Path) -> dict:
 
 
 def _manifest(settings: Settings, complete: bool) -> dict:
-    per_category = settings.train + settings.validation + settings.good + settings.logical + settings.structural
+    per_category = (
+        settings.train + settings.validation + settings.good + settings.logical + settings.structural
+    )
     return {
         "demo": True,
         "note": MARKER,
@@ -230,7 +244,11 @@ def _cores() -> int:
 def _draw_batch(root: Path, settings: Settings, batch: Iterable[Job]) -> int:
     count = 0
     for job in batch:
-        _save(root, job, scene(job.category, settings.seed, job.split, job.index, settings.size, _defects(job, settings)))
+        _save(
+            root,
+            job,
+            scene(job.category, settings.seed, job.split, job.index, settings.size, _defects(job, settings)),
+        )
         count += 1
     return count
 
@@ -245,50 +263,19 @@ def _save(root: Path, job: Job, drawn: Scene) -> None:
     values = CATEGORIES[job.category].pixel_values()
     truth = f"{job.category}/ground_truth/{job.folder.removeprefix('test/')}/{job.stem}"
     for number, (defect, mask) in enumerate(drawn.regions):
-        _write_png(root, f"{truth}/{number:03d}.png", Image.fromarray(mask.astype(np.uint8) * values[defect]))
-    _write_png(root, f"{job.category}/part_masks/{job.folder}/{job.stem}.png", _indexed(drawn.parts))
-    _write_png(root, job.image(), Image.fromarray(drawn.image))
-
-
-PALETTE = (
-    (0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178),
-    (213, 94, 0), (204, 121, 167), (150, 150, 150), (120, 60, 160), (140, 200, 60), (255, 255, 255),
-)  # fmt: skip
-
-
-def _indexed(parts: NDArray[np.uint8]) -> Image.Image:
-    image = Image.fromarray(parts).convert("P")
-    image.putdata(parts.ravel().tolist())
-    image.putpalette([channel for colour in PALETTE for channel in colour])
-    return image
-
-
-def _write_png(root: Path, path: str, image: Image.Image) -> None:
-    _write(root, path, lambda partial: image.save(partial, format="PNG", compress_level=4))
-
-
-def _write_json(root: Path, path: str, content: object) -> None:
-    text = json.dumps(content, indent=1) + "\n"
-    _write(root, path, lambda partial: partial.write_text(text, encoding="utf-8"))
-
-
-def _write(root: Path, path: str, save: Callable[[Path], object]) -> None:
-    """Write beside, then rename: no reader ever sees half a file."""
-    partial = root / _PARTIAL / f"{os.getpid()}-{path.replace('/', '-')}"
-    for folder in (partial.parent, (root / path).parent):
-        folder.mkdir(parents=True, exist_ok=True)
-    save(partial)
-    os.replace(partial, root / path)
+        write_png(root, f"{truth}/{number:03d}.png", Image.fromarray(mask.astype(np.uint8) * values[defect]))
+    write_png(root, f"{job.category}/part_masks/{job.folder}/{job.stem}.png", indexed(drawn.parts))
+    write_png(root, job.image(), Image.fromarray(drawn.image))
 
 
 def _describe(root: Path, category: Category, settings: Settings) -> None:
     """The files of a category that are not images."""
-    _write_json(root, f"{category.name}/defects_config.json", defects_config(category.name, settings.size))
-    _write_json(root, f"{category.name}/part_classes.json", list(category.parts))
+    write_json(root, f"{category.name}/defects_config.json", defects_config(category.name, settings.size))
+    write_json(root, f"{category.name}/part_classes.json", list(category.parts))
     if category.subtypes:
-        _write_json(root, f"{category.name}/subtypes.json", _subtypes(category, settings))
+        write_json(root, f"{category.name}/subtypes.json", _subtypes(category, settings))
     text = _README.format(name=category.name, marker=MARKER, about=category.about)
-    _write(root, f"{category.name}/readme.txt", lambda partial: partial.write_text(text, encoding="utf-8"))
+    write(root, f"{category.name}/readme.txt", lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 _README = """{name}: {marker}.

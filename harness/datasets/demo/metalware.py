@@ -63,7 +63,9 @@ def _screw_parts(item: Item, u: Array, v: Array) -> tuple[Array, Array]:
     head = np.maximum(np.abs(v) - dome, np.maximum(-at, at - HEAD_LENGTH))
     taper = np.clip((item.length - at) / TIP, 0.0, 1.0) ** 0.7
     thread = 1.0 + 0.07 * np.sin(2 * np.pi * (u / PITCH + 0.22 * v / SHANK))
-    shank = np.maximum(np.abs(v) - SHANK * taper * thread, np.maximum(HEAD_LENGTH * 0.9 - at, at - item.length))
+    shank = np.maximum(
+        np.abs(v) - SHANK * taper * thread, np.maximum(HEAD_LENGTH * 0.9 - at, at - item.length)
+    )
     if item.headless:
         jag = 0.012 * np.sin(90.0 * v) + 0.03
         head, shank = np.full_like(head, 1.0), np.maximum(shank, HEAD_LENGTH + jag - at)

@@ -8,7 +8,8 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import binary_dilation
 
 from harness.datasets.demo.catalog import Category, Scene
-from harness.datasets.demo.layout import PALETTE, read_manifest
+from harness.datasets.demo.files import PALETTE
+from harness.datasets.demo.layout import read_manifest
 from harness.datasets.demo.scenes import CATEGORIES, scene
 
 _COLUMNS, _BAR, _GOOD = 6, 14, 3
@@ -61,7 +62,7 @@ def outline(drawn: Scene, category: Category) -> NDArray[np.uint8]:
     """The image with a line around every anomalous region."""
     kinds, image = {d.name: d.kind for d in category.defects}, drawn.image.copy()
     for name, mask in drawn.regions:
-        around = binary_dilation(mask) & ~mask if not mask.all() else _frame(mask)
+        around = _frame(mask) if mask.all() else np.asarray(binary_dilation(mask), bool) & ~mask
         image[around] = _OUTLINE[kinds[name]]
     return image
 

@@ -99,7 +99,9 @@ def _centre(row: float, col: float) -> tuple[float, float]:
     return (col + 0.5) * CELL_X - BOX_X, (row + 0.5) * CELL_Y - BOX_Y
 
 
-def _drop(rng: np.random.Generator, box: _Box, cell: tuple[int, int], others: list[_Pin], rgb: np.ndarray) -> _Pin:
+def _drop(
+    rng: np.random.Generator, box: _Box, cell: tuple[int, int], others: list[_Pin], rgb: np.ndarray
+) -> _Pin:
     """A pin at a random place and angle in a compartment; with company, the least entangled of some tries."""
     best, least = None, np.inf
     while best is None or least > 0.01:
@@ -118,7 +120,9 @@ def _drop(rng: np.random.Generator, box: _Box, cell: tuple[int, int], others: li
     return best
 
 
-def _pins(rng: np.random.Generator, box: _Box, wanted: frozenset[str]) -> tuple[list[_Pin], dict[str, list[tuple[int, int]]]]:
+def _pins(
+    rng: np.random.Generator, box: _Box, wanted: frozenset[str]
+) -> tuple[list[_Pin], dict[str, list[tuple[int, int]]]]:
     """All pins and, per logical defect, the compartments it concerns."""
     cells = [(row, col) for row in range(ROWS) for col in range(COLS)]
     odd = [cells[i] for i in rng.permutation(len(cells))[:4]]
@@ -141,9 +145,9 @@ def _damage(rng: np.random.Generator, pins: list[_Pin], name: str) -> tuple[list
     index = int(rng.integers(len(pins)))
     pin = pins[index]
     if name == "front_bent":
-        pin = replace(pin, bend=float(rng.choice([-1.0, 1.0])) * rng.uniform(0.045, 0.08))
+        pin = replace(pin, bend=float(rng.choice([-1.0, 1.0])) * rng.uniform(0.07, 0.11))
     elif name == "broken":
-        pin = replace(pin, head_from=rng.uniform(0.030, 0.060))
+        pin = replace(pin, head_from=rng.uniform(0.045, 0.072))
     elif name == "color":
         tones = ("#b0301c", "#2c5aa0", "#3f8a3a", "#6b4a2a", "#e8e4da")
         rgb = srgb(tones[int(rng.integers(len(tones)))])
@@ -170,7 +174,9 @@ def _draw_pin(canvas: Canvas, pin: _Pin, light: Light) -> None:
 def _shade_head(pin: _Pin, u: Array, v: Array, light: Light) -> Array:
     at = u + (HEAD + NEEDLE) / 2
     radius = np.interp(at, _PROFILE_U, _PROFILE_R)
-    slope = (np.interp(at + 0.002, _PROFILE_U, _PROFILE_R) - np.interp(at - 0.002, _PROFILE_U, _PROFILE_R)) / 0.004
+    slope = (
+        np.interp(at + 0.002, _PROFILE_U, _PROFILE_R) - np.interp(at - 0.002, _PROFILE_U, _PROFILE_R)
+    ) / 0.004
     n_v = np.clip(v / radius, -0.97, 0.97)
     nx, ny = pin.pose.turn(-np.clip(slope, -1.6, 1.6), n_v)
     n = normalise(nx, ny, np.sqrt(1.0 - n_v**2) + 0.03)
@@ -211,7 +217,9 @@ def _draw_walls(canvas: Canvas, box: _Box, light: Light, rng: np.random.Generato
     tilt = smoothstep(-0.008, -0.001, d)
     lit = np.clip(gx * light.x + gy * light.y, -1.0, 1.0) * tilt
     gleam = 0.5 + 0.5 * np.clip(textures.field(rng, canvas, 0.12, 2)[at.rows, at.cols][:, None], -1, 1)
-    value = 0.50 + 0.40 * np.maximum(lit, 0.0) * (0.6 + 0.6 * gleam) - 0.26 * np.maximum(-lit, 0.0) + 0.08 * gleam
+    value = (
+        0.50 + 0.40 * np.maximum(lit, 0.0) * (0.6 + 0.6 * gleam) - 0.26 * np.maximum(-lit, 0.0) + 0.08 * gleam
+    )
     canvas.paint(at, at.cover(d) * 0.92, value[..., None] * srgb("#dde3e6"))
 
 
@@ -220,7 +228,9 @@ def _pin_mask(canvas: Canvas, pins: list[_Pin]) -> Mask:
     return np.logical_or.reduce([pin.distance(x, y) < 0.002 for pin in pins])
 
 
-def _logical(name: str, canvas: Canvas, box: _Box, pins: list[_Pin], spots: dict[str, list[tuple[int, int]]]) -> Mask:
+def _logical(
+    name: str, canvas: Canvas, box: _Box, pins: list[_Pin], spots: dict[str, list[tuple[int, int]]]
+) -> Mask:
     x, y = np.broadcast_arrays(*canvas.grid())
     if name == "missing_separator":
         return (replace(box, gap=None).walls(x, y) < 0) & (box.walls(x, y) >= 0)
@@ -234,14 +244,16 @@ def _crack(canvas: Canvas, rng: np.random.Generator, box: _Box) -> Mask:
     dark, bright = np.array([0.04, 0.04, 0.045]), np.array([0.85, 0.88, 0.9])
     spot = box.pose.world(rng.uniform(-0.5, 0.5), rng.uniform(-0.3, 0.3))
     inwards = np.arctan2(box.pose.y - spot[1], box.pose.x - spot[0]) + rng.normal(0, 0.4)
-    return defects.crack(canvas, rng, spot, inwards, rng.uniform(0.18, 0.26), dark, bright)
+    return defects.crack(canvas, rng, spot, inwards, rng.uniform(0.26, 0.36), dark, bright)
 
 
-def _structural(name: str, canvas: Canvas, rng: np.random.Generator, box: _Box, pin: _Pin, light: Light) -> Mask:
+def _structural(
+    name: str, canvas: Canvas, rng: np.random.Generator, box: _Box, pin: _Pin, light: Light
+) -> Mask:
     cu, cv = _centre(float(rng.integers(ROWS)), float(rng.integers(COLS)))
     spot = box.pose.world(cu + rng.uniform(-0.06, 0.06), cv + rng.uniform(-0.06, 0.06))
     if name == "contamination":
-        return defects.contamination(canvas, rng, spot, rng.uniform(0.022, 0.04), light)
+        return defects.contamination(canvas, rng, spot, rng.uniform(0.036, 0.058), light)
     x, y = np.broadcast_arrays(*canvas.grid())
     if name == "color":
         return pin.head(x, y) < 0.002

@@ -7,6 +7,7 @@ Light is linear; `camera.develop` turns it into an sRGB photograph.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -169,7 +170,7 @@ class Canvas:
         self.multiply(at, 1.0 - dark * smoothstep(soft, -soft, distance))
 
 
-def smoothstep(a: float, b: float, x: Array) -> Array:
+def smoothstep(a: float | Array, b: float | Array, x: Array) -> Array:
     """0 at `a`, 1 at `b`, cubic in between; `a` may be the larger one."""
     t = np.clip((x - a) / (b - a), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
@@ -185,7 +186,7 @@ def segment(x: Array, y: Array, a: Sequence[float], b: Sequence[float]) -> Array
 def polyline(x: Array, y: Array, points: Sequence[Sequence[float]]) -> Array:
     """Distance to an open polyline of at least two points."""
     best = segment(x, y, points[0], points[1])
-    for a, b in zip(points[1:], points[2:], strict=False):
+    for a, b in pairwise(points[1:]):
         np.minimum(best, segment(x, y, a, b), out=best)
     return best
 
@@ -203,7 +204,7 @@ def hexagon(x: Array, y: Array, apothem: float) -> Array:
     return np.maximum(np.abs(x), np.maximum(np.abs(0.5 * x + h * y), np.abs(0.5 * x - h * y))) - apothem
 
 
-def ellipse(x: Array, y: Array, rx: float, ry: float) -> Array:
+def ellipse(x: Array, y: Array, rx: float, ry: float | Array) -> Array:
     """Approximate signed distance to a centred ellipse (first order at the rim)."""
     k = np.hypot(x / rx, y / ry)
     g = np.hypot(x / rx**2, y / ry**2)

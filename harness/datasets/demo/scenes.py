@@ -10,7 +10,8 @@ from harness.datasets.demo.catalog import Category, Scene
 from harness.errors import DataError, nearest
 
 CATEGORIES: dict[str, Category] = {
-    module.CATEGORY.name: module.CATEGORY for module in (breakfast_box, juice_bottle, pushpins, screw_bag, splicing_connectors)
+    module.CATEGORY.name: module.CATEGORY
+    for module in (breakfast_box, juice_bottle, pushpins, screw_bag, splicing_connectors)
 }
 PART_NAMES: dict[str, list[str]] = {name: list(category.parts) for name, category in CATEGORIES.items()}
 MIN_SIZE = 64
@@ -46,7 +47,8 @@ def scene(
     Args:
         category: one of `CATEGORIES`.
         seed: seed of the data set, 0 or more.
-        split: any name; `generate` uses `train`, `validation`, `test/good`, `test/logical_anomalies`, `test/structural_anomalies`.
+        split: any name; `generate` uses `train`, `validation`, `test/good`, `test/logical_anomalies`
+            and `test/structural_anomalies`.
         index: number of the image within the split.
         size: shorter image side in pixels, at least 64.
         defect: defect type, several that go together, or None for a good image.
@@ -64,14 +66,18 @@ def scene(
         raise DataError(f"size {size} is too small for a demo image; the least is {MIN_SIZE}")
     subtype = subtype_at(category, seed, split, index, wanted) if subtype is None else subtype
     if subtype is not None and subtype not in drawn_by.subtypes:
-        raise DataError(f"{category}: unknown product type {subtype!r}; known: {', '.join(drawn_by.subtypes) or 'none'}")
+        raise DataError(
+            f"{category}: unknown product type {subtype!r}; known: {', '.join(drawn_by.subtypes) or 'none'}"
+        )
     key = [seed, crc32(category.encode()), crc32(split.encode()), index]
     for attempt in range(_ATTEMPTS):
         drawn = drawn_by.draw(np.random.default_rng([*key, attempt]), size, wanted, subtype)
         # a defect that ended up hidden or outside is no defect: draw again
         if all(mask.sum() >= 4 for _, mask in drawn.regions):
             return drawn
-    raise DataError(f"{category}: {sorted(wanted)} left no visible trace in {_ATTEMPTS} attempts at size {size}")
+    raise DataError(
+        f"{category}: {sorted(wanted)} left no visible trace in {_ATTEMPTS} attempts at size {size}"
+    )
 
 
 def _wanted(category: Category, defect: str | Sequence[str] | None) -> frozenset[str]:
@@ -109,5 +115,7 @@ def defects_at(category: str, seed: int, kind: str, index: int) -> tuple[str, ..
     turn, position = divmod(index, len(names))
     if kind == "logical" and pairs and turn and index % 4 == 0:
         return pairs[(index // 4) % len(pairs)]
-    order = np.random.default_rng([seed, crc32(category.encode()), crc32(kind.encode())]).permutation(len(names))
+    order = np.random.default_rng([seed, crc32(category.encode()), crc32(kind.encode())]).permutation(
+        len(names)
+    )
     return (names[order[position]],)

@@ -8,18 +8,20 @@ from harness.datasets.demo import camera, defects, metalware, textures
 from harness.datasets.demo.catalog import Category, Defect, Mask, Region, Scene, wants
 from harness.datasets.demo.material import Light, draw_light, srgb
 from harness.datasets.demo.metalware import Item
-from harness.datasets.demo.raster import Canvas, Pose, polygon, rectangle, smoothstep
+from harness.datasets.demo.raster import Canvas, Pose, polygon
+from harness.datasets.demo.zip_bag import BAG_X, BAG_Y, ZIP, Bag, draw_bag, draw_film, tear_open
 
 LONG, SHORT, VERY_SHORT, TOO_LONG, TOO_SHORT = 0.50, 0.35, 0.21, 0.64, 0.41
 SCALE = 1.13
-BAG_X, BAG_Y, ZIP = 0.63, 0.45, 0.14  # half width, half height, depth of the zip strip
 PARTS = ("background", "plastic bag", "long screw", "short screw", "hexagonal nut", "ring washer")
 _BAG, _LONG, _SHORT, _NUT, _WASHER = range(1, 6)
 _PART = {"long": _LONG, "short": _SHORT, "nut": _NUT, "washer": _WASHER}
 
 
 def _screw_area(length: float) -> float:
-    return SCALE**2 * (2 * metalware.SHANK * length + 2 * (metalware.HEAD - metalware.SHANK) * metalware.HEAD_LENGTH)
+    return SCALE**2 * (
+        2 * metalware.SHANK * length + 2 * (metalware.HEAD - metalware.SHANK) * metalware.HEAD_LENGTH
+    )
 
 
 _A_NUT = SCALE**2 * (2 * 3**0.5 * metalware.NUT**2 - np.pi * metalware.NUT_HOLE**2)
@@ -49,17 +51,6 @@ DEFECTS = (
     Defect("contamination", "structural"),
     Defect("part_broken", "structural"),
 )
-
-
-@dataclass(frozen=True)
-class _Bag:
-    pose: Pose
-    bulge: float
-
-    def distance(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        u, v = self.pose.local(x, y)
-        sag = self.bulge * (1.0 - (v / BAG_Y) ** 2)
-        return rectangle(u, v, BAG_X + sag, BAG_Y, 0.02)
 
 
 @dataclass(frozen=True)
@@ -104,7 +95,7 @@ def _discs(item: Item) -> list[tuple[float, float, float]]:
     return [(*item.pose.world(t * item.length, 0.0), 0.034) for t in np.linspace(-0.46, 0.46, 9)]
 
 
-def _place(rng: np.random.Generator, bag: _Bag, shape: Item, others: list[_Piece]) -> Item:
+def _place(rng: np.random.Generator, bag: Bag, shape: Item, others: list[_Piece]) -> Item:
     """Drop an item into the bag: of many tries inside the bag one that covers little of the others."""
     best, least = shape, np.inf
     for attempt in range(60):
@@ -123,7 +114,7 @@ def _place(rng: np.random.Generator, bag: _Bag, shape: Item, others: list[_Piece
     return best
 
 
-def _inside(item: Item, bag: _Bag) -> bool:
+def _inside(item: Item, bag: Bag) -> bool:
     half = item.length / 2
     corners = [item.pose.world(s * half, 0.0) for s in (-1, 1)]
     for x, y in corners:
@@ -140,7 +131,7 @@ def _metal(rng: np.random.Generator) -> tuple[float, float, float]:
     return grey * (1.0 + warm), grey, grey * (1.02 - warm)
 
 
-def _fill(rng: np.random.Generator, bag: _Bag, wanted: frozenset[str]) -> list[_Piece]:
+def _fill(rng: np.random.Generator, bag: Bag, wanted: frozenset[str]) -> list[_Piece]:
     pieces: list[_Piece] = []
     tint = _metal(rng)
     counts = _counts(wanted)
@@ -149,7 +140,9 @@ def _fill(rng: np.random.Generator, bag: _Bag, wanted: frozenset[str]) -> list[_
         kind = "screw" if what in ("long", "short") else what
         length = _lengths(wanted, what, rng) if kind == "screw" else 0.0
         shade = float(rng.normal(1.0, 0.05))
-        item = Item(kind, Pose(0.7, 0.55, 0.0, SCALE * float(rng.normal(1.0, 0.012))), length, _dim(tint, shade))
+        item = Item(
+            kind, Pose(0.7, 0.55, 0.0, SCALE * float(rng.normal(1.0, 0.012))), length, _dim(tint, shade)
+        )
         item = replace(item, twist=rng.uniform(0, 6.28), rough=rng.uniform(0.25, 0.45))
         pieces.append(_Piece(what, _place(rng, bag, item, pieces)))
     rng.shuffle(pieces)  # pyright: ignore[reportArgumentType]
@@ -161,7 +154,9 @@ def _dim(tint: tuple[float, float, float], factor: float) -> tuple[float, float,
     return tint[0] * factor, tint[1] * factor, tint[2] * factor
 
 
-def _damage(rng: np.random.Generator, pieces: list[_Piece], wanted: frozenset[str]) -> tuple[list[_Piece], int]:
+def _damage(
+    rng: np.random.Generator, pieces: list[_Piece], wanted: frozenset[str]
+) -> tuple[list[_Piece], int]:
     """Apply `color` or `part_broken` to one piece; returns the pieces and its index (-1: none)."""
     name = wants(wanted, "color", "part_broken")
     if name is None:
@@ -181,105 +176,11 @@ def _damage(rng: np.random.Generator, pieces: list[_Piece], wanted: frozenset[st
 
 
 def _wedge(rng: np.random.Generator) -> tuple[tuple[float, float], ...]:
-    a, width = rng.uniform(0, 2 * np.pi), rng.uniform(0.45, 0.75)
+    a, width = rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 1.0)
     angles = np.array([-width, -width * 0.4, width * 0.3, width]) + a
     radii = (0.12, 0.14, 0.14, 0.12)
     rim = [(r * np.cos(t), r * np.sin(t)) for r, t in zip(radii, angles, strict=True)]
     return ((0.012 * np.cos(a + 1.3), 0.012 * np.sin(a + 1.3)), *rim)
-
-
-def _draw_bag(canvas: Canvas, bag: _Bag, rng: np.random.Generator, light: Light) -> Mask:
-    """Shadow and veil of the bag; returns its inside."""
-    at = canvas.box(0, 0, canvas.width, canvas.height, 1)
-    d = bag.distance(at.x, at.y)
-    ox, oy = light.cast(0.02)
-    canvas.shadow(at, bag.distance(at.x - ox, at.y - oy), 0.03, 0.22)
-    inside = at.cover(d)
-    canvas.multiply(at, 1.0 - 0.06 * inside)
-    canvas.add(at, 0.018 * inside)
-    full = canvas.mask(at, d[:, 0] < 0)
-    canvas.parts[full] = _BAG
-    return full
-
-
-def _draw_film(canvas: Canvas, bag: _Bag, rng: np.random.Generator, tear: list[tuple[float, float]]) -> None:
-    """What lies over the pieces: wrinkles, seams and the zip."""
-    x, y = np.broadcast_arrays(*canvas.grid())
-    u, v = bag.pose.local(x, y)
-    d = bag.distance(x, y)
-    inside = np.clip(0.5 - d / canvas.px, 0, 1)
-    lips = np.zeros_like(d)
-    if tear:
-        hole = polygon(x, y, tear)
-        lips = (0.30 * np.exp(-(((hole - 0.006) / 0.005) ** 2)) + 0.10 * np.exp(-np.maximum(hole, 0) / 0.02)) * inside
-        inside = inside * np.clip(0.5 + hole / canvas.px, 0, 1)
-        canvas.image *= 1.0 - (0.25 * (np.clip(0.5 - hole / canvas.px, 0, 1)) * (d < 0))[..., None]
-    light = 0.010 + _wrinkles(rng, canvas) + _creases(rng, canvas, bag) + lips + _seams(u, v, d)
-    zip_light, stripe = _zip(u, v, rng)
-    canvas.image *= 1.0 - (0.5 * stripe * inside)[..., None]
-    canvas.image += (inside * (light + zip_light))[..., None] + (inside * stripe)[..., None] * _STRIPE
-    canvas.image = np.maximum(canvas.image, 0.0)
-
-
-_STRIPE = srgb("#4a6fa8") * 0.35
-
-
-def _wrinkles(rng: np.random.Generator, canvas: Canvas) -> np.ndarray:
-    """Highlights of a crumpled film: thin bright ridges and broad glare."""
-    broad = textures.field(rng, canvas, 0.22, 2)
-    fine = textures.field(rng, canvas, (0.16, 0.07), 2)
-    ridge = np.maximum(1.0 - np.abs(fine + 0.4 * broad) * 3.2, 0.0) ** 2
-    glare = smoothstep(0.9, 2.2, textures.field(rng, canvas, (0.10, 0.25), 1))
-    return 0.045 * ridge * smoothstep(-0.2, 1.6, broad) + 0.09 * glare * (0.5 + 0.5 * ridge)
-
-
-def _creases(rng: np.random.Generator, canvas: Canvas, bag: _Bag) -> np.ndarray:
-    """Sharp folds: a bright flank beside a slightly dark one, fading towards both ends."""
-    light = np.zeros((canvas.h, canvas.w))
-    for _ in range(int(rng.integers(9, 18))):
-        far = rng.uniform(0.05, 0.22)
-        middle = bag.pose.world(rng.uniform(-BAG_X, BAG_X), rng.uniform(-BAG_Y + ZIP, BAG_Y))
-        fold = Pose(*middle, rng.normal(0.9, 0.7) * rng.choice([-1.0, 1.0]))
-        bend, power = rng.normal(0, 1.0), rng.uniform(0.02, 0.15)
-        at = canvas.capsule(fold.world(-far, 0.0), fold.world(far, 0.0), 0.045, 1)
-        u, v = fold.local(at.x, at.y)
-        v = v - bend * u * u
-        fade = np.maximum(1.0 - (u / far) ** 2, 0.0) ** 1.5
-        flank = np.exp(-((v / 0.0045) ** 2)) - 0.35 * np.exp(-(((v - 0.010) / 0.009) ** 2))
-        light[at.rows, at.cols] += (power * fade * flank)[:, 0]
-    return light
-
-
-def _seams(u: np.ndarray, v: np.ndarray, d: np.ndarray) -> np.ndarray:
-    edge = np.exp(-(((d + 0.006) / 0.005) ** 2)) * 0.16
-    weld = np.exp(-(((d + 0.028) / 0.004) ** 2)) * 0.05
-    return edge + weld
-
-
-def _zip(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    from_top = v + BAG_Y
-    lines = sum(
-        0.11 * np.exp(-(((from_top - at) / 0.0045) ** 2)) - 0.035 * np.exp(-(((from_top - at - 0.011) / 0.005) ** 2))
-        for at in (0.075, 0.105)
-    )
-    stripe = smoothstep(0.009, 0.005, np.abs(from_top - 0.09))
-    veil = 0.012 * smoothstep(0.13, 0.12, from_top)
-    return lines + veil, stripe
-
-
-def _tear(rng: np.random.Generator, bag: _Bag) -> list[tuple[float, float]]:
-    """A jagged hole at the rim of the bag, in image coordinates."""
-    u0 = rng.uniform(-0.35, 0.35)
-    v0 = rng.uniform(-0.05, 0.2)
-    side = int(rng.integers(3))
-    centre = [(u0, BAG_Y), (-BAG_X, v0), (BAG_X, v0)][side]
-    n, radius = 16, rng.uniform(0.09, 0.15)
-    points = []
-    for k in range(n):
-        r = radius * rng.uniform(0.55, 1.0)
-        t = 2 * np.pi * k / n
-        points.append(bag.pose.world(centre[0] + 1.3 * r * np.cos(t), centre[1] + r * np.sin(t)))
-    return points
 
 
 def _table(rng: np.random.Generator, canvas: Canvas) -> None:
@@ -293,17 +194,17 @@ def _piece_mask(canvas: Canvas, item: Item) -> Mask:
     return canvas.mask(at, item.distance(at.x, at.y)[:, 0] < 0)
 
 
-def _logical(
-    name: str, canvas: Canvas, bag: _Bag, pieces: list[_Piece], inside: Mask
-) -> Mask:
+def _logical(name: str, canvas: Canvas, bag: Bag, pieces: list[_Piece], inside: Mask) -> Mask:
     """Ground truth as in LOCO: what is too much is marked where it lies, what is missing in the whole bag."""
     if "missing" in name:
         return inside
     if "too" in name or "very" in name:
         chosen = [p.item for p in pieces if p.what in ("long", "short")]
-        chosen = chosen if name == "2_very_short_screws" else [
-            p.item for p in pieces if p.what == ("short" if "very" in name else "long")
-        ]
+        chosen = (
+            chosen
+            if name == "2_very_short_screws"
+            else [p.item for p in pieces if p.what == ("short" if "very" in name else "long")]
+        )
         if name == "screw_too_short":
             chosen = [replace(item, length=LONG) for item in chosen]
     else:
@@ -316,7 +217,7 @@ def _structural(
     name: str,
     canvas: Canvas,
     rng: np.random.Generator,
-    bag: _Bag,
+    bag: Bag,
     pieces: list[_Piece],
     hit: int,
     tear: list[tuple[float, float]],
@@ -325,10 +226,12 @@ def _structural(
 ) -> Mask:
     if name == "bag_broken":
         at = canvas.box(0, 0, canvas.width, canvas.height, 1)
-        return canvas.mask(at, (polygon(at.x, at.y, tear)[:, 0] < 0.004) & (bag.distance(at.x, at.y)[:, 0] < 0.01))
+        return canvas.mask(
+            at, (polygon(at.x, at.y, tear)[:, 0] < 0.004) & (bag.distance(at.x, at.y)[:, 0] < 0.01)
+        )
     if name == "contamination":
         spot = bag.pose.world(rng.uniform(-0.42, 0.42), rng.uniform(-0.1, 0.32))
-        return defects.contamination(canvas, rng, spot, rng.uniform(0.03, 0.055), light)
+        return defects.contamination(canvas, rng, spot, rng.uniform(0.045, 0.075), light)
     item = pieces[hit].item
     if name == "color":
         return _piece_mask(canvas, item)
@@ -348,12 +251,13 @@ def draw(rng: np.random.Generator, size: int, wanted: frozenset[str], subtype: s
     """Draw one screw bag."""
     canvas, light = Canvas(size, CATEGORY.aspect), draw_light(rng)
     _table(rng, canvas)
-    bag = _Bag(
-        Pose(0.7 + rng.normal(0, 0.015), 0.5 + rng.normal(0, 0.012), rng.normal(0, 0.025)), rng.uniform(0, 0.012)
+    bag = Bag(
+        Pose(0.7 + rng.normal(0, 0.015), 0.5 + rng.normal(0, 0.012), rng.normal(0, 0.025)),
+        rng.uniform(0, 0.012),
     )
-    inside = _draw_bag(canvas, bag, rng, light)
+    inside = draw_bag(canvas, bag, light, _BAG)
     pieces, hit = _damage(rng, _fill(rng, bag, wanted), wanted)
-    tear = _tear(rng, bag) if "bag_broken" in wanted else []
+    tear = tear_open(rng, bag) if "bag_broken" in wanted else []
     for piece in pieces:
         metalware.draw(canvas, piece.item, light, _PART[piece.what])
     regions: list[Region] = []
@@ -365,7 +269,7 @@ def draw(rng: np.random.Generator, size: int, wanted: frozenset[str], subtype: s
                 else _structural(defect.name, canvas, rng, bag, pieces, hit, tear, light, inside)
             )
             regions.append((defect.name, mask))
-    _draw_film(canvas, bag, rng, tear)
+    draw_film(canvas, bag, rng, tear)
     return Scene(camera.develop(canvas, rng), canvas.parts, regions, subtype)
 
 

@@ -83,13 +83,24 @@ def _connectors(rng: np.random.Generator, clamps: int, gap: float) -> tuple[Conn
     y, tilt = 0.5 + rng.normal(0, 0.035), rng.normal(0, 0.02)
     shrink = (RIGHT - LEFT) * (1.0 - gap) / 2
     scale = SCALE * rng.normal(1.0, 0.01)
-    left = Pose(LEFT + shrink + rng.normal(0, 0.012), y + rng.normal(0, 0.012), tilt + rng.normal(0, 0.025), scale)
-    right = Pose(RIGHT - shrink + rng.normal(0, 0.012), y + rng.normal(0, 0.012), np.pi + tilt + rng.normal(0, 0.025), scale)
+    left = Pose(
+        LEFT + shrink + rng.normal(0, 0.012), y + rng.normal(0, 0.012), tilt + rng.normal(0, 0.025), scale
+    )
+    right = Pose(
+        RIGHT - shrink + rng.normal(0, 0.012),
+        y + rng.normal(0, 0.012),
+        np.pi + tilt + rng.normal(0, 0.025),
+        scale,
+    )
     return Connector(left, clamps), Connector(right, clamps, mirror=True)
 
 
 def _cable(
-    rng: np.random.Generator, plan: tuple[Connector, Connector], ends: tuple[int, int], colour: str, tight: bool
+    rng: np.random.Generator,
+    plan: tuple[Connector, Connector],
+    ends: tuple[int, int],
+    colour: str,
+    tight: bool,
 ) -> Cable:
     rgb = srgb(COLOURS[colour]) * rng.normal(1.0, 0.05)
     slack = 0.03 if tight else 0.30
@@ -241,7 +252,9 @@ def _structural(name: str, canvas: Canvas, good: _Plan, bad: _Plan) -> Mask:
         return cable_mask(canvas, bad.cables[0].path, bad.cables[0].frayed or (0.0, 1.0), 0.005)
     if name == "cable_not_plugged":
         part = (0.85, 1.0) if bad.hit else (0.0, 0.15)
-        return cable_mask(canvas, bad.cables[0].path, part, 0.005) | cable_mask(canvas, good.cables[0].path, part)
+        return cable_mask(canvas, bad.cables[0].path, part, 0.005) | cable_mask(
+            canvas, good.cables[0].path, part
+        )
     if name == "unknown_cable_color":
         return _all_cables(canvas, bad)
     if name == "broken_connector":
@@ -250,13 +263,15 @@ def _structural(name: str, canvas: Canvas, good: _Plan, bad: _Plan) -> Mask:
         cv = hit.clamp(hit.opened)
         return (np.abs(v - cv) < 0.034) & (u > -0.205) & (u < 0.035)
     if name == "color":
-        return _connector_mask(canvas, hit) & (np.abs(u + 0.04) < 0.072) & (np.abs(v) < hit.clamps * PITCH / 2)
+        return (
+            _connector_mask(canvas, hit) & (np.abs(u + 0.04) < 0.072) & (np.abs(v) < hit.clamps * PITCH / 2)
+        )
     return _connector_mask(canvas, hit)
 
 
 def _contaminate(canvas: Canvas, rng: np.random.Generator, light: Light) -> Mask:
     spot = (rng.uniform(0.15, 1.45), 0.5 + rng.normal(0, 0.16))
-    return defects.contamination(canvas, rng, spot, rng.uniform(0.028, 0.05), light)
+    return defects.contamination(canvas, rng, spot, rng.uniform(0.040, 0.065), light)
 
 
 def draw(rng: np.random.Generator, size: int, wanted: frozenset[str], subtype: str | None) -> Scene:
@@ -296,7 +311,10 @@ CATEGORY = Category(
     parts=PARTS,
     defects=DEFECTS,
     draw=draw,
-    about="Two lever clamps of the same size joined by one cable in the same position; 2 clamps: yellow, 3: blue, 5: red.",
+    about=(
+        "Two lever clamps of the same size joined by one cable in the same position; "
+        "2 clamps: yellow, 3: blue, 5: red."
+    ),
     subtypes=SUBTYPES,
     pairs=(("wrong_cable_location", "cable_color"), ("extra_cable", "cable_color")),
 )
