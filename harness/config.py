@@ -118,6 +118,7 @@ class SweepConfig(_Strict):
     )
     methods: Annotated[list[MethodConfig], Field(min_length=1)]
     metrics: list[str] = ["auroc", "ap", "f1max"]
+    keep_maps: bool = Field(default=False, description="keep anomaly maps (float16), for `harness.rescore`")
     out: AbsolutePath | None = Field(default=None, description="run directory; default runs/<name>")
     cache: CacheConfig = CacheConfig()
     unit_trials: PositiveInt | None = Field(default=None, description="at most so many trials per work unit")

@@ -3,45 +3,25 @@
 import json
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 
 from harness import provenance
-from harness.data import GOOD, FitData, ImageSet, Sample, Split, image_size
-from harness.data.masks import regions as read_regions
+from harness.data import FitData, ImageSet, Split
 from harness.errors import DataError
 from harness.method import Context, Method, Scores
-from harness.metrics import METRICS, UPSAMPLING, ScoredSample, trial_metrics
+from harness.results.maps import pack
+from harness.rows import Job, base_row, metric_rows, score_rows
 from harness.seeding import seeded
 from harness.trial import Status, Trial, TrialResult
 
 CHUNK = 32  # test images scored at a time: memory stays flat in their number
 TRACEBACK_CHARACTERS = 8000
-
-
-@final
-@dataclass(frozen=True)
-class Job:
-    """What a trial is run with, besides what identifies it.
-
-    Attributes:
-        sweep: name of the sweep.
-        metrics: names of the metrics to compute.
-        attempt: 1 for the first.
-        unit: work unit that it belongs to.
-        gpu_share: GPUs given to it.
-    """
-
-    sweep: str = ""
-    metrics: Sequence[str] = ("auroc",)
-    attempt: int = 1
-    unit: str | None = None
-    gpu_share: float = 0.0
 
 
 @dataclass
@@ -80,11 +60,10 @@ def run_trial(
     started, began, clock = _now(), time.perf_counter(), _Clock()
     before = dict(context.artifacts.counters)
     provenance.reset_peaks()
-    rows: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]] = ((), ())
-    outcome: dict[str, Any]
+    found, outcome = TrialResult({}), dict[str, Any]()
     try:
         with seeded(context.run_seed):
-            counts, *rows = _run(trial, build, split(), context, job, clock)
+            counts, found = _run(trial, build, split(), context, job, clock)
         outcome = {"status": Status.OK, **counts}
     except Exception as error:  # noqa: BLE001 - the trial boundary: any failure is a row
         outcome = _failure(error)
@@ -92,12 +71,12 @@ def run_trial(
             on_failure(error)
     row = base_row(trial, job) | outcome | _cost(clock, outcome, context, before, job)
     row |= {"total_seconds": time.perf_counter() - began, "started_at": started, "finished_at": _now()}
-    return TrialResult(row, tuple(rows[0]), tuple(rows[1]))
+    return replace(found, trial=row)
 
 
 def _run(
     trial: Trial, build: Callable[[Context], Method], split: Split, context: Context, job: Job, clock: _Clock
-) -> tuple[dict[str, Any], list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+) -> tuple[dict[str, Any], TrialResult]:
     if split.fingerprint != trial.fingerprint:
         raise DataError(f"{trial.category}: the images here are not the ones that were planned with")
     data = fit_data(trial, split)
@@ -107,9 +86,10 @@ def _run(
     with clock.phase("score"):
         scores = score_chunks(method, ImageSet.of_samples(split.test))
     with clock.phase("metric"):
-        metrics = metric_rows(job.metrics, split, scores)
+        metrics = metric_rows(job.metrics, split, scores.image, scores.maps)
     counts = {"n_train": len(data.train), "n_validation": len(data.validation), "n_test": len(split.test)}
-    return counts, metrics, score_rows(split.test, scores)
+    kept = pack([s.id for s in split.test], scores.maps) if job.keep_maps and scores.maps is not None else None
+    return counts, TrialResult({}, tuple(metrics), tuple(score_rows(split.test, scores)), kept)
 
 
 def fit_data(trial: Trial, split: Split) -> FitData:
@@ -150,62 +130,6 @@ def _checked(scores: Scores, images: ImageSet) -> Scores:
         if not np.isfinite(values).all():
             raise DataError(f"score {name!r} of {images.ids[int(np.argmin(np.isfinite(values)))]} is not finite")
     return scores
-
-
-def metric_rows(names: Sequence[str], split: Split, scores: Scores) -> list[Mapping[str, Any]]:
-    """Rows of the metrics table; pixel metrics only where there are maps and masks."""
-    samples = [
-        ScoredSample(float(scores.image[i]), s.label, s.defects, s.id) for i, s in enumerate(split.test)
-    ]
-    maps = scores.maps
-    pixels = maps is not None and all(s.masks for s in split.test if s.label != GOOD)
-    values = trial_metrics(
-        names,
-        samples,
-        (lambda i: maps[i]) if pixels else None,
-        (lambda i: read_regions(split.test[i], split)) if pixels else None,
-        [image_size(s.path) for s in split.test] if pixels else None,
-    )
-    return [asdict(v) | {"map_rule": UPSAMPLING if METRICS[v.metric].kind == "pixel" else None} for v in values]
-
-
-def score_rows(samples: Sequence[Sample], scores: Scores) -> list[Mapping[str, Any]]:
-    """Rows of the scores table."""
-    return [
-        {
-            "image": sample.id,
-            "label": sample.label,
-            "defect": "+".join(sample.defects) or None,
-            "subtype": sample.subtype,
-            "score": float(scores.image[i]),
-            "parts": {name: float(values[i]) for name, values in scores.parts.items()},
-        }
-        for i, sample in enumerate(samples)
-    ]
-
-
-def base_row(trial: Trial, job: Job) -> dict[str, Any]:
-    """The columns that are known before a trial runs."""
-    return {
-        "trial_id": trial.id,
-        "sweep": job.sweep,
-        "method": trial.method,
-        "method_version": trial.method_version,
-        "params": json.dumps(trial.params, sort_keys=True),
-        "dataset": trial.dataset,
-        "category": trial.category,
-        "fingerprint": trial.fingerprint,
-        "shots": trial.shots,
-        "split_seed": trial.split_seed,
-        "run_seed": trial.run_seed,
-        "support": list(trial.support),
-        "attempt": job.attempt,
-        "unit": job.unit,
-        "gpu_share": job.gpu_share,
-        "weights": [{"name": a.name, "sha256": a.sha256} for a in trial.assets],
-        "marks": list(trial.marks),
-        **provenance.software(),
-    }
 
 
 def ended(trial: Trial, job: Job, status: Status, reason: str) -> TrialResult:

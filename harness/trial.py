@@ -96,11 +96,13 @@ class TrialResult:
         trial: its row of `trials/`.
         metrics: its rows of `metrics/`, without trial_id.
         scores: its rows of `scores/`, without trial_id.
+        maps: content of its maps file (`harness.results.maps`), if maps are to be kept.
     """
 
     trial: Mapping[str, Any]
     metrics: tuple[Mapping[str, Any], ...] = ()
     scores: tuple[Mapping[str, Any], ...] = ()
+    maps: bytes | None = None
 
 
 def _digest(value: Any) -> str:

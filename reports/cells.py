@@ -71,7 +71,7 @@ def averages(frame: Frame, cells: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns `dataset, measure, subset, variant, shots`, then `mean`, `std`, `n` (seeds), `planned`,
-        `ok`, `marks`, and `why`: what keeps it from being printed, by category ("pushpins" -> "4/5 seeds");
+        `ok`, `undefined` (in every category), `marks`, and `why`: what keeps it from being printed, by category ("pushpins" -> "4/5 seeds");
         `mean` is null wherever `why` is not empty.
     """
     names = {d: list(dict.fromkeys(c)) for d, c in frame.trials.groupby("dataset", sort=False)["category"]}
@@ -82,7 +82,9 @@ def averages(frame: Frame, cells: pd.DataFrame) -> pd.DataFrame:
     for key, some in cells.groupby(_SERIES, sort=False):
         place = dict(zip(_SERIES, key, strict=True))
         rows.append(_average(place, some, names[some["dataset"].iloc[0]], spread.get(key, {})))
-    return pd.DataFrame(rows, columns=[*_SERIES, "mean", "std", "n", "planned", "ok", "marks", "why"])
+    return pd.DataFrame(
+        rows, columns=[*_SERIES, "mean", "std", "n", "planned", "ok", "undefined", "marks", "why"]
+    )
 
 
 def _average(
@@ -92,8 +94,8 @@ def _average(
     seeds = int(cells["planned"].max())
     blank = {"mean": None, "std": None, "n": 0}
     found = blank if why else {"mean": spread["mean"], "std": spread["std"], "n": seeds}
-    ok, marks = int(cells["ok"].sum()), _union(cells["marks"])
-    return {**key, **found, "planned": seeds, "ok": ok, "marks": marks, "why": why}
+    facts = {"ok": int(cells["ok"].sum()), "undefined": bool(cells["undefined"].all())}
+    return {**key, **found, "planned": seeds, **facts, "marks": _union(cells["marks"]), "why": why}
 
 
 def _gaps(cells: pd.DataFrame, categories: list[str]) -> dict[str, str]:

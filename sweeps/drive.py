@@ -10,7 +10,8 @@ from rich.table import Table
 
 from harness.config import SweepConfig
 from harness.results import locked, statuses, write_plan, write_sweep
-from harness.run import Job, ended
+from harness.rows import Job
+from harness.run import ended
 from harness.trial import Status, Trial
 from sweeps.expand import expand
 from sweeps.ledger import Ledger
@@ -121,7 +122,7 @@ def _execute(
 def _setting(config: SweepConfig) -> Setting:
     return Setting(
         source=Source.of(config.dataset),
-        job=Job(sweep=config.name, metrics=tuple(config.metrics)),
+        job=Job(sweep=config.name, metrics=tuple(config.metrics), keep_maps=config.keep_maps),
         store=config.cache.path,
         store_gib=config.cache.limit_gib,
         scratch=config.run_directory / "scratch",

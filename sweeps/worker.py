@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_limits
 from harness.artifacts import ArtifactStore
 from harness.method import Context, Method, Resources
 from harness.provenance import thread_count
-from harness.run import Job, run_trial
+from harness.rows import Job
+from harness.run import run_trial
 from harness.trial import Trial, TrialResult
 from methods import METHODS
 from sweeps.source import Source, Splits

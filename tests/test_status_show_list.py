@@ -5,6 +5,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pandas as pd
@@ -15,7 +16,7 @@ from conftest import environment, sweep, write_tree
 from harness import list as listing
 from harness import show, status
 from harness.datasets import DATASETS
-from harness.errors import ConfigError, DataError, HarnessError
+from harness.errors import ConfigError, DataError
 from harness.metrics.table import METRICS
 from harness.results import locked, read_driver, read_run, read_scores
 from harness.results.rows import duration, title
@@ -26,7 +27,7 @@ from methods import METHODS
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """14 planned trials: 8 ok, 2 failed, 4 missing."""
+    """16 planned trials: 10 ok, 2 failed, 4 missing."""
     folder = tmp_path_factory.mktemp("status")
     content = {
         "name": "looked-at",
@@ -58,7 +59,9 @@ def test_status_counts_every_planned_trial(run: Path, capsys: pytest.CaptureFixt
     assert status.main([str(run)]) == 1
     said = capsys.readouterr().out.splitlines()
     assert said[0] == f"{run}: nobody works on it"
-    assert said[1].startswith("12 of 16 trials ended: 10 ok, 2 failed, 4 missing; the missing ones take about ")
+    assert said[1].startswith(
+        "12 of 16 trials ended: 10 ok, 2 failed, 4 missing; the missing ones take about "
+    )
     assert said[2].split() == ["method", "planned", "ok", "failed", "missing", "each"]
     assert said[3].split()[:5] == ["mean_image", "8", "8", "0", "0"]
     assert said[4].split()[:5] == ["faulty", "8", "2", "2", "4"]
@@ -68,7 +71,9 @@ def test_status_counts_every_planned_trial(run: Path, capsys: pytest.CaptureFixt
 def test_status_says_what_to_type_next(run: Path):
     state = state_of(run)
     example = state.failures[0].example
-    again = f"python -m harness.sweep {run.parent / 'sweep.yaml'} --backend serial --only method=faulty,shots=1"
+    again = (
+        f"python -m harness.sweep {run.parent / 'sweep.yaml'} --backend serial --only method=faulty,shots=1"
+    )
     assert status.next_steps(state) == [
         f"python -m harness.show {run} {example}",
         f"{again} --retry lost   (runs the missing trials)",
@@ -112,7 +117,8 @@ def test_status_of_a_finished_run_is_0_and_leads_to_the_report(
 def test_no_such_run_names_the_nearest(run: Path):
     done = _command("harness.status", run.parent / "rum")
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {run.parent / 'rum'}: not a run directory (no sweep.json) (did you mean 'run'?)")
+    assert done.stderr.startswith(f"error: {run.parent / 'rum'}: not a run directory")
+    assert "(did you mean 'run'?)" in done.stderr
 
 
 def test_a_living_driver_is_seen_by_its_lock_and_the_rest_is_estimated(run: Path, tmp_path: Path):
@@ -138,7 +144,9 @@ def test_a_driver_elsewhere_is_judged_by_the_lock_alone(run: Path, tmp_path: Pat
     assert state_of(copy).alive is False
 
 
-def test_trials_that_a_dead_driver_left_are_named(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_trials_that_a_dead_driver_left_are_named(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     copy = _copy(run, tmp_path)
     missing = read_run(copy).remaining["trial_id"].iloc[0]
     writer = RunWriter(copy)
@@ -155,7 +163,8 @@ def test_results_that_are_only_in_a_journal_count(run: Path, tmp_path: Path):
     row = before.trials.iloc[0].to_dict()
     chosen = before.remaining["trial_id"].iloc[0]
     event = {"event": "finished", "metrics": [], "scores": []}
-    event["trial"] = {"trial_id": chosen, "method": "faulty", "status": "ok", "finished_at": row["finished_at"].isoformat()}
+    finished = row["finished_at"].isoformat()
+    event["trial"] = {"trial_id": chosen, "method": "faulty", "status": "ok", "finished_at": finished}
     journal = copy / "journal"
     journal.mkdir(exist_ok=True)
     (journal / "x.jsonl").write_text(json.dumps(event) + '\n{"event": "fin')
@@ -167,7 +176,9 @@ def test_watch_ends_when_nobody_works_on_the_run(run: Path, capsys: pytest.Captu
     assert json.loads(capsys.readouterr().out)["counts"] == COUNTS
 
 
-def test_a_run_that_was_killed_before_its_plan_was_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_run_that_was_killed_before_its_plan_was_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     (tmp_path / "sweep.json").write_text('{"schema_version": 1, "config": {"name": "x"}}')
     assert status.main([str(tmp_path)]) == 1
     assert "nobody has worked on it yet" in capsys.readouterr().out
@@ -182,13 +193,27 @@ def scored(run: Path) -> pd.Series:
     return trials[(trials["status"] == "ok") & (trials["shots"] == 2)].iloc[0]
 
 
-def test_show_prints_everything_about_a_trial(run: Path, scored: pd.Series, capsys: pytest.CaptureFixture[str]):
+def test_show_prints_everything_about_a_trial(
+    run: Path, scored: pd.Series, capsys: pytest.CaptureFixture[str]
+):
     assert show.main([str(run), scored.trial_id]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"mean_image/{scored.category}/2-shot/seed 0  {scored.trial_id}  ok\n")
-    for words in ("parameters", "image_size", "support (2 images): train/good/", "metrics (percent)", "auroc"):
+    for words in (
+        "parameters",
+        "image_size",
+        "support (2 images): train/good/",
+        "metrics (percent)",
+        "auroc",
+    ):
         assert words in said
-    for words in ("good images with the highest scores", "test/square/", "cost", "ms_per_image", "git_commit"):
+    for words in (
+        "good images with the highest scores",
+        "test/square/",
+        "cost",
+        "ms_per_image",
+        "git_commit",
+    ):
         assert words in said
 
 
@@ -202,7 +227,9 @@ def test_show_takes_a_prefix_and_refuses_an_ambiguous_one(run: Path, scored: pd.
 
 def test_show_names_the_nearest_of_an_unknown_id(run: Path, scored: pd.Series):
     wrong = scored.trial_id[:15] + ("0" if scored.trial_id[15] != "0" else "1")
-    with pytest.raises(DataError, match=rf"no trial '{wrong}' \(did you mean '{scored.trial_id}'\?\); there are 16"):
+    with pytest.raises(
+        DataError, match=rf"no trial '{wrong}' \(did you mean '{scored.trial_id}'\?\); there are 16"
+    ):
         show.record_of(run, wrong)
 
 
@@ -251,7 +278,8 @@ def test_scores_of_one_trial_are_those_in_the_whole_table(run: Path, scored: pd.
 
 
 @pytest.mark.parametrize(
-    ("kind", "names"), [("methods", METHODS.names()), ("datasets", DATASETS.names()), ("metrics", list(METRICS))]
+    ("kind", "names"),
+    [("methods", METHODS.names()), ("datasets", DATASETS.names()), ("metrics", list(METRICS))],
 )
 def test_list_has_a_line_for_everything(kind: str, names: list[str], capsys: pytest.CaptureFixture[str]):
     assert listing.main([kind]) == 0
@@ -283,7 +311,14 @@ def test_list_of_one_method_shows_its_card_and_parameters(capsys: pytest.Capture
 def test_list_of_one_data_set_shows_counts_and_options(capsys: pytest.CaptureFixture[str]):
     listing.main(["datasets", "mvtec_loco"])
     said = capsys.readouterr().out
-    for words in ("CC BY-NC-SA 4.0", "IJCV", "test logical", "juice_bottle", "subtype_rule", "drop_ambiguous"):
+    for words in (
+        "CC BY-NC-SA 4.0",
+        "IJCV",
+        "test logical",
+        "juice_bottle",
+        "subtype_rule",
+        "drop_ambiguous",
+    ):
         assert words in said
 
 
@@ -308,7 +343,7 @@ def test_every_data_set_says_what_it_is_and_what_its_options_mean(name: str):
     assert [p["name"] for p in entry["parameters"] if not p["summary"]] == []
 
 
-# --- all three ------------------------------------------------------------------------------------------------
+# --- all three --------------------------------------------------------------------------------------------
 
 PROBE = """
 import sys, runpy
@@ -357,8 +392,6 @@ def test_titles(shots: int | None, split: int | None, seed: int | None, words: s
 
 
 def _copy(run: Path, folder: Path) -> Path:
-    from shutil import copytree
-
     return Path(copytree(run, folder / "copy"))
 
 
@@ -376,7 +409,3 @@ def _began(run: Path, hours: int) -> None:
     driver = read_driver(run)
     assert driver is not None
     _rewrite(run, started_at=(datetime.now(UTC) - timedelta(hours=hours)).isoformat())
-
-
-def test_wrong_input_is_one_kind_of_error():
-    assert issubclass(DataError, HarnessError)

@@ -9,11 +9,13 @@ folders always finds whole files, and 10,000 trials are 30 of them.
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import final
 
 from harness.errors import ResultsError
 from harness.results.journal import Journal, leftovers
+from harness.results.maps import write_maps
 from harness.results.tables import Part, Tables, concat, parts, rows_to_tables, without
 from harness.trial import TrialResult
 
@@ -52,6 +54,9 @@ class RunWriter:
     def finished(self, result: TrialResult) -> None:
         """A trial has ended; durable when this returns."""
         with self._guard:
+            if result.maps is not None:
+                write_maps(self.run, result.trial["trial_id"], result.maps)
+                result = replace(result, maps=None)
             self._journal.finished(result)
             self._pending.append(result)
             self._flush_when_due()

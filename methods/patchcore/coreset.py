@@ -7,7 +7,7 @@ from torch import Tensor
 
 PROJECTED = 128  # ψ: dimension in which distances are taken (authors' code)
 STARTS = 10  # points whose mean distance starts the selection (authors' code)
-CANDIDATES = 4096
+CANDIDATES = 512
 CHOSEN = -1.0  # distance of a selected point: it comes after every duplicate of it
 
 
@@ -28,7 +28,7 @@ def k_centres(
 
     Selects what the plain loop selects ("take the farthest point, then shorten all distances by
     it"), but in rounds: distances to the selected points only shrink, so as long as the farthest of
-    a few thousand candidates is farther than any other point was when the round began, the others
+    a few hundred candidates is farther than any other point was when the round began, the others
     need not be looked at. Their distances are brought up to date once a round, by one matrix
     product.
 

@@ -136,11 +136,10 @@ def _cell(row: Mapping[Any, Any] | None) -> Cell:
     if row["n"]:
         std = None if pd.isna(row["std"]) else row["std"]
         return statistic(row["mean"], std, int(row["n"]), planned, row["marks"])
-    if "why" in row:
-        undefined = set(row["why"].values()) == {"undefined"}
-        return statistic(None, None, 0, planned) if undefined else Cell(n=0, planned=0)
     if row["undefined"]:
         return statistic(None, None, 0, planned)
+    if "why" in row:
+        return Cell(n=0, planned=0)
     return Cell("" if row["state"] == "mixed" else row["state"], n=0, planned=planned)
 
 
@@ -166,10 +165,9 @@ def _notes(means: pd.DataFrame) -> tuple[str, ...]:
 def _gaps(means: pd.DataFrame) -> str:
     """What keeps the averages of a method from being printed: "4/5 in pushpins, skipped in screw bag"."""
     found: dict[str, dict[str, None]] = {}
-    for why in means["why"]:
-        if set(why.values()) != {"undefined"}:
-            for category, gap in why.items():
-                found.setdefault(category, {})[gap] = None
+    for why in means.loc[~means["undefined"].astype(bool), "why"]:
+        for category, gap in why.items():
+            found.setdefault(category, {})[gap] = None
     by_gap: dict[str, list[str]] = {}
     for category, gaps in found.items():
         by_gap.setdefault(" or ".join(gaps), []).append(words(category))

@@ -1,0 +1,58 @@
+"""`python -m harness.maps RUN TRIAL --out DIR`: kept anomaly maps as TIFF files for MVTec's own evaluator.
+
+Writes `<out>/<category>/test/<folder>/<name>.tiff`, float32, at the native size of the image, upsampled by
+the rule that our metrics use; `evaluate_experiment.py` of MVTec LOCO AD reads that layout.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from harness.data import image_size
+from harness.errors import DataError, HarnessError
+from harness.metrics import upsample
+from harness.results import read_run
+from harness.results.maps import read_maps
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m harness.maps", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("run", type=Path, help="a run directory of a sweep with `keep_maps: true`")
+    parser.add_argument("trial", help="trial id")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the category's maps")
+    options = parser.parse_args(arguments)
+    try:
+        print(f"{export(options.run, options.trial, options.out)} maps written below {options.out}")
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def export(path: Path, trial_id: str, out: Path) -> int:
+    """Write the maps of a trial as TIFF files; how many.
+
+    Raises:
+        DataError: no such run or trial, or its maps were not kept.
+    """
+    run = read_run(path, scores=False)
+    found = run.trials[run.trials["trial_id"] == trial_id]
+    kept = read_maps(path, trial_id)
+    if found.empty or kept is None:
+        what = "no such trial" if found.empty else "its maps were not kept (keep_maps: true)"
+        raise DataError(f"{path}: trial {trial_id!r}: {what}")
+    folder, _, subtype = str(found.iloc[0]["category"]).partition("/")
+    root = Path(run.config["dataset"]["root"]) / folder
+    for name, anomaly_map in zip(kept.ids, kept.maps, strict=True):
+        target = (out / folder / subtype / name).with_suffix(".tiff")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(upsample(anomaly_map, image_size(root / name))).save(target)
+    return len(kept.ids)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""`python -m harness.rescore RUN`: metrics anew from what a run has kept, without a model.
+
+Image metrics come from the stored scores, pixel metrics from kept maps (`keep_maps: true`). Rows of other
+metrics, and pixel metrics of trials without maps, stay as they are.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.config import DatasetConfig
+from harness.data import Split
+from harness.datasets import DATASETS
+from harness.errors import ConfigError, DataError, HarnessError, nearest
+from harness.metrics import METRICS
+from harness.params import resolve
+from harness.results import RunWriter, locked, read_run
+from harness.results.maps import KEPT, read_maps
+from harness.results.reader import Run
+from harness.results.rescored import replace_metrics
+from harness.rows import metric_rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m harness.rescore", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("run", type=Path, help="a run directory")
+    parser.add_argument("--metrics", default="", metavar="NAME,…", help="default: those of the sweep file")
+    options = parser.parse_args(arguments)
+    try:
+        print(rescore(options.run, [name for name in options.metrics.split(",") if name]))
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def rescore(path: Path, names: Sequence[str] = ()) -> str:
+    """Compute metrics of every finished trial anew and put them in place of the old ones.
+
+    Args:
+        path: a run directory, on which no sweep is working.
+        names: metrics; by default those of the sweep.
+
+    Returns:
+        A sentence saying what was done.
+
+    Raises:
+        ConfigError: unknown metric.
+        DataError: not a run, or its data set is not there or has changed.
+        RunLocked: a sweep is working on it.
+    """
+    read_run(path, scores=False)  # before anything is written: is it a run at all?
+    with locked(path):
+        RunWriter(path).close()
+        run = read_run(path)
+        chosen = list(names) or list(run.config["metrics"])
+        _check(chosen)
+        rows = dict(_rescored(run, chosen))
+        replace_metrics(path, rows)
+    pixels = sum(any(METRICS[r["metric"]].kind == "pixel" for r in found) for found in rows.values())
+    return f"{path}: {', '.join(chosen)} of {len(rows)} trials, pixel metrics of {pixels} with kept maps"
+
+
+def _check(names: Sequence[str]) -> None:
+    for name in names:
+        if name not in METRICS:
+            raise ConfigError(f"unknown metric {name!r}{nearest(name, METRICS)}; known: {', '.join(METRICS)}")
+
+
+def _rescored(run: Run, names: Sequence[str]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    splits: dict[str, Split] = {}
+    scores = dict(iter(run.scores.groupby("trial_id")))
+    for trial in run.trials[run.trials["status"] == "ok"].itertuples():
+        if trial.category not in splits:
+            splits[trial.category] = _split(run, str(trial.category))
+        split = splits[trial.category]
+        if split.fingerprint != trial.fingerprint:
+            raise DataError(f"{trial.category}: the images are not those that trial {trial.trial_id} saw")
+        yield str(trial.trial_id), _rows(run.path, str(trial.trial_id), split, scores, names)
+
+
+def _rows(
+    path: Path, trial_id: str, split: Split, scores: Mapping[Any, pd.DataFrame], names: Sequence[str]
+) -> list[Mapping[str, Any]]:
+    ids = [sample.id for sample in split.test]
+    image = scores[trial_id].set_index("image")["score"].reindex(ids).to_numpy(np.float64)
+    kept = read_maps(path, trial_id)
+    if kept is not None and list(kept.ids) != ids:
+        raise DataError(f"{path}: the kept maps of {trial_id} are not of the test images of {split.category}")
+    return metric_rows(names, split, image, kept.maps if kept else None, KEPT)
+
+
+def _split(run: Run, category: str) -> Split:
+    config = DatasetConfig.model_validate(run.config["dataset"])
+    dataset = DATASETS.load(config.name)
+    return dataset.read(config.root, category, dataset.Options(**resolve(dataset.Options, config.options)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

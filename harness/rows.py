@@ -1,0 +1,105 @@
+"""Rows of the three tables, from what a trial produced."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import provenance
+from harness.data import GOOD, Sample, Split, image_size
+from harness.data.masks import regions as read_regions
+from harness.method import Scores
+from harness.metrics import METRICS, UPSAMPLING, ScoredSample, trial_metrics
+from harness.trial import Trial
+
+
+@final
+@dataclass(frozen=True)
+class Job:
+    """What a trial is run with, besides what identifies it.
+
+    Attributes:
+        sweep: name of the sweep.
+        metrics: names of the metrics to compute.
+        attempt: 1 for the first.
+        unit: work unit that it belongs to.
+        gpu_share: GPUs given to it.
+        keep_maps: hand back the anomaly maps to be kept.
+    """
+
+    sweep: str = ""
+    metrics: Sequence[str] = ("auroc",)
+    attempt: int = 1
+    unit: str | None = None
+    gpu_share: float = 0.0
+    keep_maps: bool = False
+
+
+def metric_rows(
+    names: Sequence[str], split: Split, image: NDArray[np.float64], maps: NDArray[Any] | None, kept: str = ""
+) -> list[Mapping[str, Any]]:
+    """Rows of the metrics table; pixel metrics only where there are maps and masks.
+
+    Args:
+        names: metrics to compute.
+        split: the category; its test images in order.
+        image: one score per test image, (n,).
+        maps: their maps (n, h, w), or None.
+        kept: what happened to the maps since the method made them; recorded with pixel metrics.
+
+    Raises:
+        DataError: a map or mask is not what it should be; the file is named.
+    """
+    samples = [ScoredSample(float(image[i]), s.label, s.defects, s.id) for i, s in enumerate(split.test)]
+    pixels = maps is not None and all(s.masks for s in split.test if s.label != GOOD)
+    values = trial_metrics(
+        names,
+        samples,
+        (lambda i: maps[i]) if pixels else None,
+        (lambda i: read_regions(split.test[i], split)) if pixels else None,
+        [image_size(s.path) for s in split.test] if pixels else None,
+    )
+    rule = "; ".join(filter(None, (UPSAMPLING, kept)))
+    return [asdict(v) | {"map_rule": rule if METRICS[v.metric].kind == "pixel" else None} for v in values]
+
+
+def score_rows(samples: Sequence[Sample], scores: Scores) -> list[Mapping[str, Any]]:
+    """Rows of the scores table."""
+    return [
+        {
+            "image": sample.id,
+            "label": sample.label,
+            "defect": "+".join(sample.defects) or None,
+            "subtype": sample.subtype,
+            "score": float(scores.image[i]),
+            "parts": {name: float(values[i]) for name, values in scores.parts.items()},
+        }
+        for i, sample in enumerate(samples)
+    ]
+
+
+def base_row(trial: Trial, job: Job) -> dict[str, Any]:
+    """The columns that are known before a trial runs."""
+    return {
+        "trial_id": trial.id,
+        "sweep": job.sweep,
+        "method": trial.method,
+        "method_version": trial.method_version,
+        "params": json.dumps(trial.params, sort_keys=True),
+        "dataset": trial.dataset,
+        "category": trial.category,
+        "fingerprint": trial.fingerprint,
+        "shots": trial.shots,
+        "split_seed": trial.split_seed,
+        "run_seed": trial.run_seed,
+        "support": list(trial.support),
+        "attempt": job.attempt,
+        "unit": job.unit,
+        "gpu_share": job.gpu_share,
+        "weights": [{"name": a.name, "sha256": a.sha256} for a in trial.assets],
+        "marks": list(trial.marks),
+        **provenance.software(),
+    }
