@@ -14,7 +14,7 @@ demo: $(READY)
 	$(BIN)/python -m harness.data demo data/demo
 	$(BIN)/python -m harness.sweep configs/demo.yaml
 	$(BIN)/python -m reports runs/demo
-	@echo "open runs/demo/report/index.html"
+	@echo "open runs/demo/report/report.html"
 
 test: $(READY)
 	$(BIN)/python -m pytest

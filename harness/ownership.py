@@ -60,16 +60,14 @@ def _same(ours: Distribution, file: object, package: Path) -> bool:
 def _sentence(name: str, home: Path) -> str:
     found = _origin(name)
     owners = _intruders(packages_distributions().get(name, ()))
-    culprit = f", of the installed distribution {' and '.join(owners)}" if owners else ""
+    culprit = f" by the installed distribution {' and '.join(owners)}" if owners else ""
+    remedy = "install Ladder into an environment of its own"
     if found == home / name / "__init__.py":
-        return (
-            f"the package {name!r} of Ladder in {home} was overwritten{culprit}; install Ladder into an "
-            "environment of its own"
-        )
+        return f"the package {name!r} of Ladder in {home} was overwritten{culprit}; {remedy}"
     where = f"comes from {found.parent}" if found else "is missing"
-    return f"the package {name!r} {where}{culprit}, not from Ladder in {home}; " + (
-        "install Ladder into an environment of its own" if owners else "start from another folder"
-    )
+    remedy = remedy if owners else "start from another folder"
+    brought = f" (brought{culprit})" if culprit else ""
+    return f"the package {name!r} {where}{brought}, not from Ladder in {home}; {remedy}"
 
 
 def _intruders(owners: Iterable[str]) -> list[str]:

@@ -76,13 +76,13 @@ def _check(names: Sequence[str]) -> None:
 def _rescored(run: Run, names: Sequence[str]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
     splits: dict[str, Split] = {}
     scores = dict(iter(run.scores.groupby("trial_id")))
-    for trial in run.trials[run.trials["status"] == "ok"].itertuples():
-        if trial.category not in splits:
-            splits[trial.category] = _split(run, str(trial.category))
-        split = splits[trial.category]
-        if split.fingerprint != trial.fingerprint:
-            raise DataError(f"{trial.category}: the images are not those that trial {trial.trial_id} saw")
-        yield str(trial.trial_id), _rows(run.path, str(trial.trial_id), split, scores, names)
+    finished = run.trials.loc[run.trials["status"] == "ok", ["trial_id", "category", "fingerprint"]]
+    for trial_id, category, fingerprint in finished.astype(str).to_numpy().tolist():
+        if category not in splits:
+            splits[category] = _split(run, category)
+        if splits[category].fingerprint != fingerprint:
+            raise DataError(f"{category}: the images are not those that trial {trial_id} saw")
+        yield trial_id, _rows(run.path, trial_id, splits[category], scores, names)
 
 
 def _rows(

@@ -26,7 +26,7 @@ class Job:
         metrics: names of the metrics to compute.
         attempt: 1 for the first.
         unit: work unit that it belongs to.
-        gpu_share: GPUs given to it.
+        gpu_share, cpus: GPUs and cores given to it.
         keep_maps: hand back the anomaly maps to be kept.
     """
 
@@ -35,6 +35,7 @@ class Job:
     attempt: int = 1
     unit: str | None = None
     gpu_share: float = 0.0
+    cpus: float | None = None
     keep_maps: bool = False
 
 
@@ -54,14 +55,13 @@ def metric_rows(
         DataError: a map or mask is not what it should be; the file is named.
     """
     samples = [ScoredSample(float(image[i]), s.label, s.defects, s.id) for i, s in enumerate(split.test)]
-    pixels = maps is not None and all(s.masks for s in split.test if s.label != GOOD)
-    values = trial_metrics(
-        names,
-        samples,
-        (lambda i: maps[i]) if pixels else None,
-        (lambda i: read_regions(split.test[i], split)) if pixels else None,
-        [image_size(s.path) for s in split.test] if pixels else None,
-    )
+    if maps is not None and all(s.masks for s in split.test if s.label != GOOD):
+        sizes = [image_size(s.path) for s in split.test]
+        values = trial_metrics(
+            names, samples, maps.__getitem__, lambda i: read_regions(split.test[i], split), sizes
+        )
+    else:
+        values = trial_metrics(names, samples)
     rule = "; ".join(filter(None, (UPSAMPLING, kept)))
     return [asdict(v) | {"map_rule": rule if METRICS[v.metric].kind == "pixel" else None} for v in values]
 
@@ -99,6 +99,7 @@ def base_row(trial: Trial, job: Job) -> dict[str, Any]:
         "attempt": job.attempt,
         "unit": job.unit,
         "gpu_share": job.gpu_share,
+        "cpus": job.cpus,
         "weights": [{"name": a.name, "sha256": a.sha256} for a in trial.assets],
         "marks": list(trial.marks),
         **provenance.software(),

@@ -71,8 +71,8 @@ def averages(frame: Frame, cells: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns `dataset, measure, subset, variant, shots`, then `mean`, `std`, `n` (seeds), `planned`,
-        `ok`, `undefined` (in every category), `marks`, and `why`: what keeps it from being printed, by category ("pushpins" -> "4/5 seeds");
-        `mean` is null wherever `why` is not empty.
+        `ok`, `undefined` (in every category), `marks`, and `why`: what keeps it from being printed, by
+        category ("pushpins" -> "4/5 seeds"); `mean` is null wherever `why` is not empty.
     """
     names = {d: list(dict.fromkeys(c)) for d, c in frame.trials.groupby("dataset", sort=False)["category"]}
     per_seed = frame.metrics.groupby([*_SERIES, "seed"], sort=False)["value"].mean()

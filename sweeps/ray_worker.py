@@ -23,7 +23,7 @@ from sweeps.plan import WorkUnit
 from sweeps.worker import Setting, Worker
 
 ATTEMPTS = 2  # a trial whose process dies is given one more
-AGAIN = (Status.OOM, Status.CRASHED, Status.LOST)
+AGAIN = (Status.OOM, Status.CRASHED)
 
 
 @final
@@ -60,14 +60,9 @@ class Supervisor(tune.Trainable):
         """Nothing was kept."""
 
     def _run(self, trial: Trial, unit: WorkUnit) -> TrialResult:
-        for attempt in range(1, ATTEMPTS + 1):
-            result = self._attempt(trial, unit, attempt)
-            if result.trial["status"] == Status.LOST:
-                raise ConnectionError("the node of this unit is gone; the driver submits the rest elsewhere")
-            if result.trial["status"] in AGAIN or _broken_gpu(result):
-                self._kill()
-            if result.trial["status"] not in AGAIN:
-                break
+        attempt, result = 1, self._attempt(trial, unit, 1)
+        while result.trial["status"] in AGAIN and attempt < ATTEMPTS:
+            attempt, result = attempt + 1, self._attempt(trial, unit, attempt + 1)
         return result
 
     def _attempt(self, trial: Trial, unit: WorkUnit, attempt: int) -> TrialResult:
@@ -76,12 +71,18 @@ class Supervisor(tune.Trainable):
         try:
             worker = self._warm(unit)
             row = worker.run.remote(trial, self.setting, unit.resources, attempt, unit.id)
-            return ray.get(row, timeout=minutes and minutes * 60)
+            result: Any = ray.get(row, timeout=minutes and minutes * 60)
         except GetTimeoutError:
             self._kill()
             return ended(trial, job, Status.TIMEOUT, f"still running after {minutes:g} minutes")
         except RayError as error:
-            return ended(trial, job, _cause(error), " ".join(str(error).split())[:2000])
+            self._kill()
+            if (status := _cause(error)) == Status.LOST:
+                raise ConnectionError("the node of this unit is gone; the driver submits it elsewhere") from error
+            return ended(trial, job, status, " ".join(str(error).split())[:2000])
+        if result.trial["status"] == Status.OOM or _broken_gpu(result):
+            self._kill()
+        return result
 
     def _warm(self, unit: WorkUnit) -> Any:
         """The worker process, started if there is none; its start does not count as the trial's time."""

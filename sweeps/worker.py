@@ -62,7 +62,8 @@ def execute(
         artifacts=_store(setting.store, setting.store_gib),
         scratch=setting.scratch / trial.id,
     )
-    job = replace(setting.job, attempt=attempt, unit=unit, gpu_share=resources.gpus)
+    given = {"gpu_share": resources.gpus, "cpus": resources.cpus}
+    job = replace(setting.job, attempt=attempt, unit=unit, **given)
     splits = _splits(setting.source)
     with threads(resources.cpus):
         return run_trial(

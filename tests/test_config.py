@@ -34,7 +34,7 @@ def problems(path: Path, *overrides: str) -> list[str]:
     [
         (
             {"sedes": 3},
-            "sedes: unknown key (did you mean 'seeds'?); allowed: cache, categories, dataset, methods,",
+            "sedes: unknown key (did you mean 'seeds'?); allowed: cache, categories, dataset,",
         ),
         ({"name": "a b"}, "name: string should match pattern"),
         (

@@ -138,7 +138,8 @@ CLASSIFIED = {
     "methods.resources.gpus": OUT,
     "methods.resources.cpus": OUT,
     "methods.resources.timeout_minutes": OUT,
-    "metrics": OUT,  # stored scores and maps decide what can be computed afterwards
+    "metrics": OUT,  # computed from scores and maps, also afterwards (harness.rescore)
+    "keep_maps": OUT,
     "out": OUT,
     "cache.folder": OUT,
     "cache.limit_gib": OUT,
@@ -260,6 +261,7 @@ FIELD_CHANGES = {
     "seeds": [7],
     "support.rule": "first_k",
     "metrics": ["ap"],
+    "keep_maps": True,
     "out": "/nowhere/else",
     "cache.folder": "/nowhere/cache",
     "cache.limit_gib": 1.5,

@@ -186,7 +186,7 @@ def test_incomplete_averages_are_blank_and_named(report: Report):
     assert (psad["breakfast_box_n"], psad["breakfast_box_planned"], psad["average"]) == ("2", "3", "")
     shown = FORMATS["md"](report)["report.md"]
     assert "Average blank for psad: 2/3 seeds in breakfast box, skipped in juice bottle/orange." in shown
-    assert "patchcore[coreset_ratio=0.1]: undefined in juice bottle/orange." in shown
+    assert "winclip: undefined (structural, mean) in juice bottle/orange." in shown
 
 
 def test_undefined_values_print_as_a_dash(report: Report):

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any, final
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from harness.errors import DataError, nearest
 from harness.results.journal import leftovers
 from harness.results.schema import PLAN, SCHEMAS
-from harness.results.tables import Tables, concat, parts, rows_to_tables, without
+from harness.results.tables import Tables, concat, parts, read_columns, rows_to_tables, without
 
 
 @final
@@ -66,7 +65,7 @@ def read_run(path: Path, *, scores: bool = True) -> Run:
 def _plan(path: Path) -> pd.DataFrame:
     """The plan; empty where the driver was killed before it could write one."""
     file = path / "plan.parquet"
-    return (pq.read_table(file) if file.exists() else PLAN.empty_table()).to_pandas()
+    return (read_columns(file) if file.exists() else PLAN.empty_table()).to_pandas()
 
 
 def _newest(path: Path, scores: bool) -> list[Tables]:
@@ -99,7 +98,7 @@ def statuses(path: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in parts(path):
         if part.path("trials").exists():
-            table = pq.read_table(part.path("trials"), columns=["trial_id", "status"], partitioning=None)
+            table = read_columns(part.path("trials"), ["trial_id", "status"])
             found |= dict(zip(*table.to_pydict().values(), strict=True))
     return found | {r.trial["trial_id"]: r.trial["status"] for r in journal}
 

@@ -42,6 +42,7 @@ TRIALS = pa.schema(
         ("device", pa.string()),
         ("gpu_name", pa.string()),
         ("gpu_share", pa.float64()),
+        ("cpus", pa.float64()),
         ("host", pa.string()),
         ("attempt", pa.int32()),
         ("unit", pa.string()),

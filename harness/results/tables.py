@@ -47,7 +47,7 @@ def without(tables: Tables, trial_ids: Iterable[str]) -> Tables:
     """Tables less the rows of some trials."""
     gone = pa.array(list(trial_ids), pa.string())
     return {
-        name: table.filter(pc.invert(pc.is_in(table["trial_id"], value_set=gone)))
+        name: table.filter(~pc.field("trial_id").isin(gone))
         for name, table in tables.items()
     }
 
@@ -70,7 +70,7 @@ class Part:
         }
         known = tables["trials"]["trial_id"].combine_chunks()
         return {
-            name: table.filter(pc.is_in(table["trial_id"], value_set=known))
+            name: table.filter(pc.field("trial_id").isin(known))
             for name, table in tables.items()
         }
 
@@ -79,11 +79,12 @@ class Part:
         path = self.path("trials")
         if not path.exists():
             return set()
-        return set(pq.read_table(path, columns=["trial_id"], partitioning=None)["trial_id"].to_pylist())
+        return set(read_columns(path, ["trial_id"])["trial_id"].to_pylist())
 
     def scores(self, trial_id: str) -> pa.Table:
         """The per-image scores of one trial."""
-        return _read(self.path("scores"), SCHEMAS["scores"], [("trial_id", "=", trial_id)])
+        table = _read(self.path("scores"), SCHEMAS["scores"])
+        return table.filter(pc.field("trial_id") == trial_id)
 
     def write(self, tables: Tables) -> None:
         """Replace the part on disk, table by table, `trials` last."""
@@ -97,11 +98,17 @@ def parts(run: Path) -> list[Part]:
     return [Part(run, n) for n in sorted(numbers)]
 
 
-def _read(path: Path, schema: pa.Schema, filters: Any = None) -> pa.Table:
+def read_columns(path: Path, names: Sequence[str] | None = None) -> pa.Table:
+    """Columns of one file, all by default; a `key=value` in its path is no column."""
+    with pq.ParquetFile(path) as file:
+        return file.read(columns=names)
+
+
+def _read(path: Path, schema: pa.Schema) -> pa.Table:
     """A table in today's schema: columns that an older file lacks are null."""
     if not path.exists():
         return schema.empty_table()
-    table = pq.read_table(path, partitioning=None, filters=filters)
+    table = read_columns(path)
     columns = [
         table[f.name].cast(f.type) if f.name in table.column_names else pa.nulls(len(table), f.type)
         for f in schema

@@ -1,7 +1,7 @@
 """Method × category tables of every metric, and their overview."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -163,15 +163,21 @@ def _notes(means: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _gaps(means: pd.DataFrame) -> str:
-    """What keeps the averages of a method from being printed: "4/5 in pushpins, skipped in screw bag"."""
-    found: dict[str, dict[str, None]] = {}
-    for why in means.loc[~means["undefined"].astype(bool), "why"]:
-        for category, gap in why.items():
-            found.setdefault(category, {})[gap] = None
+    """What keeps the averages of a method from being printed: "4/5 seeds in pushpins, …"."""
+    found: dict[str, dict[str, dict[str, None]]] = {}
+    for row in means[~means["undefined"].astype(bool)].to_dict("records"):
+        for category, gap in row["why"].items():
+            found.setdefault(category, {}).setdefault(gap, {})[_short(row["subset"])] = None
     by_gap: dict[str, list[str]] = {}
     for category, gaps in found.items():
-        by_gap.setdefault(" or ".join(gaps), []).append(words(category))
+        by_gap.setdefault(" or ".join(map(_gap, gaps.items())), []).append(words(category))
     return ", ".join(f"{gap} in {_limited(names)}" for gap, names in by_gap.items())
+
+
+def _gap(item: tuple[str, Iterable[str]]) -> str:
+    """A gap; an undefined value is one of some subsets, a missing trial lacks them all."""
+    gap, subsets = item
+    return f"{gap} ({', '.join(subsets)})" if gap == "undefined" else gap
 
 
 def _limited(names: Sequence[str]) -> str:

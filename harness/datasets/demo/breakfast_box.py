@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from scipy.ndimage import binary_dilation, label
 
 from harness.datasets.demo import camera, defects, food, textures
 from harness.datasets.demo.catalog import Category, Defect, Mask, Region, Scene
-from harness.datasets.demo.heap import ALMOND, CEREAL, CHIP, Plan, fill_dry, loose, place_fruit
+from harness.datasets.demo.heap import ALMOND, CEREAL, CHIP, Plan, fill_dry, loose, place_fruit, strew
 from harness.datasets.demo.material import Light, draw_light, srgb
 from harness.datasets.demo.raster import Canvas, Pose
 from harness.datasets.demo.tray import HALF, Box, draw_box
@@ -63,7 +64,7 @@ DEFECTS = (
 
 def _normal(rng: np.random.Generator) -> Plan:
     pose = Pose(0.625 + rng.normal(0, 0.010), 0.5 + rng.normal(0, 0.008), rng.normal(0, 0.014))
-    return Plan(Box(pose), 1, 2, SPLIT + rng.normal(0, 0.02))
+    return Plan(Box(pose), 1, 2, SPLIT + rng.normal(0, 0.028))
 
 
 def _spoil(plan: Plan, name: str, rng: np.random.Generator) -> Plan:
@@ -78,7 +79,7 @@ def _spoil(plan: Plan, name: str, rng: np.random.Generator) -> Plan:
         "missing_cereals_and_toppings": lambda: replace(plan, cereals=False, almonds=False, chips=False),
         "compartments_swapped": lambda: replace(plan, box=replace(plan.box, flip=True)),
         "overflow": lambda: replace(plan, overflow=True),
-        "underflow": lambda: replace(plan, fill=rng.uniform(0.25, 0.45)),
+        "underflow": lambda: replace(plan, fill=rng.uniform(0.32, 0.55)),
         "wrong_ratio": lambda: replace(plan, split=plan.split + up),
         "mixed_cereals": lambda: replace(plan, mixed=True),
     }
@@ -113,12 +114,22 @@ def _logical(name: str, canvas: Canvas, good: Plan, bad: Plan) -> Mask:
         empty = canvas.parts == _BOX
         return _zone(canvas, bad, "cereals") & (empty | (name == "missing_cereals"))
     if name == "overflow":
-        return (canvas.parts == CEREAL) & (bad.box.dry_side(x, y) > 0.012)
+        return _spilt(canvas, bad)
     if name == "wrong_ratio":
         _, v = bad.box.local(x, y)
         low, high = sorted((good.split, bad.split))
         return (bad.box.dry_side(x, y) < 0) & (v > low) & (v < high)
     return _zone(canvas, bad, "dry")
+
+
+def _spilt(canvas: Canvas, bad: Plan) -> Mask:
+    """The heap beyond the divider, without the odd flakes that lie about in good boxes too."""
+    x, y = np.broadcast_arrays(*canvas.grid())
+    side = bad.box.dry_side(x, y)
+    heap = (canvas.parts == CEREAL) & (side > 0.012)
+    reach = int(np.ceil(0.012 * canvas.size))
+    lumps, _ = label(binary_dilation(heap, iterations=reach))  # pyright: ignore[reportGeneralTypeIssues]
+    return heap & np.isin(lumps, np.setdiff1d(lumps[heap & (side < 0.04)], 0))
 
 
 def _fruit_region(canvas: Canvas, bad: Plan) -> Mask:
@@ -129,7 +140,7 @@ def _fruit_region(canvas: Canvas, bad: Plan) -> Mask:
     if bad.tangerines > 2:
         mask |= canvas.parts == _TANGERINE
     if bad.nectarines + bad.tangerines < 3:
-        mask |= _zone(canvas, bad, "fruit") & (canvas.parts == _BOX)
+        mask |= _zone(canvas, bad, "fruit") & ((canvas.parts == _BOX) | (canvas.parts == CEREAL))
     return mask
 
 
@@ -191,6 +202,7 @@ def draw(rng: np.random.Generator, size: int, wanted: frozenset[str], subtype: s
         bad = _spoil(bad, defect.name, rng)
     draw_box(canvas, bad.box, rng, light, _BOX)
     fruit = place_fruit(rng, bad)
+    strew(canvas, rng, bad, light)
     fill_dry(canvas, rng, bad, light)
     for kind, pose in fruit:
         food.draw_fruit(canvas, rng, kind, pose, light, _TANGERINE if kind == "tangerine" else _NECTARINE)

@@ -108,7 +108,7 @@ def _surface(canvas: Canvas, bottle: Bottle, rng: np.random.Generator, at: Sampl
     inside = smoothstep(half, half - 0.008, np.abs(u))
     ring = np.exp(-(((v - bottle.level - curve) / 0.006) ** 2)) * inside
     canvas.add(at, ring[..., None] * (0.45 * rgb + 0.05))
-    foam = rng.uniform(0.0, 0.05) if rng.random() < 0.4 else 0.0
+    foam = rng.uniform(0.0, 0.10) if rng.random() < 0.4 else 0.0
     bubbles = textures.field(rng, canvas, 0.014, 2)[at.rows, at.cols][:, None]
     froth = (
         smoothstep(0.3, 1.4, bubbles)
@@ -144,6 +144,28 @@ def _reflections(
     thread = zone * np.maximum(ridges, 0.0) ** 3 * (0.14 + 0.16 * smoothstep(0.3, 0.8, np.abs(t)))
     collar = 0.20 * np.exp(-(((v - 0.165) / 0.006) ** 2)) + 0.10 * np.exp(-(((v - 0.183) / 0.004) ** 2))
     return (left + right) * fade + shoulder + thread + collar
+
+
+def wet(canvas: Canvas, bottle: Bottle, rng: np.random.Generator, number: int) -> None:
+    """Drops of water on the outside: a dark rim, a bright spot where the light enters and where it leaves."""
+    for _ in range(number):
+        radius, v = rng.uniform(0.006, 0.017), rng.uniform(0.45, 1.38)
+        x, y = bottle.pose.world(rng.uniform(-0.9, 0.9) * float(half_width(np.array(v))), v)
+        at = canvas.disc(x, y, radius * 1.6)
+        u, w = (at.x - x) / radius, (at.y - y) / radius / rng.uniform(1.0, 1.5)
+        r = np.hypot(u, w)
+        canvas.multiply(at, 1.0 - 0.38 * smoothstep(1.05, 0.85, r) * (0.4 + 0.6 * smoothstep(0.8, -0.8, w)))
+        glint = 0.5 * np.exp(-((u + 0.35) ** 2 + (w + 0.4) ** 2) / 0.04)
+        canvas.add(at, glint + 0.16 * np.exp(-((u - 0.1) ** 2 + (w - 0.55) ** 2) / 0.12))
+
+
+def glare(canvas: Canvas, bottle: Bottle, rng: np.random.Generator) -> None:
+    """A window mirrored in glass and labels: a broad soft patch, at another place in every picture."""
+    v, far, wide = rng.uniform(0.5, 1.3), rng.uniform(0.12, 0.35), rng.uniform(0.03, 0.09)
+    x, y = bottle.pose.world(rng.uniform(-0.2, 0.2), v)
+    at = canvas.box(x - 2 * wide, y - far, x + 2 * wide, y + far, 1)
+    shape = smoothstep(1.0, 0.4, np.abs(at.x - x) / wide) * smoothstep(1.0, 0.6, np.abs(at.y - y) / far)
+    canvas.add(at, rng.uniform(0.0, 0.13) * shape * at.cover(bottle.distance(at.x, at.y)))
 
 
 def mask(canvas: Canvas, bottle: Bottle, top: float, bottom: float) -> Mask:

@@ -65,6 +65,25 @@ def _border(rng: np.random.Generator, plan: Plan) -> Callable[[Array], Array]:
     )
 
 
+def _bare(rng: np.random.Generator, plan: Plan, u: Array, v: Array) -> Array:
+    """Signed distance to what is covered: shaking leaves a bare spot or two at the walls of most boxes."""
+    covered = np.full(u.shape, -1.0)
+    for _ in range(int(rng.integers(0, 3))):
+        at_u = float(rng.choice([DIVIDER + BAR, HALF[0] - 0.03]))
+        at_v = float(rng.choice([plan.split, -HALF[1] + 0.03, HALF[1] - 0.03])) + rng.normal(0, 0.03)
+        radius, slant = rng.uniform(0.04, 0.10), rng.uniform(0.7, 1.4)
+        covered = np.maximum(covered, radius - np.hypot((u - at_u) * slant, (v - at_v) / slant))
+    return covered
+
+
+def strew(canvas: Canvas, rng: np.random.Generator, plan: Plan, light: Light) -> None:
+    """A few flakes that fell beside their place, as in every real box."""
+    granola = food.Granola(canvas, rng, light, CEREAL)
+    for _ in range(int(rng.integers(0, 7))):
+        u, v = rng.uniform(-HALF[0] + 0.06, DIVIDER), rng.uniform(-HALF[1] + 0.06, HALF[1] - 0.06)
+        granola.flake(*plan.box.world(u, v), None, rng.uniform(0.5, 1.0))
+
+
 def _lattice(
     rng: np.random.Generator, box: tuple[float, float, float, float], step: float
 ) -> list[tuple[float, float]]:
@@ -88,7 +107,7 @@ def fill_dry(canvas: Canvas, rng: np.random.Generator, plan: Plan, light: Light)
     """Cereals and toppings of the dry compartment."""
     x, y = np.broadcast_arrays(*canvas.grid())
     u, v = plan.box.local(x, y)
-    border, side = _border(rng, plan), plan.box.dry_side(x, y)
+    border, side = _border(rng, plan), np.maximum(plan.box.dry_side(x, y), _bare(rng, plan, u, v))
     edge = border(u)
     if plan.cereals:
         _cereals(canvas, rng, plan, light, border, np.maximum(side, v - edge) - 0.006)
@@ -101,7 +120,7 @@ def fill_dry(canvas: Canvas, rng: np.random.Generator, plan: Plan, light: Light)
             CHIP if plan.chips else ALMOND,
             "#5a3a1c",
         )
-        _toppings(canvas, rng, plan, light, border)
+        _toppings(canvas, rng, plan, light, border, side)
     if plan.mixed:
         _mix(canvas, rng, plan, light, border)
 
@@ -124,18 +143,23 @@ def _cereals(
     clip, granola = loose(plan.box.dry_side), food.Granola(canvas, rng, light, CEREAL)
     for pu, pv in _lattice(rng, (DIVIDER + BAR, -HALF[1] + 0.03, HALF[0] - 0.03, HALF[1] - 0.03), 0.031):
         px, py = plan.box.world(pu, pv)
-        row, col = int(py * canvas.size), int(px * canvas.size)
-        if 0 <= row < canvas.h and 0 <= col < canvas.w and d[row, col] < 0.004:
+        if _at(canvas, d, px, py) < 0.004:
             inner = DIVIDER + BAR + 0.05 < pu < HALF[0] - 0.08 and pv > -HALF[1] + 0.08
             granola.flake(px, py, None if inner else clip)
     if plan.overflow:
         _spill(rng, plan, granola)
 
 
+def _at(canvas: Canvas, values: Array, x: float, y: float) -> float:
+    """The value of a full-size array at a place, that of the nearest pixel outside."""
+    row, col = int(y * canvas.size), int(x * canvas.size)
+    return float(values[min(max(row, 0), canvas.h - 1), min(max(col, 0), canvas.w - 1)])
+
+
 def _spill(rng: np.random.Generator, plan: Plan, granola: food.Granola) -> None:
     """Cereals heaped over the divider into the other compartment."""
     centre = rng.uniform(-0.25, -0.10)
-    for _ in range(170):
+    for _ in range(120):
         pu = DIVIDER + BAR + 0.02 - abs(rng.normal(0, 0.10))
         pv = float(np.clip(centre + rng.normal(0, 0.09), -HALF[1] + 0.05, HALF[1]))
         granola.flake(*plan.box.world(pu, pv), None)
@@ -147,15 +171,20 @@ def loose(side: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Arr
 
 
 def _toppings(
-    canvas: Canvas, rng: np.random.Generator, plan: Plan, light: Light, border: Callable[[Array], Array]
+    canvas: Canvas,
+    rng: np.random.Generator,
+    plan: Plan,
+    light: Light,
+    border: Callable[[Array], Array],
+    side: Array,
 ) -> None:
     clip = loose(plan.box.dry_side)
     points = _lattice(rng, (DIVIDER + BAR + 0.02, plan.split - 0.05, HALF[0] - 0.05, HALF[1] - 0.05), 0.066)
-    share = rng.uniform(0.45, 0.6)
+    share = rng.uniform(0.35, 0.68)
     for k, (pu, pv) in enumerate(points):
-        if pv < float(border(np.array(pu))) + 0.02:
-            continue
         px, py = plan.box.world(pu, pv)
+        if pv < float(border(np.array(pu))) + 0.02 or _at(canvas, side, px, py) > -0.012:
+            continue
         chip = (k % 20) / 20 < share
         if (chip and not plan.chips) or (not chip and not plan.almonds):
             chip = not chip
@@ -179,5 +208,5 @@ def _mixed_at(rng: np.random.Generator, plan: Plan) -> list[tuple[float, float]]
     centre = (rng.uniform(0.2, 0.42), rng.uniform(-0.3, -0.15))
     return [
         (centre[0] + rng.normal(0, 0.05), centre[1] + rng.normal(0, 0.05))
-        for _ in range(int(rng.integers(4, 8)))
+        for _ in range(int(rng.integers(7, 13)))
     ]

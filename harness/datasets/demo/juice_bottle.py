@@ -297,7 +297,7 @@ def _painted(name: str, canvas: Canvas, rng: np.random.Generator, plan: _Plan, l
     x, y = _spot(plan.bottle, rng)
     if name == "contamination":
         return defects.contamination(
-            canvas, rng, (x, y), rng.uniform(0.036, 0.06), light, plan.juice == "cherry"
+            canvas, rng, (x, y), rng.uniform(0.045, 0.07), light, plan.juice == "cherry"
         )
     if name == "scratch":
         return defects.scratch(canvas, rng, (x, y), rng.uniform(0.24, 0.4), np.array([0.8, 0.8, 0.77]))
@@ -334,7 +334,7 @@ def _paint(canvas: Canvas, rng: np.random.Generator, plan: _Plan, light: Light) 
     _room(rng, canvas, light)
     _contact(canvas, plan.bottle, plan.rgb)
     glass.draw(canvas, plan.bottle, rng, plan.rgb, (_GLASS, _JUICE + SUBTYPES.index(plan.juice)))
-    fibres = textures.field(rng, canvas, 0.02, 3)
+    fibres = textures.field(rng, canvas, 0.02, 3) * rng.uniform(0.7, 2.5)
     if plan.top:
         draw_paper(canvas, plan.top, fibres, _LABEL, plan.bottle)
         if plan.icon:
@@ -343,6 +343,8 @@ def _paint(canvas: Canvas, rng: np.random.Generator, plan: _Plan, light: Light) 
     if plan.bottom:
         draw_paper(canvas, plan.bottom, fibres, _TEXT, plan.bottle)
         print_text(canvas, plan.bottom, plan.text)
+    glass.glare(canvas, plan.bottle, rng)
+    glass.wet(canvas, plan.bottle, rng, int(rng.integers(0, 16)))
 
 
 CATEGORY = Category(

@@ -10,12 +10,12 @@ from harness.datasets.demo.material import Light, draw_light, metal, normalise, 
 from harness.datasets.demo.raster import Array, Canvas, Pose, rectangle, smoothstep
 
 ROWS, COLS = 3, 5
-SCALE = 1.13
+SCALE = 1.32
 CELL_X, CELL_Y, WALL, RIM = 0.266, 0.292, 0.008, 0.016  # pitch of the compartments, half widths of the walls
 BOX_X, BOX_Y = COLS * CELL_X / 2, ROWS * CELL_Y / 2
 PARTS = ("background", "clear plastic box", "plastic divider wall", "yellow pushpin", "metal needle")
 _FLOOR, _WALL, _PIN, _NEEDLE = range(1, 5)
-HEAD, NEEDLE, NEEDLE_R = 0.098, 0.085, 0.0048
+HEAD, NEEDLE, NEEDLE_R = 0.098, 0.074, 0.0046
 _PROFILE_U = np.array([0.0, 0.004, 0.014, 0.019, 0.026, 0.045, 0.066, 0.074, 0.079, 0.090, 0.098])
 _PROFILE_R = np.array([0.030, 0.036, 0.037, 0.033, 0.0235, 0.0205, 0.023, 0.031, 0.0355, 0.0355, 0.028])
 _A_PIN = SCALE**2 * (2 * float(np.trapezoid(_PROFILE_R, _PROFILE_U)) + 2 * NEEDLE_R * NEEDLE)
@@ -107,17 +107,24 @@ def _drop(
     while best is None or least > 0.01:
         angle, scale = rng.uniform(-np.pi, np.pi), SCALE * rng.normal(1.0, 0.012)
         reach = scale * (HEAD + NEEDLE) / 2
-        rx = CELL_X / 2 - WALL - 0.006 - max(abs(np.cos(angle)) * reach, 0.042)
-        ry = CELL_Y / 2 - WALL - 0.006 - max(abs(np.sin(angle)) * reach, 0.042)
+        rx = CELL_X / 2 - WALL - 0.002 - max(abs(np.cos(angle)) * reach, 0.046)
+        ry = CELL_Y / 2 - WALL - 0.002 - max(abs(np.sin(angle)) * reach, 0.046)
         cu, cv = _centre(*cell)
+        rx, ry = max(rx, 0.004), max(ry, 0.004)
         x, y = box.pose.world(cu + rng.uniform(-rx, rx), cv + rng.uniform(-ry, ry))
         tone = tuple(float(c) for c in rgb * rng.normal(1.0, 0.04))
         pin = _Pin(Pose(x, y, box.pose.angle + angle, scale), (tone[0], tone[1], tone[2]), cell=cell)
-        overlap = sum(max(0.0, 0.11 - np.hypot(x - o.pose.x, y - o.pose.y)) for o in others)
+        overlap = sum(max(0.0, 0.13 - _apart(pin, o)) for o in others)
         if overlap < least:
             best, least = pin, overlap
         least -= 0.0012  # settle for less, try by try
     return best
+
+
+def _apart(a: _Pin, b: _Pin) -> float:
+    """Distance of the heads of two pins."""
+    (ax, ay), (bx, by) = a.pose.world(-NEEDLE / 2, 0.0), b.pose.world(-NEEDLE / 2, 0.0)
+    return float(np.hypot(ax - bx, ay - by))
 
 
 def _pins(
@@ -145,11 +152,11 @@ def _damage(rng: np.random.Generator, pins: list[_Pin], name: str) -> tuple[list
     index = int(rng.integers(len(pins)))
     pin = pins[index]
     if name == "front_bent":
-        pin = replace(pin, bend=float(rng.choice([-1.0, 1.0])) * rng.uniform(0.07, 0.11))
+        pin = replace(pin, bend=float(rng.choice([-1.0, 1.0])) * rng.uniform(0.06, 0.09))
     elif name == "broken":
         pin = replace(pin, head_from=rng.uniform(0.045, 0.072))
     elif name == "color":
-        tones = ("#b0301c", "#2c5aa0", "#3f8a3a", "#6b4a2a", "#e8e4da")
+        tones = ("#b0301c", "#2c5aa0", "#2f8a3a", "#5a3418", "#f2efe8")
         rgb = srgb(tones[int(rng.integers(len(tones)))])
         pin = replace(pin, rgb=(float(rgb[0]), float(rgb[1]), float(rgb[2])))
     return [*pins[:index], pin, *pins[index + 1 :]], index
@@ -182,7 +189,7 @@ def _shade_head(pin: _Pin, u: Array, v: Array, light: Light) -> Array:
     n = normalise(nx, ny, np.sqrt(1.0 - n_v**2) + 0.03)
     rgb = plastic(n, np.array(pin.rgb), light, 0.5, 35.0)
     hollow = 1.0 - 0.28 * smoothstep(0.030, 0.022, radius)
-    torn = 1.0 - 0.5 * smoothstep(0.012, 0.0, at - pin.head_from) * (pin.head_from > 0)
+    torn = 1.0 - 0.85 * smoothstep(0.016, 0.004, at - pin.head_from) * (pin.head_from > 0)
     return rgb * (hollow * torn)[..., None]
 
 
@@ -201,9 +208,25 @@ def _draw_box(canvas: Canvas, box: _Box, rng: np.random.Generator, light: Light)
     inside = at.cover(outer)
     canvas.multiply(at, 1.0 - inside * (0.30 * smoothstep(0.012, -0.012, box.walls(at.x - ox, at.y - oy))))
     canvas.multiply(at, 1.0 - inside * 0.22 * np.exp(-np.maximum(d, 0.0) / 0.022))
+    _shine(canvas, box, rng)
     _draw_walls(canvas, box, light, rng)
     canvas.parts[canvas.mask(at, outer[:, 0] < 0)] = _FLOOR
     canvas.parts[canvas.mask(at, d[:, 0] < 0)] = _WALL
+
+
+def _shine(canvas: Canvas, box: _Box, rng: np.random.Generator) -> None:
+    """Lamps mirrored in the floor, and dust: no two boxes have them at the same places."""
+    for _ in range(int(rng.integers(1, 5))):
+        spot = Pose(*box.pose.world(rng.uniform(-0.6, 0.6), rng.uniform(-0.4, 0.4)), rng.uniform(0, np.pi))
+        wide, far = rng.uniform(0.03, 0.10), rng.uniform(0.08, 0.25)
+        at = canvas.capsule(spot.world(-far, 0.0), spot.world(far, 0.0), 2 * wide, 1)
+        u, v = spot.local(at.x, at.y)
+        canvas.add(at, rng.uniform(0.02, 0.12) * np.exp(-((u / far) ** 2) - (v / wide) ** 2))
+    for _ in range(int(rng.integers(0, 12))):
+        x, y = box.pose.world(rng.uniform(-0.62, 0.62), rng.uniform(-0.4, 0.4))
+        at = canvas.disc(x, y, 0.008)
+        tone = srgb("#c8c2b4") if rng.random() < 0.5 else srgb("#3a342c")
+        canvas.paint(at, at.cover(np.hypot(at.x - x, at.y - y) - rng.uniform(0.002, 0.0045)) * 0.7, tone)
 
 
 def _draw_walls(canvas: Canvas, box: _Box, light: Light, rng: np.random.Generator) -> None:
