@@ -20,7 +20,7 @@ from harness.console import leave, show
 from harness.data import GOOD
 from harness.errors import DataError, nearest
 from harness.results import Run, read_run, read_scores
-from harness.results.rows import duration, plain, title
+from harness.results.plain import duration, plain, title
 from harness.state import FINE, MISSING
 
 SHOWN = 5  # images of each kind, candidates of an ambiguous id

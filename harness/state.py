@@ -10,7 +10,7 @@ from typing import Any, final
 import pandas as pd
 
 from harness.results import Driver, read_driver, read_run, started_without_end
-from harness.results.rows import first_line, plain, title
+from harness.results.plain import first_line, plain, title
 from harness.trial import Status
 
 MISSING = "missing"

@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.console import console, leave, show
-from harness.results.rows import duration, first_line
+from harness.results.plain import duration, first_line
 from harness.state import FINE, MISSING, State, state_of
 from harness.trial import Status
 

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from harness.metrics.evidence import Evidence, top_sorted
 from harness.metrics.inputs import check_size, checked_map
 from harness.metrics.regions import Region, union
-from harness.metrics.spro import check_labels, count_regions, mean
+from harness.metrics.inputs import check_labels, mean
+from harness.metrics.spro import count_regions
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""What every metric refuses, naming the image at fault."""
+"""What every pixel metric agrees on: limits, labels, and what is refused, naming the image at fault."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +10,11 @@ from harness.errors import DataError
 from harness.metrics.regions import Region
 
 Array = NDArray[Any]
+LIMITS = (0.01, 0.05, 0.1, 0.3, 1.0)
+"""Limits of the false-positive rate that MVTec LOCO AD reports; papers quote 0.05."""
+
+PRO_LIMITS = (0.05, 0.3, 1.0)
+"""Limits for AU-PRO: MVTec AD 2, MVTec AD, and the whole curve."""
 
 
 def checked_map(anomaly_map: ArrayLike, name: str) -> Array:
@@ -57,3 +62,23 @@ def checked_limits(limits: Sequence[float]) -> tuple[float, ...]:
         if not 0 < limit <= 1:
             raise DataError(f"false-positive-rate limit {limit} must be in (0, 1]")
     return tuple(limits)
+
+
+def check_labels(maps: Sequence, regions: Sequence[Sequence[Region]], labels: Sequence[str]) -> None:
+    """Refuse images whose label and regions do not fit.
+
+    Raises:
+        DataError: lengths differ, an unknown label, regions of a good image, none of an anomalous one.
+    """
+    if not len(maps) == len(regions) == len(labels):
+        raise DataError(f"{len(maps)} maps, {len(regions)} lists of regions and {len(labels)} labels")
+    for i, (label, found) in enumerate(zip(labels, regions, strict=True)):
+        if label not in ("good", "logical", "structural"):
+            raise DataError(f"image {i}: label {label!r} must be good, logical or structural")
+        if (label == "good") == bool(found):
+            raise DataError(f"image {i}: labelled {label!r} but has {len(found)} anomalous regions")
+
+
+def mean(logical: float | None, structural: float | None) -> float | None:
+    """Half the sum; None, and not the other one, where one of the two is not defined."""
+    return None if logical is None or structural is None else (logical + structural) / 2

@@ -19,15 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from harness.errors import DataError
 from harness.metrics.counts import Counts
 from harness.metrics.evidence import Evidence, PixelCounts, two_passes
-from harness.metrics.inputs import check_size, checked_limits, checked_map
+from harness.metrics.inputs import LIMITS, PRO_LIMITS, check_labels, check_size, checked_limits, checked_map, mean
 from harness.metrics.regions import Region
-
-LIMITS = (0.01, 0.05, 0.1, 0.3, 1.0)
-"""Limits of the false-positive rate that MVTec LOCO AD reports; papers quote 0.05."""
-
-PRO_LIMITS = (0.05, 0.3, 1.0)
-"""Limits for AU-PRO: MVTec AD 2, MVTec AD, and the whole curve."""
-
 
 def auspro(
     maps: Sequence[ArrayLike],
@@ -103,26 +96,6 @@ def count_regions(
         return anomaly_map, regions[i]
 
     return two_passes(load, [None if s == "good" else ("all", s) for s in labels], [kind])
-
-
-def check_labels(maps: Sequence, regions: Sequence[Sequence[Region]], labels: Sequence[str]) -> None:
-    """Refuse images whose label and regions do not fit.
-
-    Raises:
-        DataError: lengths differ, an unknown label, regions of a good image, none of an anomalous one.
-    """
-    if not len(maps) == len(regions) == len(labels):
-        raise DataError(f"{len(maps)} maps, {len(regions)} lists of regions and {len(labels)} labels")
-    for i, (label, found) in enumerate(zip(labels, regions, strict=True)):
-        if label not in ("good", "logical", "structural"):
-            raise DataError(f"image {i}: label {label!r} must be good, logical or structural")
-        if (label == "good") == bool(found):
-            raise DataError(f"image {i}: labelled {label!r} but has {len(found)} anomalous regions")
-
-
-def mean(logical: float | None, structural: float | None) -> float | None:
-    """Half the sum; None, and not the other one, where one of the two is not defined."""
-    return None if logical is None or structural is None else (logical + structural) / 2
 
 
 def auspro_at(evidence: Evidence, limit: float) -> float | None:

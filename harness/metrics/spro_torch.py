@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from harness.errors import DataError
-from harness.metrics.inputs import check_size, checked_limits
+from harness.metrics.inputs import LIMITS, check_labels, check_size, checked_limits, mean
 from harness.metrics.regions import Region, union
-from harness.metrics.spro import LIMITS, check_labels, mean
 from harness.metrics.upsample import taps
 
 # Pixels sorted at once; sorting needs about 28 bytes for each.

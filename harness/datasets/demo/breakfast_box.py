@@ -159,7 +159,7 @@ def _structural(
     if name == "fruit_damaged":
         _, pose = fruit[int(rng.integers(len(fruit)))]
         x, y = pose.world(*rng.uniform(-0.045, 0.045, 2))
-        return food.draw_rot(canvas, rng, Pose(x, y), rng.uniform(0.045, 0.07), light)
+        return food.draw_rot(canvas, rng, Pose(x, y), rng.uniform(0.055, 0.08), light)
     if name == "box_damaged":
         dark, bright = srgb("#3a3835"), srgb("#f6f5f0")
         side = float(rng.choice([-1.0, 1.0]))
@@ -170,20 +170,20 @@ def _structural(
     if name == "toppings_crushed":
         return _crush(canvas, rng, plan, light)
     spot = plan.box.world(rng.uniform(-0.45, 0.45), rng.uniform(-0.33, 0.33))
-    return defects.contamination(canvas, rng, spot, rng.uniform(0.036, 0.06), light)
+    return defects.contamination(canvas, rng, spot, rng.uniform(0.045, 0.07), light, defects.STRANGE)
 
 
 def _crush(canvas: Canvas, rng: np.random.Generator, plan: Plan, light: Light) -> Mask:
     """Toppings ground to pale powder and crumbs."""
     cu, cv = rng.uniform(0.20, 0.42), rng.uniform(0.16, 0.30)
     x, y = plan.box.world(cu, cv)
-    at = canvas.disc(x, y, 0.14, 1)
+    at = canvas.disc(x, y, 0.17, 1)
     ragged = textures.Noise(rng, 0.06, 2)
-    d = np.hypot(at.x - x, at.y - y) - 0.105 - 0.03 * ragged(at.x, at.y)
+    d = np.hypot(at.x - x, at.y - y) - 0.125 - 0.03 * ragged(at.x, at.y)
     clip = loose(plan.box.dry_side)
     d = np.maximum(d, clip(at.x, at.y))
     dust = textures.field(rng, canvas, 0.012, 2)[at.rows, at.cols][:, None, None]
-    canvas.paint(at, at.cover(d) * 0.92, srgb("#c9a66c") * np.maximum(1 + 0.28 * dust, 0.3))
+    canvas.paint(at, at.cover(d) * 0.92, srgb("#dcc79a") * np.maximum(1 + 0.28 * dust, 0.3))
     crumbs = food.Granola(canvas, rng, light, CHIP)
     for _ in range(60):
         r, t = 0.10 * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)

@@ -111,6 +111,7 @@ def _draw_lever(canvas: Canvas, at: Samples, connector: Connector, i: int, light
     cu, cv = _lever_at(connector, i)
     opened = i == connector.opened
     half = (LEVER[0] * (1.15 if opened else 1.0), LEVER[1])
+    at = at.near(connector.pose.world(cu, cv), (half[0] + 0.06) * connector.pose.scale)
     d, gu, gv = gradient(
         lambda a, b: rectangle(a - cu, b - cv, *half, 0.010), *connector.pose.local(at.x, at.y)
     )

@@ -15,14 +15,17 @@ from harness.datasets.demo.textures import Noise
 Point = tuple[float, float]
 
 
-def wander(rng: np.random.Generator, start: Point, angle: float, length: float, bend: float) -> list[Point]:
-    """A random line of 12 pieces that leaves `start` at `angle` and bends as it goes."""
+def wander(
+    rng: np.random.Generator, start: Point, angle: float, length: float, bend: float, jag: float = 0.0
+) -> list[Point]:
+    """A random line of 12 pieces that leaves `start` at `angle`, bends as it goes, and zigzags by `jag`."""
     points, step = [start], length / 12
     curve = rng.normal(0.0, bend)
     for _ in range(12):
         angle += curve / 12 + rng.normal(0.0, bend / 6)
+        turn = angle + jag * rng.normal()
         x, y = points[-1]
-        points.append((x + step * np.cos(angle), y + step * np.sin(angle)))
+        points.append((x + step * np.cos(turn), y + step * np.sin(turn)))
     return points
 
 
@@ -59,7 +62,7 @@ def scratch(
         x = centre[0] - 0.5 * length * np.cos(angle) - off * np.sin(angle)
         y = centre[1] - 0.5 * length * np.sin(angle) + off * np.cos(angle)
         points = wander(rng, (x, y), angle, length * rng.uniform(0.6, 1.0), 0.12)
-        mask |= line(canvas, points, rng.uniform(0.0055, 0.009), rgb, 0.8)
+        mask |= line(canvas, points, rng.uniform(0.0065, 0.010), rgb, 0.9)
     return mask
 
 
@@ -74,15 +77,15 @@ def crack(
 ) -> Mask:
     """A jagged, branching crack: a dark line with a bright edge."""
     mask = np.zeros((canvas.h, canvas.w), bool)
-    trunk = wander(rng, start, angle, length, 0.5)
+    trunk = wander(rng, start, angle, length, 0.5, 0.55)
     branches = [trunk]
     for k in (3, 6, 8):
         turn = rng.choice([-1.0, 1.0]) * rng.uniform(0.5, 1.0)
-        branches.append(wander(rng, trunk[k], angle + turn, length * rng.uniform(0.3, 0.55), 0.5))
+        branches.append(wander(rng, trunk[k], angle + turn, length * rng.uniform(0.3, 0.55), 0.5, 0.6))
     for points in branches:
         shifted = [(x + 0.004, y + 0.003) for x, y in points]
-        mask |= line(canvas, shifted, 0.007, bright, 0.8)
-        mask |= line(canvas, points, 0.0085, dark, 0.95)
+        mask |= line(canvas, shifted, 0.006, bright, 0.8)
+        mask |= line(canvas, points, 0.0075, dark, 0.95)
     return mask
 
 
@@ -115,17 +118,23 @@ def hair(canvas: Canvas, rng: np.random.Generator, centre: Point, length: float,
     return line(canvas, points, 0.0075, rgb)
 
 
-DIRT = ("#3a2a1c", "#2c3a22", "#54341e", "#203048", "#6a1c1c")
+DIRT = ("#3a2a1c", "#2c3a22", "#54341e", "#203048", "#6a1c1c")  # on light and grey grounds
+PALE = ("#e8e2d0", "#c9b27c", "#b8d0e0", "#d98c5f")  # on dark grounds
+STRANGE = ("#1f5fa8", "#17181a", "#2f8a3a", "#c9ced2", "#7a2a6a")  # among food
 
 
 def contamination(
-    canvas: Canvas, rng: np.random.Generator, centre: Point, radius: float, light: Light, bright: bool = False
+    canvas: Canvas,
+    rng: np.random.Generator,
+    centre: Point,
+    radius: float,
+    light: Light,
+    colours: Sequence[str] = DIRT,
 ) -> Mask:
-    """Dirt, crumbs or a fibre at a place; `bright` for dark surroundings."""
-    colours = ("#e8e2d0", "#c9b27c", "#b8d0e0", "#d98c5f") if bright else DIRT
+    """Dirt, crumbs or a fibre at a place, in one of the colours."""
     rgb = srgb(colours[int(rng.integers(len(colours)))])
-    if rng.random() < 0.25:
-        return hair(canvas, rng, centre, radius * 7, rgb)
+    if rng.random() < 0.2:
+        return hair(canvas, rng, centre, radius * 6, rgb)
     mask = blob(canvas, rng, centre, radius, rgb, light)
     for _ in range(int(rng.integers(0, 4))):
         angle, far = rng.uniform(0, 2 * np.pi), radius * rng.uniform(1.4, 2.4)

@@ -117,7 +117,7 @@ def draw_chip(
     lean = rng.normal(0, 0.22, 2)
     wave, seed = Noise(rng, 0.03, 2), rng.uniform(1, 50)
     _drop_shadow(canvas, pose, rx, ry, light, 0.018, clip)
-    at = canvas.disc(x, y, rx * 1.25)
+    at = canvas.disc(x, y, rx * 1.25, 1)
     u, v = pose.local(at.x, at.y)
     rough = wave(u + seed, v + seed)
     d = ellipse(u, v, rx, ry) + 0.005 * rough
@@ -141,7 +141,7 @@ def draw_almond(
     ridges, seed = Noise(rng, 0.007, 2), rng.uniform(1, 20)
     rgb = srgb("#8a4f24") * rng.uniform(0.85, 1.15)
     _drop_shadow(canvas, pose, rx, ry, light, 0.022, clip)
-    at = canvas.disc(x, y, rx * 1.2)
+    at = canvas.disc(x, y, rx * 1.2, 1)
     u, v = pose.local(at.x, at.y)
     wide = ry * (1.0 - 0.32 * u / rx)
     d = ellipse(u, v, rx, 1.0 * np.maximum(wide, 0.01)) * pose.scale

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 from harness.datasets.demo import textures
 from harness.datasets.demo.catalog import Mask
@@ -12,11 +11,6 @@ from harness.datasets.demo.raster import Array, Canvas, Pose, Samples, smoothste
 HEIGHT, BODY, NECK, WALL = 1.46, 0.29, 0.112, 0.022
 THREADS = (0.035, 0.145)
 FLOOR = HEIGHT - 0.055  # lower end of the juice
-_SHOULDER_V = np.linspace(0.28, 0.68, 201)
-_SHOULDER_W = PchipInterpolator(
-    [0.28, 0.32, 0.37, 0.42, 0.465, 0.51, 0.555, 0.61, 0.68],
-    [NECK, NECK, NECK + 0.010, 0.160, 0.216, 0.256, 0.278, BODY - 0.002, BODY],
-)(_SHOULDER_V)
 
 
 @dataclass(frozen=True)
@@ -49,7 +43,8 @@ def _corner(v: Array, bottom: float, radius: float) -> Array:
 
 def half_width(v: Array) -> Array:
     """Half the width of the bottle at height `v` below the mouth."""
-    w = np.interp(v, _SHOULDER_V, _SHOULDER_W)
+    rise = np.clip((v - 0.335) / 0.275, 0.0, 1.0) ** 0.76
+    w = NECK + (BODY - NECK) * 0.5 * (1.0 - np.cos(np.pi * rise))
     w = w + 0.014 * smoothstep(0.034, 0.022, v)
     inside = smoothstep(THREADS[0], THREADS[0] + 0.01, v) * smoothstep(THREADS[1], THREADS[1] - 0.01, v)
     w = w + 0.007 * inside * np.sin(2 * np.pi * (v - THREADS[0]) / 0.037) ** 2
@@ -102,6 +97,7 @@ def _pour(
 
 def _surface(canvas: Canvas, bottle: Bottle, rng: np.random.Generator, at: Samples, rgb: Array) -> None:
     """The bright ring of the surface and, in some bottles, foam."""
+    at = at.near(bottle.pose.world(0.0, bottle.level), 0.5)
     u, v = bottle.pose.local(at.x, at.y)
     half = half_width(np.array(bottle.level)) - WALL
     curve = 0.012 * np.sqrt(np.maximum(1.0 - (u / half) ** 2, 0.0))

@@ -99,12 +99,12 @@ def _normal(rng: np.random.Generator, subtype: str) -> _Plan:
 
 
 def _stick(rng: np.random.Generator, bottle: Pose, height: float, half: tuple[float, float]) -> Label:
-    x, y = bottle.world(rng.normal(0, 0.011), height + rng.normal(0, 0.014))
+    x, y = bottle.world(rng.normal(0, 0.011), height + float(np.clip(rng.normal(0, 0.02), -0.035, 0.035)))
     return Label(Pose(x, y, bottle.angle + rng.normal(0, 0.024), bottle.scale), half)
 
 
 def _icon_at(rng: np.random.Generator, label: Label, u: float, v: float) -> Pose:
-    x, y = label.pose.world(u + rng.normal(0, 0.003), v + rng.normal(0, 0.003))
+    x, y = label.pose.world(u + rng.normal(0, 0.008), v + rng.normal(0, 0.008))
     return Pose(x, y, label.pose.angle, label.pose.scale * rng.normal(1.0, 0.01))
 
 
@@ -118,9 +118,9 @@ def _spoil_bottle(plan: _Plan, name: str, rng: np.random.Generator) -> _Plan:
     if name == "empty_bottle":
         return replace(plan, bottle=replace(plan.bottle, level=glass.FLOOR))
     if name == "wrong_fill_level_too_much":
-        return replace(plan, bottle=replace(plan.bottle, level=rng.uniform(0.03, 0.17)))
+        return replace(plan, bottle=replace(plan.bottle, level=rng.uniform(0.05, 0.20)))
     if name == "wrong_fill_level_not_enough":
-        return replace(plan, bottle=replace(plan.bottle, level=rng.uniform(0.42, 0.95)))
+        return replace(plan, bottle=replace(plan.bottle, level=rng.uniform(0.37, 0.75)))
     if name == "wrong_juice_type":
         other = [s for s in SUBTYPES if s != plan.juice]
         return replace(plan, icon=other[int(rng.integers(2))])
@@ -137,9 +137,9 @@ def _spoil_label(plan: _Plan, name: str, rng: np.random.Generator) -> _Plan:
     if name == "missing_bottom_label":
         return replace(plan, bottom=None)
     if name == "misplaced_label_top":
-        return _move_top(plan, rng.normal(0, 0.02), rng.choice([-0.19, 0.16]) + rng.normal(0, 0.02))
+        return _move_top(plan, rng.normal(0, 0.02), rng.choice([-0.13, 0.11]) + rng.normal(0, 0.012))
     if name == "misplaced_label_bottom":
-        dy = float(rng.choice([0.11, -0.12])) + rng.normal(0, 0.01)
+        dy = float(rng.choice([0.085, -0.09])) + rng.normal(0, 0.008)
         return replace(plan, bottom=_shift(bottom, rng.normal(0, 0.02), dy))
     if name == "swapped_labels":
         moved = _move_top(plan, 0.0, (BOTTOM_AT - 0.06 - TOP_AT) * plan.bottle.pose.scale)
@@ -166,7 +166,7 @@ def _spoil_print(plan: _Plan, name: str, rng: np.random.Generator) -> _Plan:
     """Wrong icons and texts."""
     assert plan.top
     if name == "misplaced_fruit_icon":
-        u, v = sign(rng) * rng.uniform(0.085, 0.105), sign(rng) * rng.uniform(0.08, 0.10)
+        u, v = sign(rng) * rng.uniform(0.06, 0.10), sign(rng) * rng.uniform(0.055, 0.095)
         return replace(plan, icon_pose=_icon_at(rng, plan.top, u, v))
     if name == "missing_fruit_icon":
         return replace(plan, icon="")
@@ -289,7 +289,7 @@ def _fluid_region(name: str, canvas: Canvas, good: _Plan, bad: _Plan) -> Mask:
 
 def _spot(bottle: Bottle, rng: np.random.Generator) -> tuple[float, float]:
     v = float(rng.choice([rng.uniform(0.45, 0.56), rng.uniform(1.03, 1.11), rng.uniform(0.62, 1.35)]))
-    return bottle.pose.world(rng.uniform(-0.20, 0.20), v)
+    return bottle.pose.world(rng.uniform(-0.14, 0.14), v)
 
 
 def _painted(name: str, canvas: Canvas, rng: np.random.Generator, plan: _Plan, light: Light) -> Mask:
@@ -297,7 +297,12 @@ def _painted(name: str, canvas: Canvas, rng: np.random.Generator, plan: _Plan, l
     x, y = _spot(plan.bottle, rng)
     if name == "contamination":
         return defects.contamination(
-            canvas, rng, (x, y), rng.uniform(0.045, 0.07), light, plan.juice == "cherry"
+            canvas,
+            rng,
+            (x, y),
+            rng.uniform(0.045, 0.07),
+            light,
+            defects.PALE if plan.juice == "cherry" else defects.DIRT,
         )
     if name == "scratch":
         return defects.scratch(canvas, rng, (x, y), rng.uniform(0.24, 0.4), np.array([0.8, 0.8, 0.77]))

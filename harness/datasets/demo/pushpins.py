@@ -110,7 +110,8 @@ def _drop(
         rx = CELL_X / 2 - WALL - 0.002 - max(abs(np.cos(angle)) * reach, 0.046)
         ry = CELL_Y / 2 - WALL - 0.002 - max(abs(np.sin(angle)) * reach, 0.046)
         cu, cv = _centre(*cell)
-        rx, ry = max(rx, 0.004), max(ry, 0.004)
+        free = 1.0 if others else 0.6  # one alone rolls to the middle of the sagging floor
+        rx, ry = max(free * rx, 0.004), max(free * ry, 0.004)
         x, y = box.pose.world(cu + rng.uniform(-rx, rx), cv + rng.uniform(-ry, ry))
         tone = tuple(float(c) for c in rgb * rng.normal(1.0, 0.04))
         pin = _Pin(Pose(x, y, box.pose.angle + angle, scale), (tone[0], tone[1], tone[2]), cell=cell)
@@ -152,7 +153,7 @@ def _damage(rng: np.random.Generator, pins: list[_Pin], name: str) -> tuple[list
     index = int(rng.integers(len(pins)))
     pin = pins[index]
     if name == "front_bent":
-        pin = replace(pin, bend=float(rng.choice([-1.0, 1.0])) * rng.uniform(0.06, 0.09))
+        pin = replace(pin, bend=float(rng.choice([-1.0, 1.0])) * rng.uniform(0.075, 0.105))
     elif name == "broken":
         pin = replace(pin, head_from=rng.uniform(0.045, 0.072))
     elif name == "color":
@@ -241,7 +242,7 @@ def _draw_walls(canvas: Canvas, box: _Box, light: Light, rng: np.random.Generato
     lit = np.clip(gx * light.x + gy * light.y, -1.0, 1.0) * tilt
     gleam = 0.5 + 0.5 * np.clip(textures.field(rng, canvas, 0.12, 2)[at.rows, at.cols][:, None], -1, 1)
     value = (
-        0.50 + 0.40 * np.maximum(lit, 0.0) * (0.6 + 0.6 * gleam) - 0.26 * np.maximum(-lit, 0.0) + 0.08 * gleam
+        0.46 + 0.40 * np.maximum(lit, 0.0) * (0.6 + 0.6 * gleam) - 0.26 * np.maximum(-lit, 0.0) + 0.08 * gleam
     )
     canvas.paint(at, at.cover(d) * 0.92, value[..., None] * srgb("#dde3e6"))
 
@@ -276,7 +277,7 @@ def _structural(
     cu, cv = _centre(float(rng.integers(ROWS)), float(rng.integers(COLS)))
     spot = box.pose.world(cu + rng.uniform(-0.06, 0.06), cv + rng.uniform(-0.06, 0.06))
     if name == "contamination":
-        return defects.contamination(canvas, rng, spot, rng.uniform(0.036, 0.058), light)
+        return defects.contamination(canvas, rng, spot, rng.uniform(0.046, 0.07), light)
     x, y = np.broadcast_arrays(*canvas.grid())
     if name == "color":
         return pin.head(x, y) < 0.002

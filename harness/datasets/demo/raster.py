@@ -30,6 +30,12 @@ class Samples:
         """Turn a signed distance (n, s) into the covered fraction (n, s) around every sample."""
         return np.clip(0.5 - distance / self.pitch, 0.0, 1.0)
 
+    def near(self, centre: tuple[float, float], radius: float) -> "Samples":
+        """Those around a place."""
+        x, y = self.x[:, 0] - centre[0], self.y[:, 0] - centre[1]
+        keep = x * x + y * y < radius * radius
+        return Samples(self.rows[keep], self.cols[keep], self.x[keep], self.y[keep], self.pitch)
+
 
 @dataclass(frozen=True)
 class Pose:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.datasets.demo import textures
-from harness.datasets.demo.material import Light, bevel, normalise, plastic, srgb
+from harness.datasets.demo.material import Light, bevel, plastic, srgb
 from harness.datasets.demo.raster import Array, Canvas, Pose, gradient, rectangle, smoothstep
 
 HALF = (0.565, 0.435)
@@ -58,16 +58,18 @@ def draw_box(canvas: Canvas, box: Box, rng: np.random.Generator, light: Light, p
     for height, soft, dark in ((0.04, 0.03, 0.45), (0.10, 0.07, 0.3)):
         ox, oy = light.cast(height)
         canvas.shadow(at, box.outer(at.x - ox, at.y - oy), soft, dark)
-    d, gx, gy = gradient(box.wall, at.x, at.y)
-    n = bevel(d, gx, gy, 0.022, 0.9)
+    d = box.wall(at.x, at.y)
     white = srgb("#d9d8d2") * rng.normal(0.92, 0.03)
     haze = textures.field(rng, canvas, 0.25, 2).ravel()[:, None, None] * 0.02
-    rim = plastic(normalise(*n), white, light, 0.25, 30.0)
     ox, oy = light.cast(0.05)
     shade = 0.35 * smoothstep(0.03, -0.03, box.wall(at.x - ox, at.y - oy)) + 0.30 * np.exp(
         -np.maximum(d, 0) / 0.035
     )
     floor = white * (0.90 - shade[..., None] + haze)
-    wall = at.cover(d)[..., None]
-    canvas.paint(at, at.cover(box.outer(at.x, at.y)), rim * wall + floor * (1 - wall))
+    canvas.paint(at, at.cover(box.outer(at.x, at.y)), floor)
+    raised = d[:, 0] < canvas.px
+    rim = canvas.points(at.rows[raised], at.cols[raised])
+    d, gx, gy = gradient(box.wall, rim.x, rim.y)
+    n = bevel(d, gx, gy, 0.022, 0.9)
+    canvas.paint(rim, rim.cover(d), plastic(n, white, light, 0.25, 30.0))
     canvas.parts[canvas.mask(at, box.outer(at.x, at.y)[:, 0] < 0)] = part
