@@ -96,7 +96,9 @@ def environment() -> dict[str, str]:
 def timed(command: list[str]) -> tuple[float, float]:
     """CPU and wall seconds of a command with everything that it starts."""
     began = time.perf_counter()
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     spent: dict[int, float] = {}
     stop = threading.Event()
 

@@ -52,7 +52,7 @@ def draw_paper(canvas: Canvas, label: Label, fibres: Array, part: int, bottle: B
     """A label with gradient, fibres, a printed frame and a soft shadow on the glass."""
     x, y, s = label.pose.x, label.pose.y, label.pose.scale
     reach = float(np.hypot(*label.half)) * s + 0.02
-    at = canvas.box(x - reach, y - reach, x + reach, y + reach)
+    at = canvas.box(x - reach, y - reach, x + reach, y + reach, 1)
     canvas.shadow(at, label.distance(at.x - 0.004, at.y - 0.006), 0.012, 0.4)
     u, v = label.pose.local(at.x, at.y)
     warm = (0.5 + 0.5 * v / label.half[1])[..., None]

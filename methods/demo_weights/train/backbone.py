@@ -20,10 +20,10 @@ from torch.nn import functional as F
 from harness.datasets.demo import PART_NAMES
 from methods.demo_weights.train.crops import IGNORED, as_batch, cut, random_window, relit
 from methods.demo_weights.train.journal import say
-from methods.demo_weights.train.progress import Means, Plan, steps
 from methods.demo_weights.train.renders import TRAIN, Renders, renders
 from methods.demo_weights.train.shipping import ship
 from methods.demo_weights.train.textures import photographs, textures
+from methods.training import Means, Plan, steps
 
 ARCHITECTURE = "resnet10t"
 LAYERS = ("layer1", "layer2", "layer3")
@@ -183,14 +183,13 @@ def train(source: Source, plan: Plan, seed: int, state: Path | None) -> nn.Modul
     modules: dict[str, nn.Module] = {"trunk": trunk, "heads": heads}
     parameters = [p for m in modules.values() for p in m.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=plan.peak, weight_decay=0.02)
-    means = Means()
+    means = Means(say)
     for step in steps(plan, modules, optimiser, state):
         found = losses(trunk, heads, source, step)
         optimiser.zero_grad()
         torch.stack([WEIGHTS_OF_LOSSES[k] * v for k, v in found.items()]).sum().backward()
         optimiser.step()
-        means.add(found)
-        means.report(step, plan)
+        means.add(step, plan, found)
     return model.eval()
 
 

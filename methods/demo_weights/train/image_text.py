@@ -21,12 +21,12 @@ from methods.demo_weights.train.captions import Statement
 from methods.demo_weights.train.crops import IGNORED, as_batch, relit
 from methods.demo_weights.train.journal import say
 from methods.demo_weights.train.pairs import ALL_STATEMENTS, Picture, Source, texts
-from methods.demo_weights.train.progress import Means, Plan, steps
 from methods.demo_weights.train.read_out import embedded, read
 from methods.demo_weights.train.renders import TRAIN, renders
 from methods.demo_weights.train.shipping import ship
 from methods.demo_weights.train.textures import textures
 from methods.demo_weights.train.words import NAMES, all_texts, prompts, strangers
+from methods.training import Means, Plan, steps
 from methods.weights import DEMO_FOLDER
 
 CONFIG = DEMO_FOLDER / "image_text"
@@ -186,15 +186,14 @@ def train(source: Source, plan: Plan, seed: int, state: Path | None) -> nn.Modul
     """The trained model, in evaluation mode."""
     trainer = Trainer(source, seed)
     optimiser = optimiser_of(trainer.model, plan)
-    means = Means()
+    means = Means(say)
     for step in steps(plan, {"model": trainer.model}, optimiser, state):
         found = trainer.losses(step)
         optimiser.zero_grad()
         torch.stack([WEIGHTS_OF_LOSSES[k] * v for k, v in found.items()]).sum().backward()
         nn.utils.clip_grad_norm_(trainer.model.parameters(), 1.0)
         optimiser.step()
-        means.add(found)
-        means.report(step, plan)
+        means.add(step, plan, found)
     return trainer.model.eval()
 
 

@@ -1,0 +1,106 @@
+"""What every training loop shares: learning rates, and a state that survives being stopped."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to train, and how fast.
+
+    Attributes:
+        steps: number of optimiser steps.
+        peak: largest learning rate; reached after `warm_up` of the steps, then a half cosine to 0.
+        warm_up: part of the steps.
+        every: a report is due, and the state is written, every so many steps.
+    """
+
+    steps: int
+    peak: float
+    warm_up: float = 0.05
+    every: int = 100
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
+        rising = self.warm_up * self.steps
+        if step < rising:
+            return self.peak * (step + 1) / rising
+        return self.peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / (self.steps - rising)))
+
+
+def steps(
+    plan: Plan, modules: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer, state: Path | None
+) -> Iterator[int]:
+    """The steps still to take.
+
+    Sets the learning rate before each one. With a file, the state is written there every
+    `plan.every` steps, and a later call goes on from it; a step that draws its random numbers from
+    its own number then continues as if nothing had happened.
+
+    Args:
+        plan: number of steps, learning rates.
+        modules: what is trained, and anything else with a state.
+        optimiser: of the modules.
+        state: file, or None.
+    """
+    first = _restored(modules, optimiser, state) if state and state.is_file() else 0
+    for step in range(first, plan.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = plan.rate(step)
+        yield step
+        if state and ((step + 1) % plan.every == 0 or step + 1 == plan.steps):
+            _keep(step + 1, modules, optimiser, state)
+
+
+def _keep(
+    step: int, modules: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer, state: Path
+) -> None:
+    content: dict[str, Any] = {name: module.state_dict() for name, module in modules.items()}
+    content |= {"step": step, "optimiser": optimiser.state_dict()}
+    state.parent.mkdir(parents=True, exist_ok=True)
+    partial = state.with_name(state.name + ".partial")
+    torch.save(content, partial)
+    partial.replace(state)
+
+
+def _restored(modules: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer, state: Path) -> int:
+    content = torch.load(state, map_location="cpu", weights_only=True)
+    for name, module in modules.items():
+        module.load_state_dict(content[name])
+    optimiser.load_state_dict(content["optimiser"])
+    return content["step"]
+
+
+class Means:
+    """Means of losses since the last report.
+
+    Args:
+        say: takes a line of text.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self.sums: dict[str, float] = {}
+        self.count, self.since = 0, time.monotonic()
+
+    def add(self, step: int, plan: Plan, losses: Mapping[str, Tensor]) -> None:
+        """Take the losses of one step; report and forget them every `plan.every` steps."""
+        self.count += 1
+        for name, loss in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(loss.detach())
+        if (step + 1) % plan.every == 0:
+            self._report(step, plan)
+
+    def _report(self, step: int, plan: Plan) -> None:
+        text = ", ".join(f"{name} {total / self.count:.3f}" for name, total in self.sums.items())
+        now = time.monotonic()
+        left = (now - self.since) / self.count * (plan.steps - step - 1)
+        self.say(f"step {step + 1} of {plan.steps}: {text}; about {left:.0f} s left")
+        self.sums, self.count, self.since = {}, 0, now
