@@ -1,7 +1,8 @@
 """`python -m harness.rescore RUN`: metrics anew from what a run has kept, without a model.
 
 Image metrics come from the stored scores, pixel metrics from kept maps (`keep_maps: true`). Rows of other
-metrics, and pixel metrics of trials without maps, stay as they are.
+metrics, and pixel metrics of trials without maps, stay as they are. `--intervals` adds 95 % intervals of a
+bootstrap over the test images (`harness.intervals`); without it, rows that are computed anew have none.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from harness.config import DatasetConfig
 from harness.data import Split
 from harness.datasets import DATASETS
 from harness.errors import ConfigError, DataError, HarnessError, nearest
+from harness.intervals import with_intervals
 from harness.metrics import METRICS
 from harness.params import resolve
 from harness.results import RunWriter, locked, read_run
@@ -24,47 +26,56 @@ from harness.results.maps import KEPT, read_maps
 from harness.results.reader import Run
 from harness.results.rescored import replace_metrics
 from harness.rows import metric_rows
+from harness.stats import Bootstrap
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m harness.rescore", description=(__doc__ or "").split("\n")[0])
+    about = (__doc__ or "").split("\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m harness.rescore", description=about)
     parser.add_argument("run", type=Path, help="a run directory")
     parser.add_argument("--metrics", default="", metavar="NAME,…", help="default: those of the sweep file")
+    parser.add_argument("--intervals", action="store_true", help="also 95 %% intervals over test images")
+    parser.add_argument("--resamples", type=int, default=2000, metavar="N", help="default: %(default)s")
     options = parser.parse_args(arguments)
+    names = [name for name in options.metrics.split(",") if name]
     try:
-        print(rescore(options.run, [name for name in options.metrics.split(",") if name]))
+        print(rescore(options.run, names, options.resamples if options.intervals else 0))
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def rescore(path: Path, names: Sequence[str] = ()) -> str:
+def rescore(path: Path, names: Sequence[str] = (), resamples: int = 0) -> str:
     """Compute metrics of every finished trial anew and put them in place of the old ones.
 
     Args:
         path: a run directory, on which no sweep is working.
         names: metrics; by default those of the sweep.
+        resamples: of the bootstrap behind intervals; 0 for none.
 
     Returns:
         A sentence saying what was done.
 
     Raises:
-        ConfigError: unknown metric.
+        ConfigError: unknown metric, or a negative number of resamples.
         DataError: not a run, or its data set is not there or has changed.
         RunLocked: a sweep is working on it.
     """
+    bootstrap = Bootstrap(resamples) if resamples else None
     read_run(path, scores=False)  # before anything is written: is it a run at all?
     with locked(path):
         RunWriter(path).close()
         run = read_run(path)
         chosen = list(names) or list(run.config["metrics"])
         _check(chosen)
-        rows = dict(_rescored(run, chosen))
+        rows = dict(_rescored(run, chosen, bootstrap))
         replace_metrics(path, rows)
     pixels = sum(any(METRICS[r["metric"]].kind == "pixel" for r in found) for found in rows.values())
-    return f"{path}: {', '.join(chosen)} of {len(rows)} trials, pixel metrics of {pixels} with kept maps"
+    with_interval = sum(r.get("ci_low") is not None for found in rows.values() for r in found)
+    told = f"{', '.join(chosen)} of {len(rows)} trials, pixel metrics of {pixels} with kept maps"
+    return f"{path}: {told}" + (f", {with_interval} intervals" if resamples else "")
 
 
 def _check(names: Sequence[str]) -> None:
@@ -73,7 +84,9 @@ def _check(names: Sequence[str]) -> None:
             raise ConfigError(f"unknown metric {name!r}{nearest(name, METRICS)}; known: {', '.join(METRICS)}")
 
 
-def _rescored(run: Run, names: Sequence[str]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+def _rescored(
+    run: Run, names: Sequence[str], bootstrap: Bootstrap | None
+) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
     splits: dict[str, Split] = {}
     scores = dict(iter(run.scores.groupby("trial_id")))
     finished = run.trials.loc[run.trials["status"] == "ok", ["trial_id", "category", "fingerprint"]]
@@ -82,18 +95,25 @@ def _rescored(run: Run, names: Sequence[str]) -> Iterator[tuple[str, list[Mappin
             splits[category] = _split(run, category)
         if splits[category].fingerprint != fingerprint:
             raise DataError(f"{category}: the images are not those that trial {trial_id} saw")
-        yield trial_id, _rows(run.path, trial_id, splits[category], scores, names)
+        yield trial_id, _rows(run.path, trial_id, splits[category], scores, names, bootstrap)
 
 
 def _rows(
-    path: Path, trial_id: str, split: Split, scores: Mapping[Any, pd.DataFrame], names: Sequence[str]
+    path: Path,
+    trial_id: str,
+    split: Split,
+    scores: Mapping[Any, pd.DataFrame],
+    names: Sequence[str],
+    bootstrap: Bootstrap | None,
 ) -> list[Mapping[str, Any]]:
     ids = [sample.id for sample in split.test]
     image = scores[trial_id].set_index("image")["score"].reindex(ids).to_numpy(np.float64)
     kept = read_maps(path, trial_id)
     if kept is not None and list(kept.ids) != ids:
         raise DataError(f"{path}: the kept maps of {trial_id} are not of the test images of {split.category}")
-    return metric_rows(names, split, image, kept.maps if kept else None, KEPT)
+    maps = kept.maps if kept else None
+    rows = metric_rows(names, split, image, maps, KEPT)
+    return rows if bootstrap is None else with_intervals(rows, split, image, maps, bootstrap)
 
 
 def _split(run: Run, category: str) -> Split:

@@ -19,6 +19,8 @@ class Plan:
         steps: number of optimiser steps.
         peak: largest learning rate; reached after `warm_up` of the steps, then a half cosine to 0.
         warm_up: part of the steps.
+        cut: (first, length): from that step on the rate falls linearly to 0 and training ends; a long
+            plan that is cut short.
         every: a report is due, and the state is written, every so many steps.
     """
 
@@ -26,9 +28,17 @@ class Plan:
     peak: float
     warm_up: float = 0.05
     every: int = 100
+    cut: tuple[int, int] | None = None
+
+    @property
+    def end(self) -> int:
+        """Number of steps that are taken."""
+        return sum(self.cut) if self.cut else self.steps
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
+        if self.cut and step > self.cut[0]:
+            return self.rate(self.cut[0]) * (self.end - step) / self.cut[1]
         rising = self.warm_up * self.steps
         if step < rising:
             return self.peak * (step + 1) / rising
@@ -51,17 +61,15 @@ def steps(
         state: file, or None.
     """
     first = _restored(modules, optimiser, state) if state and state.is_file() else 0
-    for step in range(first, plan.steps):
+    for step in range(first, plan.end):
         for group in optimiser.param_groups:
             group["lr"] = plan.rate(step)
         yield step
-        if state and ((step + 1) % plan.every == 0 or step + 1 == plan.steps):
+        if state and ((step + 1) % plan.every == 0 or step + 1 == plan.end):
             _keep(step + 1, modules, optimiser, state)
 
 
-def _keep(
-    step: int, modules: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer, state: Path
-) -> None:
+def _keep(step: int, modules: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer, state: Path) -> None:
     content: dict[str, Any] = {name: module.state_dict() for name, module in modules.items()}
     content |= {"step": step, "optimiser": optimiser.state_dict()}
     state.parent.mkdir(parents=True, exist_ok=True)
@@ -101,6 +109,6 @@ class Means:
     def _report(self, step: int, plan: Plan) -> None:
         text = ", ".join(f"{name} {total / self.count:.3f}" for name, total in self.sums.items())
         now = time.monotonic()
-        left = (now - self.since) / self.count * (plan.steps - step - 1)
-        self.say(f"step {step + 1} of {plan.steps}: {text}; about {left:.0f} s left")
+        left = (now - self.since) / self.count * (plan.end - step - 1)
+        self.say(f"step {step + 1} of {plan.end}: {text}; about {left:.0f} s left")
         self.sums, self.count, self.since = {}, 0, now

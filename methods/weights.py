@@ -71,7 +71,7 @@ def find(backbone: str, weights: str | None) -> Weights:
             found in the local cache nor downloaded.
     """
     if weights == DEMO:
-        return _demo(backbone)
+        return demo(backbone)
     if weights is not None:
         return Weights(backbone, _existing(Path(weights).expanduser()))
     return Weights(backbone, _own(backbone), own=True)
@@ -96,26 +96,39 @@ def _existing(path: Path) -> Path:
     raise WeightsError(f"weights: no file {path}{nearest(path.name, there)}")
 
 
-def _demo(backbone: str) -> Weights:
+def demo(name: str, kind: str = "backbones") -> Weights:
+    """The demo weights that stand in for a model.
+
+    Args:
+        name: of the model, with or without a tag.
+        kind: "backbones" (of timm and torchvision), "image_text" (see `open_clip_name`) or
+            "teachers" (of EfficientAD, see `methods.pdn`).
+
+    Raises:
+        WeightsError: there are none, or the file is not the one that the manifest describes.
+    """
     manifest = DEMO_FOLDER / "manifest.json"
-    entries = json.loads(manifest.read_text())["backbones"] if manifest.is_file() else {}
-    plain = backbone.partition(".")[0]
-    entry = entries.get(backbone) or entries.get(plain) or entries.get("*")
+    entries = json.loads(manifest.read_text()).get(kind, {}) if manifest.is_file() else {}
+    entry = entries.get(name) or entries.get(name.partition(".")[0]) or entries.get("*")
     if entry is None:
-        raise WeightsError(
-            f"weights: demo: no demo weights for the backbone {backbone!r}; {_listed(entries)}"
-        )
+        what = _KINDS[kind]
+        raise WeightsError(f"weights: demo: no demo weights for the {what} {name!r}; {_listed(entries)}")
     path = DEMO_FOLDER / entry["file"]
     if not path.is_file() or file_digest(path) != entry["sha256"]:
         raise WeightsError(f"weights: demo: {path} is missing or not the file its manifest describes")
-    return Weights(
-        entry["architecture"],
-        path,
-        False,
-        _triple(entry, "mean"),
-        _triple(entry, "std"),
-        ("demo weights",),
-    )
+    mean, std = _triple(entry, "mean"), _triple(entry, "std")
+    return Weights(entry["architecture"], path, False, mean, std, ("demo weights",))
+
+
+_KINDS = {"backbones": "backbone", "image_text": "image–text model", "teachers": "teacher"}
+
+
+def open_clip_name(weights: Weights) -> str:
+    """What `open_clip.create_model_and_transforms` and `get_tokenizer` take for demo weights.
+
+    The folder of the file also holds `open_clip_config.json`.
+    """
+    return f"local-dir:{weights.path.parent}"
 
 
 def _listed(entries: Mapping[str, Any]) -> str:

@@ -113,10 +113,11 @@ class Report:
         return [t for t in results if t.key.startswith("overview")] or list(results[-1:])
 
 
-# key, title, names in TABLES, what to say where there is nothing, folded
+# key, title, names in TABLES, what to say where there is nothing ("": leave the section out), folded
 _SECTIONS = (
     ("results", "Results", ("overview", "auroc"), "No trial is ok yet: no number to show.", False),
     ("further", "Further metrics", ("further",), "No other metric so far.", True),
+    ("differences", "What the differences are worth", ("significance", "intervals"), "", False),
     ("coverage", "Coverage and failures", ("coverage", "failures"), "No trial is planned.", False),
     ("cost", "Cost", ("cost",), "No trial has ended yet.", False),
     ("provenance", "Provenance", ("provenance",), "No run.", False),
@@ -130,7 +131,8 @@ def build(frame: Frame) -> Report:
         for key, title, names, empty, folded in _SECTIONS
     ]
     title = ", ".join(dict.fromkeys(source.name for source in frame.sources))
-    return Report(title, state(frame), frame.notes, tuple(sections))
+    shown = tuple(section for section in sections if section.tables or section.empty)
+    return Report(title, state(frame), frame.notes, shown)
 
 
 def _make(name: str) -> Callable[[Frame], list[Table]]:

@@ -189,6 +189,10 @@ def test_bad_arguments_name_the_nearest(tmp_path: Path):
         scene("screw_bag", 0, "a", 0, 63)
     with pytest.raises(DataError, match="unknown product type"):
         scene("juice_bottle", 0, "a", 0, SIZE, subtype="apple")
+    with pytest.raises(DataError, match="not in 'blue'"):
+        scene("splicing_connectors", 0, "a", 0, SIZE, "cable_too_short_T2", "blue")
+    with pytest.raises(DataError, match="must not be negative"):
+        scene("pushpins", -1, "a", 0, SIZE)
     assert not (tmp_path / "x").exists()
 
 

@@ -1,6 +1,7 @@
 """Kept maps, and metrics computed from them without a model."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,17 @@ from PIL import Image
 
 from harness import maps as maps_command
 from harness import rescore
+from harness.data import Sample, Split
+from harness.data.masks import regions as read_regions
 from harness.errors import DataError
+from harness.intervals import resampled_areas, with_intervals
+from harness.metrics import Region
+from harness.metrics.curves import image_curves
+from harness.metrics.image import ap
 from harness.results import read_run
 from harness.results.maps import maps_path, pack, read_maps, write_maps
+from harness.rows import metric_rows
+from harness.stats import Bootstrap, interval
 from harness.sweep import main as sweep
 
 KEYS = ["trial_id", "subset", "metric", "fpr_limit"]
@@ -90,6 +99,119 @@ def test_maps_are_exported_at_native_size_for_other_evaluators(run: Path, tmp_pa
     scores = read_run(run).scores.query("trial_id == @trial.trial_id").set_index("image")["score"]
     assert values.max() <= scores["test/good/000.png"] * 1.01
     assert maps_command.main([str(run), "nothing", "--out", str(tmp_path)]) == 2
+
+
+SUBSETS = ("all", "logical", "structural", "mean")
+
+
+def test_intervals_are_added_and_lie_around_the_values(run: Path, capsys: pytest.CaptureFixture[str]):
+    before = metrics(run)
+    assert before["ci_low"].isna().all()
+    options = ["--intervals", "--resamples", "50", "--metrics", "auroc,aupro,pixel_auroc"]
+    assert rescore.main([str(run), *options]) == 0
+    assert "trials, pixel metrics of 2 with kept maps, 8 intervals" in capsys.readouterr().out
+    after = metrics(run).reset_index()
+    known = after["ci_low"].notna()
+    assert (known == (after["subset"].isin(SUBSETS) & (after["metric"] != "pixel_auroc"))).all()
+    found = after[known]
+    assert (found["ci_low"] <= found["value"] + 1e-3).all()
+    assert (found["ci_high"] >= found["value"] - 1e-3).all()
+    assert (found["ci_low"] <= found["ci_high"]).all()
+    assert rescore.main([str(run)]) == 0  # anew, without
+    assert metrics(run).query("metric == 'auroc'")["ci_low"].isna().all()
+
+
+def test_without_maps_only_image_metrics_have_intervals(run: Path):
+    for path in (run / "maps").iterdir():
+        path.unlink()
+    assert rescore.main([str(run), "--intervals", "--resamples", "20"]) == 0
+    known = metrics(run).reset_index().query("ci_low.notna()", engine="python")
+    assert set(known["metric"]) == {"auroc"}
+
+
+def test_a_wrong_number_of_resamples_is_refused(run: Path, capsys: pytest.CaptureFixture[str]):
+    assert rescore.main([str(run), "--intervals", "--resamples", "-1"]) == 2
+    assert "resamples at least 1" in capsys.readouterr().err
+
+
+LABELS = ["good"] * 5 + ["logical"] * 4 + ["structural"] * 3
+
+
+def squares(rng: np.random.Generator, label: str) -> list[Region]:
+    """Two regions per anomalous image, one of which is found at half of it."""
+    if label == "good":
+        return []
+    masks = np.zeros((2, 12, 12), bool)
+    for mask in masks:
+        y, x = rng.integers(0, 8, 2)
+        mask[y : y + 4, x : x + 4] = True
+    return [Region(masks[0]), Region(masks[1], 0.5)]
+
+
+@pytest.mark.parametrize("subset", ["all", "logical", "structural"])
+def test_resampled_areas_equal_those_of_listed_images(subset: str):
+    rng = np.random.default_rng(0)
+    regions = [squares(rng, label) for label in LABELS]
+    maps = [rng.integers(0, 40, (12, 12)) + 9.0 * sum(r.mask for r in found) for found in regions]
+    curves = image_curves(maps, regions, LABELS)
+    options = Bootstrap(resamples=30)
+    fast = resampled_areas(curves, options.weights(LABELS), [0.05, 0.3], subset)
+    for indices, areas in zip(options.draw(LABELS), fast, strict=True):
+        slow = [curves.area(indices, limit, subset) for limit in (0.05, 0.3)]
+        assert areas == pytest.approx(slow, abs=1e-12)
+    empty = np.zeros((1, len(LABELS)))
+    assert np.isnan(resampled_areas(curves, empty, [0.3], subset)).all()
+
+
+def loco(folder: Path, regions: list[list[Region]]) -> Split:
+    """A category whose masks are those regions."""
+    samples = []
+    for i, (label, found) in enumerate(zip(LABELS, regions, strict=True)):
+        path, masks = folder / f"{i}.png", []
+        Image.fromarray(np.zeros((12, 12), np.uint8)).save(path)
+        for k, region in enumerate(found):
+            masks.append(folder / f"{i}_{k}_mask.png")
+            Image.fromarray(region.mask.astype(np.uint8) * 255).save(masks[-1])
+        samples.append(Sample(f"{i}.png", path, label, masks=tuple(masks)))
+    return Split("loco", "box", (), (), tuple(samples))
+
+
+def test_intervals_of_a_category_of_loco_equal_those_of_single_statistics(tmp_path: Path):
+    rng = np.random.default_rng(1)
+    split = loco(tmp_path, [squares(rng, label) for label in LABELS])
+    maps = rng.random((len(LABELS), 12, 12))
+    image = rng.integers(0, 5, len(LABELS)) + (np.array(LABELS) != "good")
+    names = ["ap", "auspro", "aupro"]
+    options = Bootstrap(resamples=40)
+    scores = image.astype(float)
+    rows = with_intervals(metric_rows(names, split, scores, maps), split, scores, maps, options)
+    found = {(r["metric"], r["subset"], r["fpr_limit"]): (r["ci_low"], r["ci_high"]) for r in rows}
+    kinds = np.array(LABELS)
+
+    def mean_ap(indices: np.ndarray) -> float:
+        halves = [indices[np.isin(kinds[indices], ["good", s])] for s in ("logical", "structural")]
+        return sum(ap(scores[i], kinds[i] != "good") for i in halves) / 2
+
+    slow = interval(mean_ap, LABELS, options)
+    assert found["ap", "mean", None] == pytest.approx((slow.low, slow.high), abs=1e-12)
+    curves = image_curves(maps, [read_regions(s, split) for s in split.test], LABELS)
+    percentiles = Bootstrap(resamples=40, kind="percentile")
+    for subset in SUBSETS:
+        slow = interval(lambda i, s=subset: curves.area(i, 0.3, s), LABELS, percentiles)
+        assert found["auspro", subset, 0.3] == pytest.approx((slow.low, slow.high), abs=1e-12)
+    assert all(low is not None for (_, subset, _), (low, _) in found.items() if subset in SUBSETS)
+
+
+def test_what_is_not_defined_has_no_interval(tmp_path: Path):
+    rng = np.random.default_rng(1)
+    whole = loco(tmp_path, [squares(rng, label) for label in LABELS])
+    split = replace(whole, test=whole.test[:9])  # nothing structural
+    scores, maps = rng.random(9), rng.random((9, 12, 12))
+    rows = metric_rows(["auroc", "auspro"], split, scores, maps)
+    found = with_intervals(rows, split, scores, maps, Bootstrap(resamples=10))
+    defined = {r["subset"] for r in found if r["ci_low"] is not None}
+    assert defined == {"all", "logical"}
+    assert {r["subset"] for r in found if r["value"] is None} == {"structural", "mean"}
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])

@@ -2,30 +2,61 @@
 
     spread, t_interval           mean and standard deviation over seeds; ddof is stated
     interval, paired_interval    bootstrap over the images of one category, for any metric
+    weighted_interval            the same for statistics that take all resamples at once
     delong                       two AUROCs on the same images
-    wilcoxon, holm               two methods over categories; a family of such tests
+    score_table, paired_seeds    the score table as arrays over the same images; which trials belong together
+    paired_auroc                 two methods with all their seeds on the same images
+    ResampledImages, difference  the same for many methods, whose images are drawn once
+    wilcoxon                     two methods over categories
+    holm, family                 p-values of tests that are looked at together
 
 What is a sample decides everything: images within a category, categories within a data set. Seeds are nested
 in images, so seed x image is never a set of independent samples, and cells of one category are not either.
 Needs NumPy and SciPy, neither torch nor Ray.
 """
 
-from harness.stats.bootstrap import Bootstrap, Interval, interval, paired_interval
+from harness.stats.bootstrap import Bootstrap, Interval, interval, paired_interval, weighted_interval
 from harness.stats.delong import DeLong, delong
 from harness.stats.families import Wilcoxon, holm, wilcoxon
+from harness.stats.paired import (
+    Area,
+    Difference,
+    ResampledImages,
+    difference,
+    family,
+    mean_area,
+    paired_auroc,
+    strata,
+)
+from harness.stats.score_table import ScoreTable, paired_seeds, score_table
 from harness.stats.spread import Spread, spread, t_interval
+from harness.stats.weighted import WEIGHTED, weighted
 
 __all__ = [
+    "WEIGHTED",
+    "Area",
     "Bootstrap",
     "DeLong",
+    "Difference",
     "Interval",
+    "ResampledImages",
+    "ScoreTable",
     "Spread",
     "Wilcoxon",
     "delong",
+    "difference",
+    "family",
     "holm",
     "interval",
+    "mean_area",
+    "paired_auroc",
     "paired_interval",
+    "paired_seeds",
+    "score_table",
     "spread",
+    "strata",
     "t_interval",
+    "weighted",
+    "weighted_interval",
     "wilcoxon",
 ]

@@ -1,5 +1,6 @@
 """Bootstrap over images, stratified by label: intervals for any statistic, and for paired differences."""
 
+import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, final
@@ -12,6 +13,9 @@ from harness.errors import ConfigError
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
 Statistic = Callable[[Indices], float | None]
+Weighted = Callable[[Floats], Floats]
+
+ROUNDING = 1e-12
 
 
 @final
@@ -46,6 +50,11 @@ class Bootstrap:
         members = _members(strata)
         for _ in range(self.resamples):
             yield np.concatenate([at[rng.integers(at.size, size=at.size)] for at in members])
+
+    def weights(self, strata: Sequence[Hashable]) -> Floats:
+        """How often each image is in each resample of `draw`, whole numbers (resamples, n)."""
+        counts = [np.bincount(indices, minlength=len(strata)) for indices in self.draw(strata)]
+        return np.array(counts, np.float64)
 
 
 @final
@@ -89,6 +98,26 @@ def interval(
     return _interval(statistic, strata, bootstrap)[0]
 
 
+def weighted_interval(
+    statistic: Weighted,
+    strata: Sequence[Hashable],
+    bootstrap: Bootstrap = Bootstrap(),
+    weights: Floats | None = None,
+) -> Interval:
+    """The same as `interval`, for a statistic that takes all resamples at once.
+
+    Args:
+        statistic: how often each image counts (b, n) -> value of each row (b,), NaN where not defined.
+        strata: per image its stratum.
+        bootstrap: how to resample.
+        weights: `bootstrap.weights(strata)`, if it is there already.
+    """
+    n = len(strata)
+    value = float(statistic(np.ones((1, n)))[0])
+    drawn = statistic(bootstrap.weights(strata) if weights is None else weights)
+    return interval_of(value, drawn, bootstrap, lambda: influences(statistic(1 - np.eye(n)), strata))
+
+
 def paired_interval(
     first: Statistic,
     second: Statistic,
@@ -115,42 +144,70 @@ def paired_interval(
 def _interval(
     statistic: Statistic, strata: Sequence[Hashable], bootstrap: Bootstrap
 ) -> tuple[Interval, Floats]:
-    value = statistic(np.arange(len(strata)))
-    drawn = [statistic(indices) for indices in bootstrap.draw(strata)]
-    known = np.array([x for x in drawn if x is not None], np.float64)
-    if value is None or known.size < len(drawn):
-        return Interval(value, None, None, None, bootstrap), known
+    def known(indices: Indices) -> float:
+        found = statistic(indices)
+        return math.nan if found is None else found
+
+    everyone = np.arange(len(strata))
+    drawn = np.array([known(indices) for indices in bootstrap.draw(strata)])
+
+    def influence() -> Floats:
+        return influences(np.array([known(np.delete(everyone, i)) for i in everyone]), strata)
+
+    return interval_of(known(everyone), drawn, bootstrap, influence), drawn
+
+
+def interval_of(
+    value: float, drawn: Floats, bootstrap: Bootstrap, influence: Callable[[], Floats]
+) -> Interval:
+    """The interval that resampled values give.
+
+    Args:
+        value: on the images themselves, NaN where not defined.
+        drawn: on each resample, (resamples,); one NaN, and there is no interval.
+        bootstrap: how they were made.
+        influence: of each image on the value; asked for by "bca" only.
+    """
+    if math.isnan(value) or np.isnan(drawn).any():
+        return Interval(None if math.isnan(value) else value, None, None, None, bootstrap)
     tails = np.array([(1 - bootstrap.level) / 2, (1 + bootstrap.level) / 2])
     if bootstrap.kind == "bca":
-        tails = _bca_tails(tails, known, value, statistic, strata)
-    low, high = np.quantile(known, tails)
-    return Interval(value, float(low), float(high), None, bootstrap), known
+        tails = _bca_tails(tails, drawn, value, _acceleration(influence()))
+    low, high = np.quantile(drawn, tails)
+    return Interval(value, float(low), float(high), None, bootstrap)
 
 
-def _bca_tails(
-    tails: Floats, drawn: Floats, value: float, statistic: Statistic, strata: Sequence[Hashable]
-) -> Floats:
+def influences(left_out: Floats, strata: Sequence[Hashable]) -> Floats:
+    """Jackknife influence of each image within its stratum (Efron & Tibshirani, eq. 14.15).
+
+    Args:
+        left_out: the statistic without each image, (n,); NaN where not defined.
+        strata: per image its stratum.
+
+    Returns:
+        (n,); 0 in strata of one image, and where the statistic is not defined without one of them.
+    """
+    found = np.zeros(len(strata))
+    for at in _members(strata):
+        if at.size > 1 and not np.isnan(left_out[at]).any():
+            found[at] = (at.size - 1) * (left_out[at].mean() - left_out[at]) / at.size
+    return found
+
+
+def _bca_tails(tails: Floats, drawn: Floats, value: float, acceleration: float) -> Floats:
     """Corrected quantiles (Efron & Tibshirani, eq. 14.10)."""
     from scipy.special import ndtr, ndtri
 
-    # Ties count one half: metrics of a few hundred images are coarse.
-    share = (np.sum(drawn < value) + np.sum(drawn == value) / 2) / drawn.size
+    # Ties count one half: metrics of a few hundred images are coarse, and equal up to rounding.
+    share = (np.sum(drawn < value - ROUNDING) + np.sum(drawn <= value + ROUNDING)) / (2 * drawn.size)
     edge = 1 / (drawn.size + 1)
     bias = ndtri(np.clip(share, edge, 1 - edge))
     shifted = bias + ndtri(tails)
-    return ndtr(bias + shifted / (1 - _acceleration(statistic, strata) * shifted))
+    return ndtr(bias + shifted / (1 - acceleration * shifted))
 
 
-def _acceleration(statistic: Statistic, strata: Sequence[Hashable]) -> float:
-    """Skewness of the jackknife influence over all strata (Efron & Tibshirani, eq. 14.15)."""
-    everyone = np.arange(len(strata))
-    influence = np.zeros(len(strata))
-    for at in _members(strata):
-        left_out = [statistic(np.delete(everyone, i)) if at.size > 1 else None for i in at]
-        if any(x is None for x in left_out):
-            continue
-        without = np.array(left_out, np.float64)
-        influence[at] = (at.size - 1) * (without.mean() - without) / at.size
+def _acceleration(influence: Floats) -> float:
+    """Skewness of the influences over all strata."""
     scale = np.sum(influence**2) ** 1.5
     return float(np.sum(influence**3) / (6 * scale)) if scale > 0 else 0.0
 

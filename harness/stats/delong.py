@@ -56,7 +56,7 @@ def delong(first: ArrayLike, second: ArrayLike, anomalous: ArrayLike) -> DeLong:
         return DeLong(a, b, a - b, None, None, None)
     of_anomalous, of_normal = (np.cov([p[k] for p in parts]) / parts[0][k].size for k in (0, 1))
     (s_aa, s_ab), (s_ba, s_bb) = (of_anomalous + of_normal).tolist()
-    return DeLong(a, b, a - b, ((s_aa, s_ab), (s_ba, s_bb)), *_z_test(a - b, s_aa + s_bb - 2 * s_ab))
+    return DeLong(a, b, a - b, ((s_aa, s_ab), (s_ba, s_bb)), *z_test(a - b, s_aa + s_bb - 2 * s_ab))
 
 
 def _placements(anomalous: Floats, normal: Floats) -> tuple[Floats, Floats]:
@@ -69,7 +69,8 @@ def _share_below(reference: Floats, scores: Floats) -> Floats:
     return (ordered.searchsorted(scores, "left") + ordered.searchsorted(scores, "right")) / (2 * ordered.size)
 
 
-def _z_test(difference: float, variance: float) -> tuple[float | None, float | None]:
+def z_test(difference: float, variance: float) -> tuple[float | None, float | None]:
+    """Score z and two-sided p of a difference of this variance."""
     # Rounding leaves variances of 1e-18 where the two rankings are the same.
     if variance <= 1e-15:
         return None, 1.0 if abs(difference) < 1e-12 else None

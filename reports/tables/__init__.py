@@ -11,6 +11,8 @@ TABLES = Registry(
         "overview": "reports.tables.accuracy:overview",
         "auroc": "reports.tables.accuracy:auroc",
         "further": "reports.tables.accuracy:further",
+        "significance": "reports.tables.significance:significance",
+        "intervals": "reports.tables.significance:intervals",
         "coverage": "reports.tables.coverage:coverage",
         "failures": "reports.tables.coverage:failures",
         "cost": "reports.tables.cost:cost",

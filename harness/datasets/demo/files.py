@@ -27,7 +27,7 @@ def indexed(parts: NDArray[np.uint8]) -> Image.Image:
 
 def write_png(root: Path, path: str, image: Image.Image) -> None:
     """Write an image to `path` inside `root`."""
-    write(root, path, lambda partial: image.save(partial, format="PNG", compress_level=4))
+    write(root, path, lambda partial: image.save(partial, format="PNG", compress_level=2))
 
 
 def write_json(root: Path, path: str, content: object) -> None:

@@ -7,10 +7,10 @@ import numpy as np
 from harness.datasets.demo import camera, defects, textures
 from harness.datasets.demo.catalog import Category, Defect, Mask, Region, Scene, wants
 from harness.datasets.demo.material import Light, draw_light, metal, normalise, plastic, srgb
-from harness.datasets.demo.raster import Array, Canvas, Pose, rectangle, smoothstep
+from harness.datasets.demo.raster import Array, Canvas, Pose, polyline, rectangle, smoothstep
 
 ROWS, COLS = 3, 5
-SCALE = 1.32
+SCALE = 1.18
 CELL_X, CELL_Y, WALL, RIM = 0.266, 0.292, 0.008, 0.016  # pitch of the compartments, half widths of the walls
 BOX_X, BOX_Y = COLS * CELL_X / 2, ROWS * CELL_Y / 2
 PARTS = ("background", "clear plastic box", "plastic divider wall", "yellow pushpin", "metal needle")
@@ -39,7 +39,7 @@ class _Pin:
 
     pose: Pose
     rgb: tuple[float, float, float]
-    bend: float = 0.0  # sideways bend of the needle
+    bend: float = 0.0  # angle by which the needle is bent
     head_from: float = 0.0  # the head is broken off before this u
     cell: tuple[int, int] = (0, 0)
 
@@ -51,13 +51,13 @@ class _Pin:
         return np.maximum(np.abs(v) - radius, np.maximum(jag - at, at - HEAD)) * self.pose.scale
 
     def needle(self, x: Array, y: Array) -> Array:
+        """Signed distance to the needle: a straight root, then a stretch turned by `bend`."""
         u, v = self.pose.local(x, y)
-        along = np.clip((u + (HEAD + NEEDLE) / 2 - HEAD) / NEEDLE, -0.1, 1.0)
-        centre = self.bend * np.maximum(along - 0.25, 0.0) ** 1.6
-        steep = np.sqrt(1.0 + (2.2 * self.bend / NEEDLE * np.maximum(along - 0.25, 0.0) ** 0.6) ** 2)
-        radius = NEEDLE_R * np.clip((1.0 - along) * 4.0, 0.15, 1.0)
-        over = np.maximum(-along - 0.05, u + (HEAD + NEEDLE) / 2 - HEAD - NEEDLE)
-        return np.maximum(np.abs(v - centre) / steep - radius, over) * self.pose.scale
+        start, long = (HEAD - NEEDLE) / 2 - 0.004, 0.65 * NEEDLE
+        knee = (HEAD - NEEDLE) / 2 + 0.35 * NEEDLE
+        tip = (knee + long * np.cos(self.bend), long * np.sin(self.bend))
+        taper = np.clip(np.hypot(u - tip[0], v - tip[1]) / (0.25 * NEEDLE), 0.15, 1.0)
+        return (polyline(u, v, [(start, 0.0), (knee, 0.0), tip]) - NEEDLE_R * taper) * self.pose.scale
 
     def distance(self, x: Array, y: Array) -> Array:
         return np.minimum(self.head(x, y), self.needle(x, y))
@@ -110,8 +110,7 @@ def _drop(
         rx = CELL_X / 2 - WALL - 0.002 - max(abs(np.cos(angle)) * reach, 0.046)
         ry = CELL_Y / 2 - WALL - 0.002 - max(abs(np.sin(angle)) * reach, 0.046)
         cu, cv = _centre(*cell)
-        free = 1.0 if others else 0.6  # one alone rolls to the middle of the sagging floor
-        rx, ry = max(free * rx, 0.004), max(free * ry, 0.004)
+        rx, ry = max(rx, 0.004), max(ry, 0.004)
         x, y = box.pose.world(cu + rng.uniform(-rx, rx), cv + rng.uniform(-ry, ry))
         tone = tuple(float(c) for c in rgb * rng.normal(1.0, 0.04))
         pin = _Pin(Pose(x, y, box.pose.angle + angle, scale), (tone[0], tone[1], tone[2]), cell=cell)
@@ -153,7 +152,7 @@ def _damage(rng: np.random.Generator, pins: list[_Pin], name: str) -> tuple[list
     index = int(rng.integers(len(pins)))
     pin = pins[index]
     if name == "front_bent":
-        pin = replace(pin, bend=float(rng.choice([-1.0, 1.0])) * rng.uniform(0.075, 0.105))
+        pin = replace(pin, bend=float(rng.choice([-1.0, 1.0])) * rng.uniform(0.7, 1.3))
     elif name == "broken":
         pin = replace(pin, head_from=rng.uniform(0.045, 0.072))
     elif name == "color":
@@ -169,10 +168,10 @@ def _draw_pin(canvas: Canvas, pin: _Pin, light: Light) -> None:
     for share, soft, dark in ((0.012, 0.010, 0.42), (0.030, 0.024, 0.30)):
         ox, oy = light.cast(share)
         canvas.shadow(wide, pin.distance(wide.x - ox, wide.y - oy), soft, dark)
-    at = canvas.capsule(a, b, 0.05 + abs(pin.bend))
+    at = canvas.capsule(a, b, 0.05 + (0.07 if pin.bend else 0.0))
     owner = canvas.new_owner()
     u, v = pin.pose.local(at.x, at.y)
-    n_v = np.clip((v - pin.bend * 0.3) / NEEDLE_R, -0.95, 0.95) if not pin.bend else np.zeros_like(v)
+    n_v = np.clip(v / NEEDLE_R, -0.95, 0.95) if not pin.bend else np.zeros_like(v)
     nx, ny = pin.pose.turn(np.zeros_like(n_v), n_v)
     steel = metal(normalise(nx, ny, np.sqrt(1.0 - n_v**2) + 0.05), np.array([0.85, 0.85, 0.88]), light, 0.5)
     canvas.paint(at, at.cover(pin.needle(at.x, at.y)), steel, _NEEDLE, owner)

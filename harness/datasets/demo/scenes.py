@@ -58,16 +58,24 @@ def scene(
         The scene; image (h, w, 3) uint8, parts (h, w) uint8, regions with masks (h, w) bool.
 
     Raises:
-        DataError: unknown category, defect or product type, or a size below 64.
+        DataError: unknown category, defect or product type, a size below 64,
+            or a negative seed or index.
     """
     drawn_by = category_of(category)
     wanted = _wanted(drawn_by, defect)
     if size < MIN_SIZE:
         raise DataError(f"size {size} is too small for a demo image; the least is {MIN_SIZE}")
+    if seed < 0 or index < 0:
+        raise DataError(f"{category}: seed {seed} and index {index} must not be negative")
     subtype = subtype_at(category, seed, split, index, wanted) if subtype is None else subtype
     if subtype is not None and subtype not in drawn_by.subtypes:
         raise DataError(
             f"{category}: unknown product type {subtype!r}; known: {', '.join(drawn_by.subtypes) or 'none'}"
+        )
+    only = {d.subtype for d in drawn_by.defects if d.name in wanted and d.subtype}
+    if only - {subtype}:
+        raise DataError(
+            f"{category}: {sorted(wanted)} occur in product type {sorted(only)}, not in {subtype!r}"
         )
     key = [seed, crc32(category.encode()), crc32(split.encode()), index]
     for attempt in range(_ATTEMPTS):

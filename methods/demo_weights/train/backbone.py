@@ -1,15 +1,17 @@
-"""The demo image backbone: timm's `resnet10t` up to `layer3`, trained on procedural pictures only.
+"""The demo image backbone: timm's `resnet10t` up to `layer3`, distilled from Xception on procedural pictures.
 
-Three tasks at once, on crops of scenes and of textures: name the part under every position (exact
-part masks), recognise a position in another view of it (dense contrast), and say the orientations
-and colours around it. The second and third keep the features sensitive to what has no name.
+Two losses on random crops of scenes and of textures, for `layer2` against `block2` and `layer3`
+against `block7`: a linear map of the student's features gives the teacher's, and distances between
+positions are those of the teacher. Distances are all that a memory bank looks at. Needs the weights
+of timm's `legacy_xception.tf_in1k` (MIT licence), which timm downloads, or `--xception FILE`.
 
     python -m methods.demo_weights.train.backbone
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -17,95 +19,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.datasets.demo import PART_NAMES
-from methods.demo_weights.train.crops import IGNORED, as_batch, cut, random_window, relit
+from methods.backbones import Backbone, load
+from methods.demo_weights.train.crops import as_batch, cut, random_window, relit
 from methods.demo_weights.train.journal import say
-from methods.demo_weights.train.renders import TRAIN, Renders, renders
+from methods.demo_weights.train.renders import HELDOUT, TRAIN, Renders, renders
 from methods.demo_weights.train.shipping import ship
 from methods.demo_weights.train.textures import photographs, textures
+from methods.layers import outputs
 from methods.training import Means, Plan, steps
+from methods.weights import find
 
-ARCHITECTURE = "resnet10t"
-LAYERS = ("layer1", "layer2", "layer3")
-STRIDES = {"layer2": 8, "layer3": 16}
-CHANNELS = {"layer1": 64, "layer2": 128, "layer3": 256}
-SIDE, SHIFT = 128, 16  # of a view; pixels by which two views of a crop are shifted at most
-BATCH, TEXTURES = 24, 8  # crops in a step, of which so many are textures
-POSITIONS = 12  # per picture and layer that take part in the contrast
-TEMPERATURE = 0.15
-ORIENTATIONS = 8
-PART_CLASSES = sum(len(names) for names in PART_NAMES.values())
-
-
-class Heads(nn.Module):
-    """What is trained on top of the features and thrown away."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        both = CHANNELS["layer2"] + CHANNELS["layer3"]
-        self.parts = nn.Sequential(nn.Conv2d(both, 128, 1), nn.GELU(), nn.Conv2d(128, PART_CLASSES, 1))
-        self.look = nn.ModuleDict({k: nn.Conv2d(CHANNELS[k], ORIENTATIONS + 6, 1) for k in STRIDES})
-        self.contrast = nn.ModuleDict({k: nn.Conv2d(CHANNELS[k], 64, 1) for k in STRIDES})
-
-
-class Trunk(nn.Module):
-    """The stages of the network that are used, called so that each one's output is at hand."""
-
-    def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
-        self.model = model
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
-
-    def forward(self, batch: Tensor) -> dict[str, Tensor]:
-        """Layer -> maps of a batch in [0, 1]."""
-        m = self.model
-        x = ((batch - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        x = m.maxpool(m.act1(m.bn1(m.conv1(x))))
-        found = {}
-        for layer in LAYERS:
-            x = found[layer] = getattr(m, layer)(x)
-        return found
-
-
-def look(batch: Tensor, stride: int) -> Tensor:
-    """Orientation histogram, mean colour and its deviation around every position, (n, 14, h, w).
-
-    Args:
-        batch: pictures in [0, 1].
-        stride: distance of the positions; each looks at 3 × 3 of them.
-    """
-    grey = batch.mean(dim=1, keepdim=True)
-    dy = F.pad(grey[:, :, 2:] - grey[:, :, :-2], (0, 0, 1, 1))
-    dx = F.pad(grey[:, :, :, 2:] - grey[:, :, :, :-2], (1, 1, 0, 0))
-    strength, angle = torch.hypot(dx, dy), torch.atan2(dy, dx) * 2  # light and dark may change places
-    peaks = torch.arange(ORIENTATIONS) * (2 * torch.pi / ORIENTATIONS)
-    tuned = strength * torch.relu(torch.cos(angle - peaks.view(1, -1, 1, 1))) ** 2
-    mean, square = (_around(x, stride) for x in (batch, batch**2))
-    histogram = _around(tuned, stride)
-    histogram = histogram / (histogram.sum(dim=1, keepdim=True) + 0.02)
-    deviation = (square - mean**2).clamp(min=0).sqrt()
-    return torch.cat([histogram * 4, mean * 2, deviation * 6], dim=1)
-
-
-def _around(maps: Tensor, stride: int) -> Tensor:
-    return F.avg_pool2d(F.avg_pool2d(maps, stride), 3, stride=1, padding=1, count_include_pad=False)
-
-
-def contrast(one: Tensor, other: Tensor, rng: np.random.Generator) -> Tensor:
-    """InfoNCE between the same positions in two views, against all other sampled positions.
-
-    Args:
-        one, other: projected features (n, c, h, w), aligned.
-        rng: draws the positions.
-    """
-    n, c, h, w = one.shape
-    chosen = np.stack([rng.choice(h * w, min(POSITIONS, h * w), replace=False) for _ in range(n)])
-    index = torch.from_numpy(chosen)[:, None].expand(-1, c, -1)
-    a, b = (F.normalize(x.flatten(2).gather(2, index).transpose(1, 2).flatten(0, 1).float(), dim=1) for x in (one, other))
-    logits = a @ b.T / TEMPERATURE
-    target = torch.arange(len(logits))
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+ARCHITECTURE, TEACHER = "resnet10t", "legacy_xception.tf_in1k"
+PAIRS = {"layer2": "block2", "layer3": "block7"}
+CHANNELS = {"layer2": (128, 256), "layer3": (256, 728)}  # of the student, of the teacher
+SIDE = 160
+BATCH, TEXTURES = 16, 5  # crops in a step, of which so many are textures
+POSITIONS = 256  # whose distances to one another are compared in a step
+NEAR = 0.1  # part of the mean distance below which differences of distances count no more
+WEIGHTS_OF_LOSSES = {"linear": 1.0, "distances": 2.0}
 
 
 class Source:
@@ -113,84 +44,102 @@ class Source:
 
     def __init__(self, scenes: Mapping[str, Renders], pictures: np.ndarray, seed: int) -> None:
         self.scenes, self.pictures, self.seed = list(scenes.values()), pictures, seed
-        first = np.cumsum([0] + [len(PART_NAMES[name]) for name in scenes])
-        self.offsets = first[:-1]
 
-    def crops(self, step: int) -> tuple[Tensor, Tensor, np.random.Generator]:
-        """float32 (n, 3, s, s) in [0, 1], class of every pixel (n, s, s), and the step's generator."""
+    def batch(self, step: int) -> tuple[Tensor, np.random.Generator]:
+        """float32 (n, 3, SIDE, SIDE) in [0, 1], and the step's generator."""
         rng = np.random.default_rng([self.seed, step])
         drawn = [self._scene(rng) for _ in range(BATCH - TEXTURES)]
         drawn += [self._texture(rng) for _ in range(TEXTURES)]
-        images, labels = zip(*drawn, strict=True)
-        return as_batch(list(images)), torch.from_numpy(np.stack(labels)).long(), rng
+        return relit(as_batch(drawn), rng, 0.7), rng
 
-    def _scene(self, rng: np.random.Generator):
-        k = rng.integers(len(self.scenes))
-        scenes = self.scenes[k]
-        i, window = rng.integers(len(scenes)), random_window(rng, 0.25, 1.0)
-        image, parts = cut(scenes.images[i], scenes.parts[i], window, SIDE + SHIFT)
-        return image, np.where(parts == IGNORED, IGNORED, parts + self.offsets[k])
+    def _scene(self, rng: np.random.Generator) -> np.ndarray:
+        scenes = self.scenes[rng.integers(len(self.scenes))]
+        i = rng.integers(len(scenes))
+        return cut(scenes.images[i], scenes.parts[i], random_window(rng, 0.3, 1.0), SIDE)[0]
 
-    def _texture(self, rng: np.random.Generator):
+    def _texture(self, rng: np.random.Generator) -> np.ndarray:
         picture = self.pictures[rng.integers(len(self.pictures))]
-        nothing = np.full(picture.shape[:2], IGNORED, np.uint8)
-        image, labels = cut(picture, nothing, random_window(rng, 0.4, 0.95), SIDE + SHIFT)
-        return image, labels.astype(np.int64)
+        blank = np.zeros(picture.shape[:2], np.uint8)
+        return cut(picture, blank, random_window(rng, 0.4, 0.95), SIDE)[0]
 
 
-def losses(trunk: Trunk, heads: Heads, source: Source, step: int) -> dict[str, Tensor]:
-    """The three losses of a step, on two views of each crop."""
-    crops, labels, rng = source.crops(step)
-    dy, dx = (int(v) * 16 for v in rng.integers(0, SHIFT // 16 + 1, 2))
-    moved = crops[:, :, dy : dy + SIDE, dx : dx + SIDE]
-    still, labels = crops[:, :, :SIDE, :SIDE], labels[:, :SIDE, :SIDE]
+class Student(nn.Module):
+    """The network that ships, and the linear maps that are thrown away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = timm.create_model(ARCHITECTURE, pretrained=False)
+        self.maps = nn.ModuleDict({k: nn.Conv2d(*channels, 1) for k, channels in CHANNELS.items()})
+        config: Any = self.model.pretrained_cfg
+        self.mean, self.std = (torch.tensor(config[k]).view(1, 3, 1, 1) for k in ("mean", "std"))
+
+    def forward(self, batch: Tensor) -> dict[str, Tensor]:
+        """Layer -> maps of a batch in [0, 1]."""
+        x = ((batch - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return outputs(self.model, tuple(PAIRS), x)
+
+
+def taught(teacher: Backbone, batch: Tensor) -> dict[str, Tensor]:
+    """The student's layer -> what the teacher has there."""
+    x = ((batch - teacher.mean) / teacher.std).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        found = outputs(teacher.model, teacher.layers, x)
+    return {layer: found[other] for layer, other in PAIRS.items()}
+
+
+def patches(maps: Mapping[str, Tensor]) -> Tensor:
+    """Both layers on the finer grid, averaged over 3 × 3, as PatchCore joins them: (n, c, h, w)."""
+    fine, coarse = (F.avg_pool2d(maps[layer].float(), 3, stride=1, padding=1) for layer in PAIRS)
+    return torch.cat([fine, F.interpolate(coarse, fine.shape[-2:], mode="bilinear")], dim=1)
+
+
+def distances(maps: Tensor, index: Tensor) -> Tensor:
+    """Log of the distances between chosen positions, (p, p), on the scale of their mean."""
+    chosen = maps.float().permute(0, 2, 3, 1).flatten(0, 2)[index]
+    squares = (chosen * chosen).sum(dim=1)
+    squared = squares[:, None] + squares[None] - 2 * chosen @ chosen.T
+    apart = squared.clamp(min=1e-8).sqrt()
+    return torch.log(apart / apart.mean() + NEAR)
+
+
+def losses(student: Student, teacher: Backbone, source: Source, step: int) -> dict[str, Tensor]:
+    """The two losses of a step."""
+    batch, rng = source.batch(step)
     with torch.autocast("cpu", torch.bfloat16):
-        found = trunk(torch.cat([relit(still, rng), relit(moved, rng)]))
-        parts = heads.parts(_joined(found))
-        views = {k: heads.contrast[k](found[k]).chunk(2) for k in STRIDES}
-        looks = {k: heads.look[k](found[k]) for k in STRIDES}
-    named = F.cross_entropy(parts.chunk(2)[0].float(), labels[:, 4::8, 4::8], ignore_index=IGNORED)
-    seen = torch.cat([still, moved])
-    return {
-        "parts": named,
-        "contrast": torch.stack([_shared(*views[k], dy, dx, k, rng) for k in STRIDES]).mean(),
-        "look": torch.stack([F.smooth_l1_loss(looks[k].float(), look(seen, STRIDES[k])) for k in STRIDES]).mean(),
-    }
+        wanted, found = taught(teacher, batch), student(batch)
+        mapped = {k: student.maps[k](found[k]) for k in PAIRS}
+    linear = [explained(mapped[k].float(), wanted[k].float()) for k in PAIRS]
+    apart = [_differ(found[k], wanted[k], rng) for k in PAIRS] + [
+        _differ(patches(found), patches(wanted), rng)
+    ]
+    return {"linear": torch.stack(linear).mean(), "distances": torch.stack(apart).mean()}
 
 
-def _joined(found: Mapping[str, Tensor]) -> Tensor:
-    deep = F.interpolate(found["layer3"], scale_factor=2, mode="bilinear")
-    return torch.cat([found["layer2"], deep], dim=1)
+def explained(given: Tensor, wanted: Tensor) -> Tensor:
+    """Squared difference as a part of the variance of the wanted maps."""
+    variance = wanted.var(dim=(0, 2, 3), keepdim=True).mean()
+    return F.mse_loss(given, wanted) / variance
 
 
-def _shared(still: Tensor, moved: Tensor, dy: int, dx: int, layer: str, rng: np.random.Generator) -> Tensor:
-    """Contrast on the positions that both views show."""
-    y, x = dy // STRIDES[layer], dx // STRIDES[layer]
-    h, w = still.shape[-2] - y, still.shape[-1] - x
-    return contrast(still[:, :, y:, x:], moved[:, :, :h, :w], rng)
+def _differ(found: Tensor, wanted: Tensor, rng: np.random.Generator) -> Tensor:
+    number = found.shape[0] * found.shape[2] * found.shape[3]
+    index = torch.from_numpy(rng.choice(number, min(POSITIONS, number), replace=False))
+    return F.mse_loss(distances(found, index), distances(wanted, index))
 
 
-WEIGHTS_OF_LOSSES = {"parts": 0.5, "contrast": 0.5, "look": 4.0}
-
-
-def train(source: Source, plan: Plan, seed: int, state: Path | None) -> nn.Module:
-    """The trained network, in evaluation mode."""
+def train(source: Source, teacher: Backbone, plan: Plan, seed: int, state: Path | None) -> Student:
+    """The trained student, in evaluation mode."""
     torch.manual_seed(seed)
-    model = timm.create_model(ARCHITECTURE, pretrained=False)
-    trunk = Trunk(model, model.pretrained_cfg["mean"], model.pretrained_cfg["std"])
-    heads = Heads()
-    trunk.to(memory_format=torch.channels_last)
-    modules: dict[str, nn.Module] = {"trunk": trunk, "heads": heads}
-    parameters = [p for m in modules.values() for p in m.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=plan.peak, weight_decay=0.02)
+    student = Student().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    optimiser = torch.optim.AdamW(student.parameters(), lr=plan.peak, weight_decay=0.02)
     means = Means(say)
-    for step in steps(plan, modules, optimiser, state):
-        found = losses(trunk, heads, source, step)
+    for step in steps(plan, {"student": student}, optimiser, state):
+        found = losses(student, teacher, source, step)
         optimiser.zero_grad()
         torch.stack([WEIGHTS_OF_LOSSES[k] * v for k, v in found.items()]).sum().backward()
         optimiser.step()
         means.add(step, plan, found)
-    return model.eval()
+    return student.eval()
 
 
 def used(model: nn.Module) -> dict[str, Tensor]:
@@ -199,12 +148,27 @@ def used(model: nn.Module) -> dict[str, Tensor]:
     return {k: v for k, v in model.state_dict().items() if not k.startswith(unused)}
 
 
+def check(student: Student, teacher: Backbone, source: Source, batches: int = 10) -> None:
+    """Print the losses on held-out scenes."""
+    with torch.no_grad():
+        found = [losses(student, teacher, source, i) for i in range(batches)]
+    means = {k: float(torch.stack([f[k] for f in found]).mean()) for k in found[0]}
+    say("held-out scenes: " + ", ".join(f"{k} {v:.3f}" for k, v in means.items()))
+
+
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m methods.demo_weights.train.backbone", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m methods.demo_weights.train.backbone", description=__doc__
+    )
     parser.add_argument("--out", type=Path, default=None, help="folder (default: where demo weights lie)")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--xception", type=Path, help="weights of legacy_xception (default: timm's)")
+    parser.add_argument("--steps", type=int, default=600, help="of the whole plan")
+    parser.add_argument(
+        "--cut", type=int, nargs=2, metavar=("STEP", "LENGTH"), help="let the rate fall early"
+    )
     parser.add_argument("--scenes", type=int, default=140, help="per category")
+    parser.add_argument("--heldout", type=int, default=20, help="per category, for the final measure")
     parser.add_argument("--textures", type=int, default=400)
     parser.add_argument("--images", type=Path, help="folder of natural pictures instead of the textures")
     parser.add_argument("--seed", type=int, default=0)
@@ -214,12 +178,18 @@ def main() -> int:
     parser.add_argument("--state", type=Path, help="file that keeps the state of the training")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    weights = find(TEACHER, str(given.xception) if given.xception else None)
+    teacher = load(weights, tuple(PAIRS.values()), "cpu")
+    nn.Module.to(teacher.model, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     scenes = renders(TRAIN, given.scenes, given.seed, given.workers, given.cache)
     say("drawing textures")
     pictures = photographs(given.images, 224) if given.images else textures(given.textures, 224, given.seed)
-    plan = Plan(given.steps, 2e-3)
-    model = train(Source(scenes, pictures, given.seed), plan, given.seed, given.state)
-    ship("backbone", used(model), given.out)
+    source = Source(scenes, pictures, given.seed)
+    plan = Plan(given.steps, 3e-3, every=50, cut=tuple(given.cut) if given.cut else None)
+    student = train(source, teacher, plan, given.seed, given.state)
+    others = renders(HELDOUT, given.heldout, given.seed, given.workers, given.cache)
+    check(student, teacher, Source(others, pictures, given.seed + 1))
+    ship("backbone", used(student.model), given.out)
     return 0
 
 

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.demo_weights.train.captions import Statement
 from methods.demo_weights.train.crops import IGNORED, as_batch, relit
 from methods.demo_weights.train.journal import say
 from methods.demo_weights.train.pairs import ALL_STATEMENTS, Picture, Source, texts
@@ -25,7 +24,7 @@ from methods.demo_weights.train.read_out import embedded, read
 from methods.demo_weights.train.renders import TRAIN, renders
 from methods.demo_weights.train.shipping import ship
 from methods.demo_weights.train.textures import textures
-from methods.demo_weights.train.words import NAMES, all_texts, prompts, strangers
+from methods.demo_weights.train.words import all_texts, prompts, strangers
 from methods.training import Means, Plan, steps
 from methods.weights import DEMO_FOLDER
 
@@ -51,7 +50,7 @@ class Texts:
 
     def blank(self) -> None:
         """Set the embedding of every word outside of the vocabulary to zero."""
-        table = self.model.token_embedding
+        table: Any = self.model.token_embedding
         keep = torch.zeros(len(table.weight), 1)
         keep[self.vocabulary] = 1
         table.weight.data.mul_(keep)
@@ -79,12 +78,15 @@ def positions(visual: Any, pictures: Sequence[Picture], side: int, rng: np.rando
 
 
 def shares(parts: Tensor, patch: int, groups: Sequence[frozenset[int]]) -> tuple[Tensor, Tensor]:
-    """Which part of every patch belongs to which group, (n, patches, groups), and which is known (n, patches).
+    """Which part of every patch belongs to which group, and how much of the patch is known.
 
     Args:
         parts: part indices (n, side, side), `IGNORED` where unknown.
         patch: side of a patch in pixels.
         groups: together they hold every part once.
+
+    Returns:
+        (n, patches, groups) and (n, patches).
     """
     table = torch.zeros(256, len(groups) + 1)
     table[IGNORED, -1] = 1
@@ -124,7 +126,9 @@ def dense_loss(
     return total / weight
 
 
-def pair_loss(images: Tensor, pictures: Sequence[Picture], embed: Texts, scale: Tensor, rng: np.random.Generator) -> Tensor:
+def pair_loss(
+    images: Tensor, pictures: Sequence[Picture], embed: Texts, scale: Tensor, rng: np.random.Generator
+) -> Tensor:
     """Contrast of pictures and statements both ways; a picture may have several true statements."""
     told = texts(rng, pictures)
     true = torch.tensor([[s.facts <= p.facts for s in told] for p in pictures]).float()
@@ -142,13 +146,16 @@ class Trainer:
     def __init__(self, source: Source, seed: int) -> None:
         torch.manual_seed(seed)
         folder = f"local-dir:{CONFIG}"
-        self.model, _, preprocess = open_clip.create_model_and_transforms(folder, load_weights=False)
+        made: Any = open_clip.create_model_and_transforms(folder, load_weights=False)
+        self.model, _, preprocess = made
         nn.init.normal_(self.model.visual.positional_embedding, std=0.02)
         self.texts = Texts(self.model, self.model.context_length)
         self.texts.blank()
         self.source, self.seed = source, seed
         normalise = preprocess.transforms[-1]
-        self.mean, self.std = (torch.tensor(list(v)).view(1, 3, 1, 1) for v in (normalise.mean, normalise.std))
+        self.mean, self.std = (
+            torch.tensor(list(v)).view(1, 3, 1, 1) for v in (normalise.mean, normalise.std)
+        )
 
     def losses(self, step: int) -> dict[str, Tensor]:
         """The losses of a step; the same random choices for the same seed and step."""
@@ -206,9 +213,14 @@ def shipped(model: nn.Module) -> Mapping[str, Tensor]:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m methods.demo_weights.train.image_text", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m methods.demo_weights.train.image_text", description=__doc__
+    )
     parser.add_argument("--out", type=Path, default=None, help="folder (default: where demo weights lie)")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=2200, help="of the whole plan")
+    parser.add_argument(
+        "--cut", type=int, nargs=2, metavar=("STEP", "LENGTH"), help="let the rate fall early"
+    )
     parser.add_argument("--scenes", type=int, default=140, help="per category")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
@@ -220,7 +232,12 @@ def main() -> int:
     scenes = renders(TRAIN, given.scenes, given.seed, given.workers, given.cache)
     say("drawing textures")
     source = Source(scenes, textures(100, 224, given.seed))
-    model = train(source, Plan(given.steps, 1.2e-3), given.seed, given.state)
+    model = train(
+        source,
+        Plan(given.steps, 1.2e-3, cut=tuple(given.cut) if given.cut else None),
+        given.seed,
+        given.state,
+    )
     ship("image_text", shipped(model), given.out)
     return 0
 

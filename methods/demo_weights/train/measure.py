@@ -48,7 +48,8 @@ class Model:
 
     def __init__(self, folder: Path) -> None:
         name = f"local-dir:{folder}"
-        self.model, _, self.preprocess = open_clip.create_model_and_transforms(name)
+        loaded: Any = open_clip.create_model_and_transforms(name)
+        self.model, _, self.preprocess = loaded
         self.model.eval()
         self.tokenizer = open_clip.get_tokenizer(name)
 
@@ -65,7 +66,7 @@ class Model:
     def image(self, pixels: NDArray[np.uint8]) -> tuple[Tensor, dict[str, Tensor]]:
         """The picture's unit vector (d,) and, for each read-out, those of its patches (p, d)."""
         visual: Any = self.model.visual
-        batch = self.preprocess(Image.fromarray(pixels))[None]  # type: ignore[operator,index]
+        batch = self.preprocess(Image.fromarray(pixels))[None]
         with torch.no_grad():
             tokens = embedded(visual, batch, visual.positional_embedding[1:][None])
             whole, plain, dense = (F.normalize(x, dim=-1)[0] for x in read(visual, tokens))
@@ -92,17 +93,22 @@ def overlaps(model: Model, scenes: Renders, coarser: bool) -> dict[str, NDArray[
     """Read-out -> intersection over union of every prompt, over all scenes together."""
     chosen = prompt_set(scenes.category, coarser)
     words = torch.stack([model.names(names) for _, names in chosen])
-    table = np.array([next(i for i, (g, _) in enumerate(chosen) if p in g) for p in range(len(NAMES[scenes.category]))])
+    table = np.array(
+        [next(i for i, (g, _) in enumerate(chosen) if p in g) for p in range(len(NAMES[scenes.category]))]
+    )
     counts = {r: np.zeros((len(chosen), len(chosen))) for r in READ_OUTS}
     for image, parts in zip(scenes.images, scenes.parts, strict=True):
         _, tokens = model.image(image)
         for r in READ_OUTS:
             found = segmented(tokens[r], words, (parts.shape[0], parts.shape[1]))
-            np.add.at(counts[r], (table[parts], found), 1)
+            pairs = table[parts].ravel() * len(chosen) + found.ravel()
+            counts[r] += np.bincount(pairs, minlength=len(chosen) ** 2).reshape(len(chosen), -1)
     return {r: np.diag(c) / (c.sum(0) + c.sum(1) - np.diag(c)).clip(1) for r, c in counts.items()}
 
 
-def retrieval(images: Tensor, facts: Sequence[frozenset[str]], told: Sequence[Statement], words: Tensor) -> tuple[float, float]:
+def retrieval(
+    images: Tensor, facts: Sequence[frozenset[str]], told: Sequence[Statement], words: Tensor
+) -> tuple[float, float]:
     """Part of pictures whose nearest caption is true, and of captions whose nearest picture fits."""
     true = np.array([[s.facts <= f for s in told] for f in facts])
     there = true.any(axis=0)
@@ -155,13 +161,20 @@ def report(model: Model, scenes: Mapping[str, Renders]) -> None:
             found = overlaps(model, of, coarser)
             for r in READ_OUTS:
                 means[r].append(float(found[r].mean()))
-            detail = ", ".join(f"{n[0]} {v:.2f}" for (_, n), v in zip(prompt_set(category, coarser), found["naclip"], strict=True))
+            detail = ", ".join(
+                f"{n[0]} {v:.2f}"
+                for (_, n), v in zip(prompt_set(category, coarser), found["naclip"], strict=True)
+            )
             say(f"{category}: " + ", ".join(f"{r} {v.mean():.3f}" for r, v in found.items()) + f" ({detail})")
         kind = "groups as CLIP-LAD asks" if coarser else "every part"
         say(f"mean IoU, {kind}: " + ", ".join(f"{r} {np.mean(v):.3f}" for r, v in means.items()))
     say("crops of parts: picture -> name {:.2f}, name -> picture {:.2f}".format(*of_parts(model, scenes)))
     for level in (0, 1, -1):
-        say("scenes, level {}: picture -> caption {:.2f}, caption -> picture {:.2f}, {} captions".format(level, *of_scenes(model, scenes, level)))
+        say(
+            "scenes, level {}: picture -> caption {:.2f}, caption -> picture {:.2f}, {} captions".format(
+                level, *of_scenes(model, scenes, level)
+            )
+        )
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,9 +65,7 @@ class Source:
         """A piece of a scene, for the dense loss only."""
         scenes, i = self._any(rng)
         upright = scenes.category == "juice_bottle"
-        pixels, parts = cut(
-            scenes.images[i], scenes.parts[i], random_window(rng, 0.33, 1.0, upright), side
-        )
+        pixels, parts = cut(scenes.images[i], scenes.parts[i], random_window(rng, 0.33, 1.0, upright), side)
         return Picture(pixels, parts, scenes.category, frozenset(), False)
 
     def scene(self, rng: Generator, side: int) -> Picture:
@@ -85,13 +84,19 @@ class Source:
                 return self._on_texture(rng, found) if rng.random() < 0.3 else found
 
     def _on_texture(self, rng: Generator, picture: Picture) -> Picture:
-        shown = next(p for p, n in enumerate(PART_NAMES[picture.category]) if picture.facts == {f"{picture.category}: {n}"})
+        shown = next(
+            p
+            for p, n in enumerate(PART_NAMES[picture.category])
+            if picture.facts == {f"{picture.category}: {n}"}
+        )
         side = len(picture.pixels)
         texture = self.textures[rng.integers(len(self.textures))]
         behind, _ = cut(texture, np.zeros(texture.shape[:2], np.uint8), random_window(rng, 0.4, 0.9), side)
         inside = picture.parts == shown
         pixels = np.where(inside[..., None], picture.pixels, behind)
-        return Picture(pixels, np.where(inside, picture.parts, IGNORED), picture.category, picture.facts, False)
+        return Picture(
+            pixels, np.where(inside, picture.parts, IGNORED), picture.category, picture.facts, False
+        )
 
 
 def whole(scenes: Renders, index: int, side: int, window: Window = WHOLE) -> Picture:
@@ -110,7 +115,7 @@ def part_alone(
     if not there:
         return None
     shown = int(there[rng.integers(len(there))])
-    pieces, _ = label(parts == shown)
+    pieces: NDArray[Any] = np.asarray(label(parts == shown)[0])  # pyright: ignore[reportIndexIssue]
     sizes = np.bincount(pieces.ravel())[1:]
     large = np.flatnonzero(sizes >= LEAST) + 1
     if not len(large):

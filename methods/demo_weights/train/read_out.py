@@ -4,9 +4,10 @@ The read-outs are those of inference, so that what is trained is what methods se
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from open_clip.transformer import VisionTransformer
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -14,7 +15,7 @@ SIGMA = 5.0  # of NACLIP's Gaussian neighbourhood, in patches
 
 
 def neighbourhood(side: int, sigma: float = SIGMA) -> Tensor:
-    """omega (side² + 1, side² + 1): a Gaussian of the distance of patches, zero for the class token."""
+    """NACLIP's omega (side² + 1, side² + 1): a Gaussian of the distance, zero for the class token."""
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     at = torch.stack([y, x], dim=-1).flatten(0, 1).float()
     omega = torch.zeros(side * side + 1, side * side + 1)
@@ -38,7 +39,8 @@ def embedded(visual: VisionTransformer, batch: Tensor, positions: Tensor) -> Ten
 
 def read(visual: VisionTransformer, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Embeddings of the picture (n, d), of its patches by the plain last block and by NACLIP's (n, p, d)."""
-    *blocks, last = visual.transformer.resblocks
+    layers: Any = visual.transformer.resblocks
+    *blocks, last = layers
     for each in blocks:
         tokens = block(each, tokens)
     plain = visual.ln_post(block(last, tokens)) @ visual.proj
@@ -46,14 +48,14 @@ def read(visual: VisionTransformer, tokens: Tensor) -> tuple[Tensor, Tensor, Ten
     return plain[:, 0], plain[:, 1:], dense[:, 1:]
 
 
-def block(module: torch.nn.Module, tokens: Tensor) -> Tensor:
+def block(module: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
     """What the block itself does, with an attention whose gradient is cheaper on a CPU."""
     q, k, v = _heads(module, tokens)
     tokens = tokens + _mixed(module, q, k, v, None)
     return tokens + module.mlp(module.ln_2(tokens))
 
 
-def naclip(module: torch.nn.Module, tokens: Tensor) -> Tensor:
+def naclip(module: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
     """Key–key attention with a Gaussian neighbourhood, without residual and MLP.
 
     Source: Hajimiri et al., Pay Attention to Your Neighbours (NACLIP), WACV 2025, the "reduced"
@@ -63,14 +65,14 @@ def naclip(module: torch.nn.Module, tokens: Tensor) -> Tensor:
     return _mixed(module, k, k, v, neighbourhood(round((tokens.shape[1] - 1) ** 0.5)))
 
 
-def _heads(module: torch.nn.Module, tokens: Tensor) -> Sequence[Tensor]:
+def _heads(module: ResidualAttentionBlock, tokens: Tensor) -> Sequence[Tensor]:
     """q, k, v of every head, each (n, heads, patches, width of a head)."""
     attention = module.attn
     qkv = F.linear(module.ln_1(tokens), attention.in_proj_weight, attention.in_proj_bias)
     return [x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for x in qkv.chunk(3, dim=-1)]
 
 
-def _mixed(module: torch.nn.Module, q: Tensor, k: Tensor, v: Tensor, omega: Tensor | None) -> Tensor:
+def _mixed(module: ResidualAttentionBlock, q: Tensor, k: Tensor, v: Tensor, omega: Tensor | None) -> Tensor:
     logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     if omega is not None:
         logits = logits + omega.to(logits.dtype)

@@ -80,8 +80,8 @@ def _category(name: str, split: str, number: int, seed: int, workers: int, cache
     drawn = _joined(name, list(_drawn(jobs, workers)))
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
-        arrays = {"images": drawn.images, "parts": drawn.parts}
-        np.savez(file, **arrays, subtypes=np.array(drawn.subtypes), defects=np.array(drawn.defects))
+        texts = {"subtypes": np.array(drawn.subtypes), "defects": np.array(drawn.defects)}
+        np.savez(file, allow_pickle=False, images=drawn.images, parts=drawn.parts, **texts)
     return drawn
 
 

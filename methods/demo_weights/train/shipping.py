@@ -16,8 +16,12 @@ from methods.weights import DEMO_FOLDER
 COUNTER = "num_batches_tracked"
 ENTRIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "backbone": ("backbones", "*", {"file": "backbone.safetensors", "architecture": "resnet10t"}),
-    "image_text": ("image_text", "*", {"file": "image_text/open_clip_model.safetensors"}),
-    "teacher": ("teachers", "*", {"file": "teacher.safetensors", "architecture": "pdn"}),
+    "image_text": (
+        "image_text",
+        "*",
+        {"file": "image_text/open_clip_model.safetensors", "architecture": "demo-ViT-8"},
+    ),
+    "teacher": ("teachers", "*", {"file": "teacher.safetensors", "architecture": "pdn_small"}),
 }
 
 

@@ -1,6 +1,6 @@
 """The demo teacher of EfficientAD: a narrow PDN-S, distilled from the demo backbone.
 
-    python -m methods.demo_weights.train.teacher
+python -m methods.demo_weights.train.teacher
 """
 
 import argparse
@@ -27,7 +27,7 @@ WIDTHS = (64, 128, 128)
 LAYERS = ("layer2", "layer3")
 SIDE = 256  # of the backbone's pictures, twice that of the student's; crops, not whole scenes
 BATCH, TEXTURES = 8, 2
-CALIBRATION = 40  # batches
+CALIBRATION = 20  # batches
 FROM = "wide_resnet50_2"  # any name: `demo` answers with its own backbone
 
 
@@ -61,7 +61,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m methods.demo_weights.train.teacher", description=__doc__)
     parser.add_argument("--out", type=Path, default=None, help="folder (default: where demo weights lie)")
     parser.add_argument("--backbone", type=Path, help="resnet10t weights (default: the demo backbone)")
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--scenes", type=int, default=140, help="per category")
     parser.add_argument("--heldout", type=int, default=20, help="per category, for the final measure")
     parser.add_argument("--seed", type=int, default=0)

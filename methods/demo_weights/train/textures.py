@@ -4,6 +4,7 @@ Each kind has one statistic of photographs: spectra that fall with frequency, oc
 every size, cell borders, and repeating spots with defects as reaction and diffusion leave them.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.fft import irfft2, rfftfreq
 from scipy.ndimage import gaussian_filter, map_coordinates
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 Array = NDArray[np.float64]
 Generator = np.random.Generator
@@ -25,7 +26,7 @@ def textures(number: int, side: int, seed: int) -> NDArray[np.uint8]:
 
 def texture(rng: Generator, side: int, kind: int) -> NDArray[np.uint8]:
     """One picture (side, side, 3), uint8; `kind` modulo 4 says which."""
-    draw = (_clouds, _leaves, _cells, _spots)[kind % 4]
+    draw: Callable[[Generator, int], Array] = (_clouds, _leaves, _cells, _spots)[kind % 4]
     picture = draw(rng, side)
     light = 1 + 0.25 * power_law(rng, side, 2.5)
     low, high = np.quantile(picture, (0.01, 0.99))
@@ -54,7 +55,7 @@ def power_law(rng: Generator, side: int, exponent: float, stretch: float = 1, an
     frequency = np.hypot(along * stretch, across / stretch)
     frequency[0, 0] = np.inf
     white = rng.standard_normal((2, *frequency.shape))
-    noise = irfft2((white[0] + 1j * white[1]) * frequency ** (-exponent / 2), (side, side))
+    noise: Array = np.asarray(irfft2((white[0] + 1j * white[1]) * frequency ** (-exponent / 2), (side, side)))
     return noise / noise.std()
 
 
@@ -108,9 +109,9 @@ def _cells(rng: Generator, side: int) -> Array:
         points = lattice + rng.normal(0, step * 0.12, lattice.shape)
     grid = np.stack(np.mgrid[:side, :side], -1).reshape(-1, 2)
     bend = 4 * np.stack([power_law(rng, side, 2.5), power_law(rng, side, 2.5)], -1).reshape(-1, 2)
-    distance, index = cKDTree(points).query(grid + bend, k=2)
+    distance, index = KDTree(points).query(grid + bend, k=2)
     border = (1 - np.exp(-(distance[:, 1] - distance[:, 0]) / rng.uniform(0.8, 3))).reshape(side, side, 1)
-    fill = _colours(rng, len(points))[index[:, 0]].reshape(side, side, 3)
+    fill = _colours(rng, len(points))[np.asarray(index)[:, 0]].reshape(side, side, 3)
     relief = 1 + rng.normal(0, 0.03) * distance[:, 0].reshape(side, side, 1)
     grain = 1 + 0.12 * power_law(rng, side, rng.uniform(0.5, 2))[..., None]
     return fill * grain * relief * border + _colours(rng, 1) * (1 - border)
@@ -120,10 +121,8 @@ def _spots(rng: Generator, side: int) -> Array:
     """A band of frequencies, sharpened: the spots and labyrinths of reaction and diffusion."""
     white = rng.standard_normal((side, side))
     scale, ratio = rng.uniform(1.2, 6), rng.uniform(0.3, 1)
-    t = sum(
-        gaussian_filter(white, (s, s * ratio), mode="wrap") * s * sign for s, sign in ((scale, 1), (2 * scale, -1))
-    )
-    t = _bent(rng, np.asarray(t), rng.uniform(0, 20))
+    fine, coarse = (s * gaussian_filter(white, (s, s * ratio), mode="wrap") for s in (scale, 2 * scale))
+    t = _bent(rng, fine - coarse, rng.uniform(0, 20))
     s = 1 / (1 + np.exp(-rng.uniform(2, 8) * (t / t.std() - rng.uniform(-0.8, 0.8))))[..., None]
     a, b = _colours(rng, 2)
     grain = 1 + 0.12 * power_law(rng, side, rng.uniform(0.5, 2))[..., None]

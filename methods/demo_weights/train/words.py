@@ -91,9 +91,9 @@ GROUPS: dict[str, tuple[tuple[tuple[int, ...], Names], ...]] = {
 }
 
 TEMPLATES = (
-    "{}", "a {}", "a photo of {}", "a photo of a {}", "a photo of a {}.", "a picture of a {}", "a close-up of a {}",
-    "a cropped photo of the {}", "the {}", "a photo of the {} for visual inspection", "a part of a {}",
-    "a photo of one {}", "an image of a {}",
+    "{}", "a {}", "a photo of {}", "a photo of a {}", "a photo of a {}.", "a picture of a {}",
+    "a close-up of a {}", "a cropped photo of the {}", "the {}", "a photo of the {} for visual inspection",
+    "a part of a {}", "a photo of one {}", "an image of a {}",
 )  # fmt: skip
 
 

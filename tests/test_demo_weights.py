@@ -1,0 +1,311 @@
+"""The demo weights load like any others, are what their manifest says, and mean something."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from harness.datasets.demo import CATEGORIES, PART_NAMES, scene
+from methods import weights
+from methods.backbones import load
+from methods.checkpoints import read
+from methods.demo_weights.train import read_out
+from methods.demo_weights.train.backbone import distances
+from methods.demo_weights.train.captions import counted, statements
+from methods.demo_weights.train.crops import IGNORED, Window, cut
+from methods.demo_weights.train.image_text import shares
+from methods.demo_weights.train.measure import Model, retrieval
+from methods.demo_weights.train.renders import Renders, defect_of, renders
+from methods.demo_weights.train.words import GROUPS, NAMES, prompts
+from methods.distillation import PatchTarget, distil
+from methods.pdn import pdn_small, pdn_small_from
+from methods.training import Means, Plan, steps
+
+FOLDER = weights.DEMO_FOLDER
+MOST_BYTES = 12_000_000
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return Model(FOLDER / "image_text")
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+
+
+def test_all_files_are_those_of_the_manifest_and_small():
+    manifest = json.loads((FOLDER / "manifest.json").read_text())
+    assert set(manifest) == {"backbones", "image_text", "teachers"}
+    listed = {FOLDER / e["file"] for kind in manifest.values() for e in kind.values()}
+    for kind in manifest:
+        assert weights.demo("any name", kind).path in listed  # also compares the hash
+    assert set(FOLDER.rglob("*.safetensors")) == listed
+    assert (
+        sum(p.stat().st_size for p in FOLDER.rglob("*") if p.suffix in (".safetensors", ".json"))
+        <= MOST_BYTES
+    )
+
+
+@pytest.mark.parametrize("name", ["backbone.md", "image_text.md", "teacher.md"])
+def test_every_card_names_its_file_and_its_limits(name: str):
+    card = (FOLDER / name).read_text()
+    kind = {"backbone.md": "backbones", "image_text.md": "image_text", "teacher.md": "teachers"}[name]
+    found = weights.demo("any name", kind)
+    assert found.sha256 in card
+    assert f"{found.path.stat().st_size:,}" in card
+    assert "demo only" in card.lower()
+
+
+def test_the_backbone_loads_with_the_same_call_as_any_other(picture: np.ndarray):
+    found = weights.find("wide_resnet50_2.tv_in1k", "demo")
+    assert found.marks == ("demo weights",)
+    maps = load(found, ("layer2", "layer3"), "cpu")([picture])[0]
+    assert {k: v.shape for k, v in maps.items()} == {"layer2": (128, 12, 12), "layer3": (256, 6, 6)}
+    assert all(np.isfinite(v).all() and v.std() > 0 for v in maps.values())
+
+
+def test_distances_of_the_backbone_ignore_light_more_than_content():
+    network = load(weights.find("resnet18", "demo"), ("layer3",), "cpu")
+    image = scene("screw_bag", 3, "weights-test", 0, 128).image
+    lit = np.clip(image * 1.08, 0, 255).astype(np.uint8)
+    other = scene("breakfast_box", 3, "weights-test", 0, 128).image[:, : image.shape[1]]
+    one, two, three = (network([x[:, :128]])[0]["layer3"] for x in (image, lit, other))
+    assert np.linalg.norm(one - two) < 0.5 * np.linalg.norm(one - three)
+
+
+def test_the_image_text_model_loads_through_open_clip():
+    name = weights.open_clip_name(weights.demo("ViT-L-14", "image_text"))
+    clip, _, preprocess = open_clip.create_model_and_transforms(name)
+    tokens = open_clip.get_tokenizer(name)(["a photo of a hexagonal nut", "a photo of a ring washer"])
+    assert tokens.shape == (2, clip.context_length)
+    assert clip.visual.grid_size == (28, 28)
+    batch = preprocess(Image.new("RGB", (300, 200)))[None]
+    with torch.no_grad():
+        assert clip.encode_image(batch).shape == clip.encode_text(tokens[:1]).shape
+
+
+def test_read_outs_continue_the_model(model: Model, picture: np.ndarray):
+    batch = model.preprocess(Image.fromarray(picture))[None]
+    whole, tokens = model.image(picture)
+    with torch.no_grad():
+        expected = F.normalize(model.model.encode_image(batch), dim=-1)[0]
+    torch.testing.assert_close(whole, expected, atol=1e-5, rtol=0)
+    assert {k: v.shape[0] for k, v in tokens.items()} == {"plain": 784, "naclip": 784}
+
+
+def test_naclip_against_its_definition():
+    torch.manual_seed(0)
+    block = open_clip.transformer.ResidualAttentionBlock(16, 2).eval()
+    tokens = torch.randn(1, 1 + 9, 16)
+    with torch.no_grad():
+        fast = read_out.naclip(block, tokens)[0]
+        slow = _naclip_slowly(block, tokens[0])
+    torch.testing.assert_close(fast, slow, atol=1e-5, rtol=0)
+
+
+def _naclip_slowly(block: open_clip.transformer.ResidualAttentionBlock, tokens: torch.Tensor) -> torch.Tensor:
+    z = block.ln_1(tokens)
+    w, b = block.attn.in_proj_weight, block.attn.in_proj_bias
+    k, v = z @ w[16:32].T + b[16:32], z @ w[32:].T + b[32:]
+    mixed = torch.zeros_like(z)
+    for head in (slice(0, 8), slice(8, 16)):
+        for i in range(10):
+            logits = torch.stack([k[i, head] @ k[j, head] / 8**0.5 + _omega(i, j) for j in range(10)])
+            mixed[i, head] = torch.softmax(logits, dim=0) @ v[:, head]
+    return block.attn.out_proj(mixed)
+
+
+def _omega(i: int, j: int) -> float:
+    if 0 in (i, j):
+        return 0.0
+    (yi, xi), (yj, xj) = divmod(i - 1, 3), divmod(j - 1, 3)
+    return float(np.exp(-((yi - yj) ** 2 + (xi - xj) ** 2) / (2 * 5.0**2)))
+
+
+def _crop_of(part: str, category: str = "screw_bag") -> np.ndarray:
+    drawn = scene(category, 11, "weights-test", 1, 224)
+    mask = drawn.parts == PART_NAMES[category].index(part)
+    from scipy.ndimage import find_objects, label
+
+    pieces, _ = label(mask)
+    y, x = max(find_objects(pieces), key=lambda s: (s[0].stop - s[0].start) * (s[1].stop - s[1].start))
+    return drawn.image[max(0, y.start - 5) : y.stop + 5, max(0, x.start - 5) : x.stop + 5]
+
+
+@pytest.mark.parametrize(
+    ("part", "other"), [("hexagonal nut", "ring washer"), ("ring washer", "hexagonal nut")]
+)
+def test_a_text_is_nearer_to_its_part_than_to_another(model: Model, part: str, other: str):
+    texts = torch.stack([model.names([part]), model.names([other]), model.names(["orange juice"])])
+    similarity = texts @ model.image(_crop_of(part))[0]
+    assert similarity.argmax() == 0
+
+
+def test_dense_prompts_find_the_parts_of_a_scene(model: Model):
+    drawn = scene("breakfast_box", 12, "weights-test", 0, 224)
+    words = torch.stack([model.names(names) for names in NAMES["breakfast_box"]])
+    tokens = model.image(drawn.image)[1]["naclip"]
+    small = np.asarray(Image.fromarray(drawn.parts).resize((28, 28), Image.Resampling.NEAREST))
+    found = (tokens @ words.T).argmax(dim=1).view(28, 28).numpy()
+    assert (found == small).mean() > 0.6
+
+
+def test_a_word_that_was_never_seen_has_no_embedding(model: Model):
+    table = model.model.token_embedding.weight
+    seen = model.tokenizer(["a photo of a hexagonal nut"])[0]
+    assert (table[seen[1:6]].abs().sum(dim=1) > 0).all()
+    unknown = model.tokenizer(["zebra"])[0, 1]
+    assert table[unknown].abs().sum() == 0
+
+
+def test_the_teacher_loads_with_the_published_layout():
+    found = weights.demo("pdn_small", "teachers")
+    state = read(found.path)
+    teacher = pdn_small_from({k: v.float() for k, v in state.items()})
+    with torch.no_grad():
+        assert teacher(torch.zeros(1, 3, 256, 256)).shape == (1, 128, 56, 56)
+        padded = pdn_small_from({k: v.float() for k, v in state.items()}, padding=True)
+        assert padded(torch.zeros(1, 3, 256, 256)).shape[-2:] == (64, 64)
+
+
+def test_pdn_small_has_the_published_size():
+    assert sum(p.numel() for p in pdn_small().parameters()) == pytest.approx(2.69e6, rel=0.01)
+    with pytest.raises(weights.WeightsError, match="no weights of a PDN-S"):
+        pdn_small_from({"0.weight": torch.zeros(1)})
+
+
+def test_distillation_brings_a_student_nearer_and_resumes_exactly(tmp_path: Path):
+    target = PatchTarget(load(weights.find("resnet18", "demo"), ("layer2",), "cpu"), 8)
+
+    def batch(step: int) -> torch.Tensor:
+        return torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(step % 3))
+
+    target.calibrate(batch(i) for i in range(3))
+    lines: list[str] = []
+
+    def run(state: Path | None, steps_: int) -> torch.nn.Module:
+        torch.manual_seed(0)
+        student = pdn_small(8, (4, 4, 4), padding=True)
+        return distil(
+            student, target, batch, Plan(12, 1e-2, every=2, cut=(steps_ - 1, 1)), state, lines.append
+        )
+
+    whole = run(None, 12)
+    run(tmp_path / "state.pt", 6)
+    # the cut run ended with a lower rate: only the state's mechanics are compared here
+    assert (tmp_path / "state.pt").is_file() and lines
+    again = [run(tmp_path / f"{i}.pt", 12) for i in range(2)]
+    for a, b in zip(whole.state_dict().values(), again[0].state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, atol=0, rtol=0)
+
+
+def test_a_stopped_loop_continues_as_if_nothing_had_happened(tmp_path: Path):
+    def run(state: Path | None, stop: int) -> torch.Tensor:
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(3, 1)
+        optimiser = torch.optim.AdamW(layer.parameters(), lr=1.0)
+        for step in steps(Plan(10, 0.1, every=2), {"layer": layer}, optimiser, state):
+            if step == stop:
+                break
+            optimiser.zero_grad()
+            x = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
+            layer(x).square().mean().backward()
+            optimiser.step()
+        return layer.weight.detach().clone()
+
+    whole = run(None, 99)
+    run(tmp_path / "state", 7)
+    assert torch.equal(run(tmp_path / "state", 99), whole)
+
+
+def test_the_rate_rises_falls_and_can_be_cut():
+    plan = Plan(100, 2.0, warm_up=0.1, every=10)
+    assert plan.rate(9) == pytest.approx(2.0) and plan.rate(99) < 0.01
+    cut_short = Plan(100, 2.0, warm_up=0.1, every=10, cut=(40, 20))
+    assert cut_short.end == 60
+    assert cut_short.rate(30) == plan.rate(30)
+    assert cut_short.rate(50) == pytest.approx(plan.rate(40) / 2)
+
+
+def test_means_are_told_when_due():
+    said: list[str] = []
+    means = Means(said.append)
+    for step in range(4):
+        means.add(step, Plan(4, 1.0, every=2), {"loss": torch.tensor(float(step))})
+    assert [s.partition("; about")[0] for s in said] == ["step 2 of 4: loss 0.500", "step 4 of 4: loss 2.500"]
+
+
+def test_prompts_name_every_part_once():
+    rng = np.random.default_rng(0)
+    for category, names in NAMES.items():
+        assert [n[0] for n in names] == PART_NAMES[category]
+        for _ in range(20):
+            named = sorted(p for prompt in prompts(rng, category) for p in prompt.parts)
+            assert named == list(range(len(names)))
+    assert all(max(parts) < len(NAMES[c]) for c, groups in GROUPS.items() for parts, _ in groups)
+
+
+def test_shares_of_a_patch():
+    parts = torch.tensor([[0, 0, 1, 2], [0, 1, 2, IGNORED]])[None].expand(1, 2, 4)
+    target, known = shares(parts, 2, [frozenset({0, 2}), frozenset({1})])
+    assert target.tolist() == [[[0.75, 0.25], [0.5, 0.25]]]
+    assert known.tolist() == [[1.0, 0.75]]
+
+
+def test_statements_count_what_is_there():
+    said = {s.text for s in statements("screw_bag", "", "2_missing_nuts")}
+    assert "a plastic bag with no nuts and two washers" in said
+    assert "a breakfast box with two nectarines and one tangerine" in {
+        s.text for s in statements("breakfast_box", "", "2_nectarines_1_tangerine")
+    }
+    assert counted(1, "nut") == "one nut"
+    for category, known in CATEGORIES.items():
+        for defect in known.defects:
+            for subtype in known.subtypes or ("",):
+                told = statements(category, subtype, defect.name)
+                assert all(a.facts < b.facts for a, b in pairwise(told))
+
+
+def test_the_whole_window_is_the_squeezed_picture():
+    drawn = scene("screw_bag", 1, "weights-test", 0, 96)
+    image, parts = cut(drawn.image, drawn.parts, Window(0.5, 0.5, 1, 1), 96)
+    assert (parts != IGNORED).all()
+    mirrored, _ = cut(drawn.image, drawn.parts, Window(0.5, 0.5, 1, 1, 0, True), 96)
+    assert np.abs(mirrored[:, ::-1].astype(int) - image).mean() < 3
+
+
+def test_renders_are_kept_and_are_no_images_of_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import methods.demo_weights.train.renders as module
+
+    monkeypatch.setattr(module, "SIZE", 64)
+    monkeypatch.setattr(module, "CATEGORIES", {"screw_bag": CATEGORIES["screw_bag"]})
+    drawn = renders(module.TRAIN, 3, 0, 1, tmp_path)["screw_bag"]
+    kept = renders(module.TRAIN, 3, 0, 1, tmp_path)["screw_bag"]
+    assert isinstance(kept, Renders) and len(kept) == 3
+    assert np.array_equal(kept.images, drawn.images) and kept.defects == drawn.defects
+    defect = defect_of("screw_bag", 0, module.TRAIN, 0)
+    for split in ("train", "validation", "test/good", "test/logical_anomalies"):
+        assert not np.array_equal(scene("screw_bag", 0, split, 0, 64, defect).image, drawn.images[0])
+
+
+def test_distances_do_not_depend_on_scale():
+    maps = torch.rand(1, 4, 3, 3)
+    index = torch.arange(9)
+    torch.testing.assert_close(distances(maps, index), distances(7 * maps, index), atol=1e-4, rtol=0)
+
+
+def test_retrieval_counts_what_is_true():
+    from methods.demo_weights.train.captions import Statement
+
+    told = [Statement(frozenset(x), x) for x in "ab"]
+    facts = [frozenset("a"), frozenset("b"), frozenset("b")]
+    images, words = torch.tensor([[1.0, 0], [1, 0.1], [0, 1]]), torch.eye(2)
+    assert retrieval(images, facts, told, words) == (pytest.approx(2 / 3), 1.0)
