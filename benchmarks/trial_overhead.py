@@ -31,14 +31,17 @@ from ray import tune
 ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
 space = {"number": tune.grid_search(list(range(int(sys.argv[1]))))}
 run = tune.RunConfig(storage_path=sys.argv[2], verbose=0)
-tune.Tuner(tune.with_resources(lambda config: {"score": 0.0}, {"cpu": 1}), param_space=space, run_config=run).fit()
+nothing = tune.with_resources(lambda config: {"score": 0.0}, {"cpu": 1})
+tune.Tuner(nothing, param_space=space, run_config=run).fit()
 """
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--trials", type=int, nargs="+", default=[1000])
-    parser.add_argument("--peer", type=int, default=20, metavar="N", help="trials of plain Ray Tune; 0 for none")
+    parser.add_argument(
+        "--peer", type=int, default=20, metavar="N", help="trials of plain Ray Tune; 0 for none"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -97,7 +100,11 @@ def timed(command: list[str]) -> tuple[float, float]:
     """CPU and wall seconds of a command with everything that it starts."""
     began = time.perf_counter()
     process = subprocess.Popen(
-        command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     spent: dict[int, float] = {}
     stop = threading.Event()
@@ -139,7 +146,8 @@ def descends(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
 def peer(place: Path, trials: int, ours: float) -> None:
     """Ray Tune with a fresh process per trial, in the same run of this benchmark."""
     cpu, _ = timed([sys.executable, "-c", PEER, str(trials), str(place / "peer")])
-    print(f"plain Ray Tune, a process per trial: {cpu / trials:.3f} CPU s each, {cpu / trials / ours:.0f} times ours")
+    each = cpu / trials
+    print(f"plain Ray Tune, a process per trial: {each:.3f} CPU s each, {each / ours:.0f} times ours")
 
 
 if __name__ == "__main__":

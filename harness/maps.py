@@ -20,7 +20,9 @@ from harness.results.maps import read_maps
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m harness.maps", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.maps", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("run", type=Path, help="a run directory of a sweep with `keep_maps: true`")
     parser.add_argument("trial", help="trial id")
     parser.add_argument("--out", type=Path, required=True, help="folder for the category's maps")

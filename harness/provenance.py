@@ -6,6 +6,7 @@ import platform
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -58,10 +59,8 @@ def _run(root: Path, *words: str) -> str:
 
 def reset_peaks() -> None:
     """Begin to measure peak memory anew."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: VmHWM starts again from the current size
-    except OSError:
-        pass
+    with suppress(OSError):  # not Linux: the peak of the whole process is reported
+        Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from the current size
     if cuda := _cuda():
         cuda.reset_peak_memory_stats()
 

@@ -88,7 +88,9 @@ def _run(
     with clock.phase("metric"):
         metrics = metric_rows(job.metrics, split, scores.image, scores.maps)
     counts = {"n_train": len(data.train), "n_validation": len(data.validation), "n_test": len(split.test)}
-    kept = pack([s.id for s in split.test], scores.maps) if job.keep_maps and scores.maps is not None else None
+    kept = (
+        pack([s.id for s in split.test], scores.maps) if job.keep_maps and scores.maps is not None else None
+    )
     return counts, TrialResult({}, tuple(metrics), tuple(score_rows(split.test, scores)), kept)
 
 
@@ -128,7 +130,9 @@ def _checked(scores: Scores, images: ImageSet) -> Scores:
         if np.shape(values) != (len(images),):
             raise DataError(f"score {name!r} has shape {np.shape(values)} for {len(images)} images")
         if not np.isfinite(values).all():
-            raise DataError(f"score {name!r} of {images.ids[int(np.argmin(np.isfinite(values)))]} is not finite")
+            raise DataError(
+                f"score {name!r} of {images.ids[int(np.argmin(np.isfinite(values)))]} is not finite"
+            )
     return scores
 
 

@@ -73,7 +73,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m harness.sweep", description=(__doc__ or "").split("\n\n")[1])
+    parser = argparse.ArgumentParser(
+        prog="python -m harness.sweep", description=(__doc__ or "").split("\n\n")[1]
+    )
     add = parser.add_argument
     add("config", type=Path, nargs="?", help="sweep file (YAML)")
     add("overrides", nargs="*", metavar="key=value", help="replace a value of the file; keys are dotted")
@@ -82,7 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--limit", type=_positive, metavar="N", help="at most N trials")
     add("--retry", default="", metavar="STATUS,…", help=f"run such trials again: {', '.join(RETRY)}")
     add("--backend", choices=("ray", "serial"), default="ray", help="default: %(default)s")
-    add("--address", default="local", help="a running Ray cluster (`auto`, `host:port`); default: one of our own")
+    add(
+        "--address",
+        default="local",
+        help="a running Ray cluster (`auto`, `host:port`); default: one of our own",
+    )
     add("--dashboard", action="store_true", help="show Ray's dashboard on this machine's loopback")
     add("--pdb", action="store_true", help="serially, stopping in the debugger where a trial fails")
     add("--schema", action="store_true", help="print the JSON Schema of the sweep file and stop")
@@ -105,7 +111,9 @@ def _only(text: str) -> dict[str, list[str]]:
         axis = {"k": "shots", "seed": "split_seed", "trial": "id"}.get(axis, axis)
         if not sign or axis not in AXES:
             allowed = ", ".join(AXES)
-            raise ConfigError(f"--only {word!r}: unknown axis {axis!r}{nearest(axis, AXES)}; known: {allowed}")
+            raise ConfigError(
+                f"--only {word!r}: unknown axis {axis!r}{nearest(axis, AXES)}; known: {allowed}"
+            )
         found[axis] = values.split("|")
     return found
 
@@ -127,7 +135,9 @@ def _refusal(error: HarnessError) -> str:
 
 def _stopped(options: argparse.Namespace, code: int) -> int:
     words = " ".join([str(options.config), *options.overrides])
-    print(f"stopped; everything finished is kept. Go on with: python -m harness.sweep {words}", file=sys.stderr)
+    print(
+        f"stopped; everything finished is kept. Go on with: python -m harness.sweep {words}", file=sys.stderr
+    )
     return code
 
 

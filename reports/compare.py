@@ -151,9 +151,7 @@ class _Images:
         return self.known[key]
 
 
-def _images(
-    trials: pd.DataFrame, scores: Mapping[str, pd.DataFrame]
-) -> tuple[dict[str, _Images], list[str]]:
+def _images(trials: pd.DataFrame, scores: Mapping[str, pd.DataFrame]) -> tuple[dict[str, _Images], list[str]]:
     """Categories in which methods can be compared, and those whose trials saw different images."""
     found, refused = {}, []
     for category, some in trials.groupby("category", sort=False):

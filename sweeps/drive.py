@@ -187,4 +187,3 @@ def _unique_work(plan: Plan) -> str:
         f"unique work: {len(supports)} distinct support images for {asked} in all, "
         f"test and validation images of {len(categories)} categories once each"
     )
-

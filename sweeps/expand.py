@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, final
 
@@ -112,7 +112,7 @@ def _absolute(value: Any) -> Any:
 
 
 def _draws(config: SweepConfig, splits: Mapping[str, Split]) -> Draw:
-    @lru_cache(maxsize=None)
+    @cache
     def ids(category: str, shots: int | None, seed: int) -> tuple[str, ...]:
         rule, manifest = config.support.rule, config.support.manifest
         split = splits[category]

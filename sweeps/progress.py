@@ -90,7 +90,7 @@ class Progress:
         return "?" if seconds is None else f"about {_duration(seconds)}"
 
     def eta_seconds(self) -> float | None:
-        """Seconds until the end: what each method still has to do at its mean pace, at today's parallelism."""
+        """Seconds until the end: what is left of each method at its mean pace, as parallel as so far."""
         known = [s for seconds in self.seconds.values() for s in seconds]
         if not known or not self.done:
             return None
@@ -98,7 +98,9 @@ class Progress:
         work = 0.0
         for method, planned in self.planned.items():
             own = self.seconds.get(method)
-            work += (planned - sum(self.ended[method].values())) * (sum(own) / len(own) if own else mean_of_all)
+            work += (planned - sum(self.ended[method].values())) * (
+                sum(own) / len(own) if own else mean_of_all
+            )
         parallelism = sum(known) / max(time.monotonic() - self.began, 1e-9)
         return work / max(parallelism, 1e-9)
 

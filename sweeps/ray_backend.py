@@ -119,7 +119,9 @@ def _fit(unit: WorkUnit) -> WorkUnit:
     wanted = unit.resources
     if gpus and wanted.gpus > gpus:
         raise ConfigError(f"{unit.trials[0].method}: asks for {wanted.gpus:g} GPUs, a node has {gpus:g}")
-    return replace(unit, resources=replace(wanted, cpus=min(wanted.cpus, cpus), gpus=wanted.gpus if gpus else 0.0))
+    return replace(
+        unit, resources=replace(wanted, cpus=min(wanted.cpus, cpus), gpus=wanted.gpus if gpus else 0.0)
+    )
 
 
 @final

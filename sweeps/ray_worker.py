@@ -78,7 +78,9 @@ class Supervisor(tune.Trainable):
         except RayError as error:
             self._kill()
             if (status := _cause(error)) == Status.LOST:
-                raise ConnectionError("the node of this unit is gone; the driver submits it elsewhere") from error
+                raise ConnectionError(
+                    "the node of this unit is gone; the driver submits it elsewhere"
+                ) from error
             return ended(trial, job, status, " ".join(str(error).split())[:2000])
         if result.trial["status"] == Status.OOM or _broken_gpu(result):
             self._kill()

@@ -11,7 +11,12 @@ from sweeps.worker import Setting, execute, gpus_here
 
 
 def run_serial(
-    units: Sequence[WorkUnit], setting: Setting, ledger: Ledger, watch: Callable[[], None], *, debug: bool = False
+    units: Sequence[WorkUnit],
+    setting: Setting,
+    ledger: Ledger,
+    watch: Callable[[], None],
+    *,
+    debug: bool = False,
 ) -> None:
     """Run every trial of every unit, in order. Timeouts need the Ray backend: nobody watches here.
 

@@ -19,6 +19,7 @@ from harness.trial import Trial, TrialResult
 from methods import METHODS
 from sweeps.source import Source, Splits
 
+
 @final
 @dataclass(frozen=True)
 class Setting:
@@ -38,6 +39,7 @@ class Setting:
     store_gib: float
     scratch: Path
 
+
 def execute(
     trial: Trial,
     setting: Setting,
@@ -50,9 +52,11 @@ def execute(
     """Run one trial in this process; its row in any case.
 
     Args:
-        trial, setting: what to run.
+        trial: what to run.
+        setting: what all trials of the sweep share.
         resources: what this process was given: cores become threads, any share of a GPU is cuda:0.
-        attempt, unit: provenance.
+        attempt: 1 for the first; provenance.
+        unit: work unit that the trial belongs to; provenance.
         on_failure: sees the exception of a failed trial while its frames are alive.
     """
     device = "cuda:0" if resources.gpus > 0 else "cpu"
@@ -70,6 +74,7 @@ def execute(
             trial, partial(_build, trial), partial(splits.get, trial.category), context, job, on_failure
         )
 
+
 @contextmanager
 def threads(cpus: float) -> Iterator[None]:
     """Numeric libraries use as many threads as the trial has cores, wherever it runs.
@@ -81,14 +86,18 @@ def threads(cpus: float) -> Iterator[None]:
     with threadpool_limits(count):
         yield
 
+
 def _build(trial: Trial, context: Context) -> Method:
     return METHODS.load(trial.method)(context, **trial.params)
+
 
 @lru_cache(maxsize=1)
 def _store(root: Path | None, limit_gib: float) -> ArtifactStore:
     return ArtifactStore(root, limit_gib)
 
+
 _SPLITS: dict[str, Splits] = {}
+
 
 def _splits(source: Source) -> Splits:
     """The splits of a source; read once, however many trials follow."""

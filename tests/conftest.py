@@ -1,6 +1,7 @@
 """What several test files share: a tiny data set, sweep files, and the command line as users start it."""
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,10 +10,10 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by the libraries below: small arrays, idle threads spin
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-import yaml  # noqa: E402
-from PIL import Image  # noqa: E402
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 PLUGIN = ROOT / "tests" / "plugin"
@@ -24,7 +25,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["LADDER_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
-def write_tree(root: Path, categories: tuple[str, ...], *, train: int = 6, test: int = 4, side: int = 24) -> Path:
+def write_tree(
+    root: Path, categories: tuple[str, ...], *, train: int = 6, test: int = 4, side: int = 24
+) -> Path:
     """A tiny data set in MVTec AD's layout: noise, with a bright square where it is defective."""
     for category in categories:
         rng = np.random.default_rng(len(category))
@@ -83,6 +86,12 @@ def sweep(*words: str | Path, timeout: float = 120) -> subprocess.CompletedProce
     return subprocess.run(
         command, capture_output=True, text=True, env=environment(), timeout=timeout, cwd=PLUGIN, check=False
     )
+
+
+def cpu_seconds() -> float:
+    """CPU seconds of all finished child processes; a limit in them holds on a busy machine too."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def start_sweep(*words: str | Path) -> "subprocess.Popen[str]":

@@ -2,12 +2,11 @@
 
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import sweep, write_tree
+from conftest import cpu_seconds, sweep, write_tree
 
 from harness.results import read_run
 
@@ -21,7 +20,9 @@ def broken(tmp_path: Path) -> Path:
 
 
 def run(write: Write, root: Path, *words: str, **keys):
-    return sweep(write(dataset={"name": "mvtec_ad", "root": str(root)}, **keys), "--backend", "serial", *words)
+    return sweep(
+        write(dataset={"name": "mvtec_ad", "root": str(root)}, **keys), "--backend", "serial", *words
+    )
 
 
 def test_a_truncated_image_fails_the_trials_that_meet_it(sweep_file: Write, broken: Path, tmp_path: Path):
@@ -81,16 +82,20 @@ def test_unknown_words_are_refused_fast_and_all_at_once(sweep_file: Write):
     path = sweep_file(
         methods=[
             {"name": "mean_imge"},
-            {"name": "mean_image", "params": {"pooling": "maxx", "smooting": 1}, "grid": {"image_size": [64, -1]}},
+            {
+                "name": "mean_image",
+                "params": {"pooling": "maxx", "smooting": 1},
+                "grid": {"image_size": [64, -1]},
+            },
         ],
         metrics=["aurok"],
         shots=[0],
         seed=3,
         categories=["bolt", "nutt"],
     )
-    began = time.monotonic()
+    began = cpu_seconds()
     done = sweep(path)
-    assert time.monotonic() - began < 3
+    assert cpu_seconds() - began < 3
     assert done.returncode == 2
     expected = [
         ("methods.0.name", "'mean_imge'", "did you mean 'mean_image'"),
@@ -136,7 +141,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def test_a_full_disk_is_one_clear_error_and_loses_nothing(sweep_file: Write, small_disk: Path, tmp_path: Path):
+def test_a_full_disk_is_one_clear_error_and_loses_nothing(
+    sweep_file: Write, small_disk: Path, tmp_path: Path
+):
     path = sweep_file(out=str(small_disk / "run"), seeds=60)
     stopped = sweep(path, "--backend", "serial")
     assert stopped.returncode == 1, stopped.stdout + stopped.stderr

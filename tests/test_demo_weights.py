@@ -23,7 +23,7 @@ from methods.demo_weights.train.image_text import shares
 from methods.demo_weights.train.measure import Model, retrieval
 from methods.demo_weights.train.renders import Renders, defect_of, renders
 from methods.demo_weights.train.words import GROUPS, NAMES, prompts
-from methods.distillation import PatchTarget, distil
+from methods.distillation import PatchTarget, difference, distil
 from methods.pdn import pdn_small, pdn_small_from
 from methods.training import Means, Plan, steps
 
@@ -182,29 +182,47 @@ def test_pdn_small_has_the_published_size():
         pdn_small_from({"0.weight": torch.zeros(1)})
 
 
-def test_distillation_brings_a_student_nearer_and_resumes_exactly(tmp_path: Path):
+class _Killed(Exception):
+    pass
+
+
+def _distilled(state: Path | None, killed_at: int | None = None) -> tuple[torch.nn.Module, PatchTarget]:
     target = PatchTarget(load(weights.find("resnet18", "demo"), ("layer2",), "cpu"), 8)
+    target.calibrate(_pictures(i) for i in range(3))
 
-    def batch(step: int) -> torch.Tensor:
-        return torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(step % 3))
+    def pictures(step: int) -> torch.Tensor:
+        if step == killed_at:
+            raise _Killed
+        return _pictures(step)
 
-    target.calibrate(batch(i) for i in range(3))
-    lines: list[str] = []
+    torch.manual_seed(0)
+    student = pdn_small(8, (8, 8, 8), padding=True)
+    plan = Plan(40, 1e-2, every=4)
+    return distil(student, target, pictures, plan, state, lambda line: None), target
 
-    def run(state: Path | None, steps_: int) -> torch.nn.Module:
-        torch.manual_seed(0)
-        student = pdn_small(8, (4, 4, 4), padding=True)
-        return distil(
-            student, target, batch, Plan(12, 1e-2, every=2, cut=(steps_ - 1, 1)), state, lines.append
-        )
 
-    whole = run(None, 12)
-    run(tmp_path / "state.pt", 6)
-    # the cut run ended with a lower rate: only the state's mechanics are compared here
-    assert (tmp_path / "state.pt").is_file() and lines
-    again = [run(tmp_path / f"{i}.pt", 12) for i in range(2)]
-    for a, b in zip(whole.state_dict().values(), again[0].state_dict().values(), strict=True):
-        torch.testing.assert_close(a, b, atol=0, rtol=0)
+def _pictures(step: int) -> torch.Tensor:
+    return F.interpolate(torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(step % 3)), 64)
+
+
+def test_distillation_brings_a_student_nearer_and_goes_on_after_a_kill(tmp_path: Path):
+    whole, target = _distilled(None)
+    with torch.no_grad():
+        assert float(difference(whole, target, _pictures(0))) < 0.8  # 1 is the mean of the target
+    with pytest.raises(_Killed):
+        _distilled(tmp_path / "state", killed_at=22)
+    again, _ = _distilled(tmp_path / "state")
+    for one, other in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_target_is_normalised_and_joins_layers():
+    target = PatchTarget(load(weights.find("resnet18", "demo"), ("layer2", "layer3"), "cpu"), 24)
+    target.calibrate(_pictures(i) for i in range(2))
+    maps = torch.cat([target(_pictures(i)) for i in range(2)])
+    assert maps.shape == (4, 24, 8, 8)
+    torch.testing.assert_close(maps.mean(dim=(0, 2, 3)), torch.zeros(24), atol=1e-3, rtol=0)
+    torch.testing.assert_close(maps.std(dim=(0, 2, 3)), torch.ones(24), atol=0.02, rtol=0)
 
 
 def test_a_stopped_loop_continues_as_if_nothing_had_happened(tmp_path: Path):
@@ -299,7 +317,7 @@ def test_renders_are_kept_and_are_no_images_of_a_data_set(tmp_path: Path, monkey
 def test_distances_do_not_depend_on_scale():
     maps = torch.rand(1, 4, 3, 3)
     index = torch.arange(9)
-    torch.testing.assert_close(distances(maps, index), distances(7 * maps, index), atol=1e-4, rtol=0)
+    torch.testing.assert_close(distances(maps, index), distances(7 * maps, index), atol=0.01, rtol=0)
 
 
 def test_retrieval_counts_what_is_true():

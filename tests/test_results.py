@@ -29,7 +29,9 @@ def result(number: int, status: str = "ok", images: int = 3) -> TrialResult:
     row = {"trial_id": f"{number:016x}", "status": status, "weights": [{"name": "w", "sha256": "0"}]}
     row |= {"finished_at": datetime.now(UTC).isoformat(), "support": ["train/good/000.png"]}
     metrics = ({"subset": "all", "metric": "auroc", "value": 0.5},)
-    scores = tuple({"image": f"{i}.png", "score": number + i / 10, "parts": {"a": 1.0}} for i in range(images))
+    scores = tuple(
+        {"image": f"{i}.png", "score": number + i / 10, "parts": {"a": 1.0}} for i in range(images)
+    )
     return TrialResult(row, metrics, scores)
 
 
@@ -114,7 +116,9 @@ def test_a_reader_never_stumbles_over_the_writer(tmp_path: Path, monkeypatch: py
     assert seen
 
 
-def test_a_retried_trial_replaces_its_row_even_in_a_sealed_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_retried_trial_replaces_its_row_even_in_a_sealed_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(writer_module, "SEAL_TRIALS", 4)
     writer = start(tmp_path)
     for number in range(6):

@@ -11,8 +11,8 @@
 
 from harness.metrics.evidence import AnomalousScores, Evidence, PixelCounts, two_passes
 from harness.metrics.image import image_metrics
-from harness.metrics.regions import Region
 from harness.metrics.inputs import LIMITS, PRO_LIMITS
+from harness.metrics.regions import Region
 from harness.metrics.spro import aupro, auspro
 from harness.metrics.table import METRICS, Metric, metric
 from harness.metrics.trial import MetricValue, ScoredSample, subsets, trial_metrics

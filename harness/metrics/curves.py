@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.metrics.evidence import Evidence, top_sorted
-from harness.metrics.inputs import check_size, checked_map
+from harness.metrics.inputs import check_labels, check_size, checked_map, mean
 from harness.metrics.regions import Region, union
-from harness.metrics.inputs import check_labels, mean
 from harness.metrics.spro import count_regions
 
 Array = NDArray[Any]

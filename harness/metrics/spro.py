@@ -19,8 +19,17 @@ from numpy.typing import ArrayLike, NDArray
 from harness.errors import DataError
 from harness.metrics.counts import Counts
 from harness.metrics.evidence import Evidence, PixelCounts, two_passes
-from harness.metrics.inputs import LIMITS, PRO_LIMITS, check_labels, check_size, checked_limits, checked_map, mean
+from harness.metrics.inputs import (
+    LIMITS,
+    PRO_LIMITS,
+    check_labels,
+    check_size,
+    checked_limits,
+    checked_map,
+    mean,
+)
 from harness.metrics.regions import Region
+
 
 def auspro(
     maps: Sequence[ArrayLike],

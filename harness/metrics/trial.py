@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from harness.errors import DataError
 from harness.metrics.evidence import Groups, PixelCounts, two_passes
 from harness.metrics.image import checked_scores
-from harness.metrics.inputs import check_size, checked_map
+from harness.metrics.inputs import check_size, checked_map, mean
 from harness.metrics.regions import Region
-from harness.metrics.inputs import mean
 from harness.metrics.table import Metric, metric
 from harness.metrics.upsample import upsample
 

@@ -28,7 +28,9 @@ def locked(run: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise RunLocked(f"{run}: another sweep is writing here ({_holder(run)}); wait or choose another out") from None
+        raise RunLocked(
+            f"{run}: another sweep is writing here ({_holder(run)}); wait or choose another out"
+        ) from None
     try:
         write_json(run / driver.FILE, driver.this_process())
         yield

@@ -69,7 +69,10 @@ METRICS = pa.schema(
         ("n_normal", pa.int32()),
         ("n_anomalous", pa.int32()),
         ("metric_version", pa.int32()),
-        ("map_rule", pa.string()),  # how maps reached the size at which they were scored; null for image metrics
+        (
+            "map_rule",
+            pa.string(),
+        ),  # how maps reached the size at which they were scored; null for image metrics
         ("ci_low", pa.float64()),  # 95 % interval over test images; null unless asked for and defined
         ("ci_high", pa.float64()),
     ]

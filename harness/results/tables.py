@@ -46,10 +46,7 @@ def concat(parts: Iterable[Tables]) -> Tables:
 def without(tables: Tables, trial_ids: Iterable[str]) -> Tables:
     """Tables less the rows of some trials."""
     gone = pa.array(list(trial_ids), pa.string())
-    return {
-        name: table.filter(~pc.field("trial_id").isin(gone))
-        for name, table in tables.items()
-    }
+    return {name: table.filter(~pc.field("trial_id").isin(gone)) for name, table in tables.items()}
 
 
 @final
@@ -69,10 +66,7 @@ class Part:
             for n, schema in SCHEMAS.items()
         }
         known = tables["trials"]["trial_id"].combine_chunks()
-        return {
-            name: table.filter(pc.field("trial_id").isin(known))
-            for name, table in tables.items()
-        }
+        return {name: table.filter(pc.field("trial_id").isin(known)) for name, table in tables.items()}
 
     def ids(self) -> set[str]:
         """The trials that the part holds."""

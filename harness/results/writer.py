@@ -100,7 +100,7 @@ class RunWriter:
 
     def _recover(self) -> None:
         """Fold journals of earlier drivers into the tables, then remove them."""
-        known = {t: at for t, at in _finished_at(self._open[1])}
+        known = dict(_finished_at(self._open[1]))
         self._pending = [r for r in leftovers(self.run) if not _older(r, known)]
         self.flush()
         if not (self.run / "trials").exists():
