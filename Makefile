@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+DEMO := --train 24 --validation 6 --good 12 --logical 16 --structural 12
 
 .PHONY: demo test check fix bench clean
 
@@ -11,7 +12,7 @@ $(READY): pyproject.toml
 	@touch $(READY)
 
 demo: $(READY)
-	$(BIN)/python -m harness.data demo data/demo
+	$(BIN)/python -m harness.data demo data/demo $(DEMO)
 	$(BIN)/python -m harness.sweep configs/demo.yaml
 	$(BIN)/python -m reports runs/demo
 	@echo "open runs/demo/report/report.html"

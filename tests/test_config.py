@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, cpu_seconds
 
 from harness.config import SweepConfig, json_schema, load
 from harness.errors import ConfigError
@@ -272,7 +271,7 @@ sys.exit(code)
 
 
 def refused(*words: str | Path) -> tuple[str, float]:
-    began = time.monotonic()
+    began = cpu_seconds()
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", PROBE, *map(str, words)],
@@ -283,7 +282,7 @@ def refused(*words: str | Path) -> tuple[str, float]:
     )
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stdout == ""
-    return done.stderr, time.monotonic() - began
+    return done.stderr, cpu_seconds() - began
 
 
 def test_unknown_method_and_parameter_exit_2_in_3_seconds_without_ray_and_torch(

@@ -37,6 +37,7 @@ STRANGERS = 4
 UNKNOWN = 49405  # a token that stands for words that were never trained
 UNKNOWN_SHARE = 0.04
 MOST_SCALE = 100.0
+HARDEST = "screw_bag"  # drawn half of the time in the steps after the cut
 
 
 class Texts:
@@ -195,6 +196,7 @@ def train(source: Source, plan: Plan, seed: int, state: Path | None) -> nn.Modul
     optimiser = optimiser_of(trainer.model, plan)
     means = Means(say)
     for step in steps(plan, {"model": trainer.model}, optimiser, state):
+        source.favoured = HARDEST if step >= plan.first_end else None
         found = trainer.losses(step)
         optimiser.zero_grad()
         torch.stack([WEIGHTS_OF_LOSSES[k] * v for k, v in found.items()]).sum().backward()
@@ -221,6 +223,7 @@ def main() -> int:
     parser.add_argument(
         "--cut", type=int, nargs=2, metavar=("STEP", "LENGTH"), help="let the rate fall early"
     )
+    parser.add_argument("--more", type=int, default=0, help="steps after that, with more of the hardest scenes")
     parser.add_argument("--scenes", type=int, default=140, help="per category")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
@@ -234,7 +237,7 @@ def main() -> int:
     source = Source(scenes, textures(100, 224, given.seed))
     model = train(
         source,
-        Plan(given.steps, 1.2e-3, cut=tuple(given.cut) if given.cut else None),
+        Plan(given.steps, 1.2e-3, cut=tuple(given.cut) if given.cut else None, more=given.more),
         given.seed,
         given.state,
     )

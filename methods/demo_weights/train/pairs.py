@@ -56,9 +56,12 @@ class Source:
 
     def __init__(self, scenes: Mapping[str, Renders], textures: NDArray[np.uint8]) -> None:
         self.scenes, self.textures = list(scenes.values()), textures
+        self.favoured: str | None = None  # a category that is drawn half of the time
 
     def _any(self, rng: Generator) -> tuple[Renders, int]:
         scenes = self.scenes[rng.integers(len(self.scenes))]
+        if self.favoured and rng.random() < 0.5:
+            scenes = next(s for s in self.scenes if s.category == self.favoured)
         return scenes, int(rng.integers(len(scenes)))
 
     def crop(self, rng: Generator, side: int) -> Picture:
