@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.errors import ConfigError, DataError, HarnessError, nearest
 from reports import render_csv, render_html, render_latex, render_markdown
 from reports.load import Frame, load
+from reports.pictures import gallery
 from reports.report import Report, build
 from reports.tables.provenance import sweep_files
 
@@ -27,7 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         formats = _formats(options.format)
         frame = load(options.runs)
-        report = build(frame)
+        with_pictures = options.pictures and "html" in formats
+        report = build(frame, gallery(frame) if with_pictures else None)
         out = options.out or (options.runs[0] / "report" if len(options.runs) == 1 else Path("report"))
         written = _write(out, frame, report, formats)
     except HarnessError as error:
@@ -44,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run directory")
     parser.add_argument("--format", default=",".join(FORMATS), help="some of %(default)s")
     parser.add_argument("--out", type=Path, help="folder; default RUN/report, for several runs ./report")
+    parser.add_argument(
+        "--no-pictures", dest="pictures", action="store_false", help="no images and anomaly maps in the page"
+    )
     return parser
 
 

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 from reports.load import MISSING, Frame
+from reports.pictures import Gallery
 from reports.table import Table
 from reports.tables import TABLES
 
@@ -94,12 +95,14 @@ class Report:
         state: how far they are.
         notes: what a reader has to know about how runs were put together.
         sections: the tables.
+        pictures: for formats that can show them.
     """
 
     title: str
     state: State
     notes: tuple[str, ...]
     sections: tuple[Section, ...]
+    pictures: Gallery = field(default_factory=Gallery)
 
     @property
     def tables(self) -> list[Table]:
@@ -124,15 +127,15 @@ _SECTIONS = (
 )
 
 
-def build(frame: Frame) -> Report:
-    """The report on a frame."""
+def build(frame: Frame, pictures: Gallery | None = None) -> Report:
+    """The report on a frame, with pictures if there are any."""
     sections = [
         Section(key, title, tuple(t for name in names for t in _make(name)(frame)), empty, folded)
         for key, title, names, empty, folded in _SECTIONS
     ]
     title = ", ".join(dict.fromkeys(source.name for source in frame.sources))
     shown = tuple(section for section in sections if section.tables or section.empty)
-    return Report(title, state(frame), frame.notes, shown)
+    return Report(title, state(frame), frame.notes, shown, pictures or Gallery())
 
 
 def _make(name: str) -> Callable[[Frame], list[Table]]:

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-SIZE = (320, 160)  # width and height that no picture exceeds
+SIZE = (256, 176)  # width and height that no picture exceeds; the page shows it a little smaller
 QUALITY = 78
 MASK_COLOUR = (255, 0, 200)
 TINT = 0.3  # of the mask's colour over the image
-PART_OPACITY = 0.72
+PART_OPACITY = 0.62
 HEAT_OPACITY = 0.8  # at the upper end of the scale; falls to 0 at the lower end
 # Dark violet over red to light yellow: lightness rises all the way, so it survives grey printing.
 RAMP = ((38, 8, 92), (140, 22, 120), (222, 54, 70), (250, 140, 20), (252, 246, 150))
@@ -71,7 +71,7 @@ def part_colour(label: int) -> tuple[int, int, int]:
     """The colour of a part label: neighbours differ in hue and lightness; 0 is a dark grey."""
     if label == 0:
         return 60, 60, 60
-    red, green, blue = hls_to_rgb((0.02 + 0.618034 * label) % 1, (0.56, 0.42, 0.7)[label % 3], 0.8)
+    red, green, blue = hls_to_rgb((0.02 + 0.618034 * label) % 1, (0.48, 0.66, 0.74)[label % 3], 0.75)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 

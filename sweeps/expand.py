@@ -17,6 +17,7 @@ from methods import METHODS
 from sweeps.problems import combinations
 from sweeps.source import Source, Splits
 
+DEMO = "demo"  # in place of a path: what ships with the project
 Draw = Callable[[str, int | None, int], tuple[str, ...]]  # category, shots, split seed -> ids
 
 
@@ -105,8 +106,8 @@ def _with_weights(owner: type, given: Mapping[str, Any], weights: str | None) ->
 
 
 def _absolute(value: Any) -> Any:
-    """A path that exists from here, as workers elsewhere will need it."""
-    if isinstance(value, str) and value and (path := Path(value).expanduser()).exists():
+    """A path that exists from here, as workers elsewhere will need it; a folder called demo is not meant."""
+    if isinstance(value, str) and value not in ("", DEMO) and (path := Path(value).expanduser()).exists():
         return str(path.absolute())
     return value
 

@@ -1,0 +1,227 @@
+"""Pictures of test images with their anomaly maps, where a run kept maps and its data set can be read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.data import Sample, Split, decode
+from harness.data.index import decode_mask
+from harness.data.samples import GOOD
+from harness.errors import HarnessError
+from reports.load import Frame
+from reports.naming import shots_title, words
+from reports.shown import ORDER, ROWS, Shown, choose, maps_of, read_split, shown_trial, trials_with_maps
+from reports.table import significant
+from reports.thumbnails import (
+    Limits,
+    Mask,
+    Pixels,
+    data_uri,
+    part_colour,
+    small_mask,
+    thumbnail,
+    with_heat,
+    with_mask,
+    with_outline,
+    with_parts,
+)
+
+LIMIT = 3_000_000  # characters of pictures on a page
+PER_PICTURE = 10_000  # characters that a picture takes at most, as a rule
+METHODS = 6  # at most so many in a category: the best
+
+
+@final
+@dataclass(frozen=True)
+class Picture:
+    """A cell: a data URI ("" for no picture), its words for those who cannot see it, and what is below it."""
+
+    uri: str
+    alt: str
+    score: str = ""
+    rank: str = ""
+
+
+@final
+@dataclass(frozen=True)
+class Row:
+    """One test image: why it is shown, its file, label and defect types, and its pictures."""
+
+    kind: str
+    file: str
+    label: str
+    defects: str
+    cells: tuple[Picture, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Panel:
+    """The pictures of one category.
+
+    Attributes:
+        key: anchor.
+        title: the category.
+        caption: who chose the images, and what has to be said of them.
+        columns: headings, each with a second line.
+        rows: one per image.
+        legend: names of parts with their colours as `#rrggbb`.
+    """
+
+    key: str
+    title: str
+    caption: str
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[Row, ...]
+    legend: tuple[tuple[str, str], ...]
+
+    @property
+    def weight(self) -> int:
+        """Characters of its pictures."""
+        return sum(len(cell.uri) for row in self.rows for cell in row.cells)
+
+
+@final
+@dataclass(frozen=True)
+class Gallery:
+    """All pictures, and sentences on what is left out."""
+
+    panels: tuple[Panel, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class _Column(NamedTuple):
+    """A trial, its maps (n, h, w) of the shown images, and the ends of their colour scale."""
+
+    trial: Shown
+    maps: NDArray[np.float32]
+    limits: Limits
+
+
+def gallery(frame: Frame) -> Gallery:
+    """Pictures of every category with kept maps, as many as a page should hold.
+
+    Of each method and category the trial with the most shots, among these the one of the lowest seed.
+    Reads maps, scores, and the data set as the sweep file names it; a category that cannot be read is
+    left out with a note.
+    """
+    groups = [trials for _, trials in trials_with_maps(frame).groupby(["dataset", "category"], sort=False)]
+    columns = sum(3 + min(METHODS, len(trials)) for trials in groups)
+    kinds = ROWS if columns * len(ROWS) * PER_PICTURE <= LIMIT else ORDER
+    panels: list[Panel] = []
+    left_out: dict[str, list[str]] = {}
+    for number, trials in enumerate(groups):
+        made = _panel_or_reason(frame, trials, kinds, f"pictures-{number + 1}")
+        if isinstance(made, Panel) and sum(p.weight for p in [*panels, made]) <= LIMIT:
+            panels.append(made)
+        else:
+            reason = f"more than {LIMIT / 1e6:g} MB" if isinstance(made, Panel) else made
+            left_out.setdefault(reason, []).append(words(str(trials["category"].iloc[0])))
+    return Gallery(tuple(panels), tuple(f"No pictures of {', '.join(c)}: {r}." for r, c in left_out.items()))
+
+
+def _panel_or_reason(frame: Frame, trials: pd.DataFrame, kinds: Sequence[str], key: str) -> Panel | str:
+    try:
+        return _panel(frame, trials, kinds, key)
+    except (HarnessError, OSError, ValueError) as error:
+        return " ".join(str(error).split())
+
+
+def _panel(frame: Frame, trials: pd.DataFrame, kinds: Sequence[str], key: str) -> Panel:
+    """The pictures of a category."""
+    row = trials.iloc[0]
+    split = read_split(frame.sources[row["run"]], row["category"], row["fingerprint"])
+    ranked = sorted((shown_trial(frame, r) for _, r in trials.iterrows()), key=lambda s: -s.auroc)
+    samples = {sample.id: sample for sample in split.test}
+    chosen = [(kind, samples[image]) for kind, image in choose(ranked[0].scores, kinds)]
+    images = [sample for _, sample in chosen]
+    columns = [_column(s, images) for s in sorted(ranked[:METHODS], key=lambda s: s.row.name)]
+    parts = any(sample.id in split.part_masks for sample in images)
+    rows = tuple(_row(kind, k, s, split, parts, columns) for k, (kind, s) in enumerate(chosen))
+    title = words(split.category)
+    if frame.trials["dataset"].nunique() > 1:
+        title += f" · {row['dataset']}"
+    return Panel(
+        key, title, _caption(ranked, split), _headings(columns, parts, split), rows, _legend(split, images)
+    )
+
+
+def _column(trial: Shown, images: Sequence[Sample]) -> _Column:
+    maps = maps_of(trial, images)
+    low, high = np.nanquantile(maps, [0.5, 0.998])
+    return _Column(trial, maps, (float(low), float(high)))
+
+
+def _row(kind: str, k: int, sample: Sample, split: Split, parts: bool, columns: Sequence[_Column]) -> Row:
+    picture = thumbnail(decode(sample.path))
+    mask = _mask(sample, picture)
+    cells = [Picture(data_uri(picture), f"{sample.id}, {sample.label}"), _truth(sample, picture, mask)]
+    cells += [_parts(sample, picture, split)] if parts else []
+    for column in columns:
+        drawn = with_outline(with_heat(picture, column.maps[k], column.limits), mask)
+        cells.append(_scored(sample, column.trial, data_uri(drawn)))
+    defects = ", ".join(words(d) for d in sample.defects)
+    return Row(kind, sample.id, words(sample.label), defects, tuple(cells))
+
+
+def _mask(sample: Sample, picture: Pixels) -> Mask:
+    mask = np.zeros(picture.shape[:2], bool)
+    for path in sample.masks:
+        mask |= small_mask(decode_mask(path) > 0, picture)
+    return mask
+
+
+def _truth(sample: Sample, picture: Pixels, mask: Mask) -> Picture:
+    if not sample.masks:
+        return Picture("", "nothing to find" if sample.label == GOOD else "no mask")
+    return Picture(data_uri(with_mask(picture, mask)), f"anomalous region of {sample.id}")
+
+
+def _parts(sample: Sample, picture: Pixels, split: Split) -> Picture:
+    if sample.id not in split.part_masks:
+        return Picture("", "not known")
+    labels = decode_mask(split.part_masks[sample.id])
+    return Picture(data_uri(with_parts(picture, labels)), f"parts of {sample.id}")
+
+
+def _scored(sample: Sample, trial: Shown, uri: str) -> Picture:
+    score = float(trial.scores["score"].get(sample.id, np.nan))
+    good = trial.scores.loc[trial.scores["label"] == GOOD, "score"].drop(sample.id, errors="ignore")
+    others = "others" if sample.label == GOOD else "good"
+    rank = f"above {int((good < score).sum())}/{len(good)} {others}"
+    return Picture(uri, f"anomaly map of {trial.row['variant']}, score {score:.3g}", _number(score), rank)
+
+
+def _number(score: float) -> str:
+    return significant(score) if 1e-3 <= abs(score) < 1e5 else f"{score:.3g}"
+
+
+def _headings(columns: Sequence[_Column], parts: bool, split: Split) -> tuple[tuple[str, str], ...]:
+    fixed = ("Image", "Ground truth", "Parts")[: 3 if parts else 2]
+    trials = [c.trial.row for c in columns]
+    return (*((name, "") for name in fixed), *((str(t["variant"]), _second_line(t, split)) for t in trials))
+
+
+def _second_line(trial: pd.Series, split: Split) -> str:
+    return ", ".join([shots_title(int(trial["shots"])), *(m for m in trial["marks"] if m not in split.marks)])
+
+
+def _caption(ranked: Sequence[Shown], split: Split) -> str:
+    """Who chose the images, who is not shown, and the marks of the data set."""
+    best, rest = ranked[0], [str(s.row["variant"]) for s in ranked[METHODS:]]
+    told = [f"Highest and lowest by the scores of {best.row['variant']}, AUROC {100 * best.auroc:.1f}"]
+    told += [f"Not shown, with a lower AUROC: {', '.join(rest)}"] if rest else []
+    told += [", ".join(split.marks).capitalize()] if split.marks else []
+    return ". ".join(told) + "."
+
+
+def _legend(split: Split, images: Sequence[Sample]) -> tuple[tuple[str, str], ...]:
+    """The parts in those images and their colours."""
+    files = [split.part_masks[s.id] for s in images if s.id in split.part_masks]
+    seen = sorted({int(v) for file in files for v in np.unique(decode_mask(file)) if v})
+    names = dict(enumerate(split.part_classes))
+    return tuple((words(names.get(v, str(v))), "#{:02x}{:02x}{:02x}".format(*part_colour(v))) for v in seen)

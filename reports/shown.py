@@ -1,0 +1,113 @@
+"""Which trials and which test images the pictures of a report show."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from harness.config import DatasetConfig
+from harness.data import Sample, Split
+from harness.data.samples import GOOD
+from harness.datasets import DATASETS
+from harness.errors import DataError
+from harness.metrics.image import auroc
+from harness.params import resolve
+from harness.results.maps import KeptMaps, maps_path, read_maps
+from harness.results.reader import read_scores
+from reports.load import Frame, Source
+
+# Kinds of images, in order of importance.
+ROWS = ("highest anomalous", "lowest anomalous", "highest good", "highest anomalous", "lowest anomalous")
+ORDER = ("highest anomalous", "lowest anomalous", "highest good")
+
+
+class Shown(NamedTuple):
+    """A trial whose maps are shown.
+
+    Attributes:
+        run: folder of its run.
+        row: its row of the frame.
+        scores: `label` and `score` of its test images, by image.
+        auroc: of its category.
+    """
+
+    run: Path
+    row: pd.Series
+    scores: pd.DataFrame
+    auroc: float
+
+
+def trials_with_maps(frame: Frame) -> pd.DataFrame:
+    """Of each method and category the ok trial of most shots, then lowest seed, whose maps were kept."""
+    ok = frame.trials[frame.trials["status"] == "ok"]
+    paths = zip(ok["run"], ok["trial_id"], strict=True)
+    kept = ok[[maps_path(frame.sources[run].path, trial).exists() for run, trial in paths]]
+    keys, ascending = ["shots", "split_seed", "run_seed"], [False, True, True]
+    order = kept.sort_values(keys, ascending=ascending, na_position="first", kind="stable")
+    return order.drop_duplicates(["dataset", "category", "variant"]).sort_index()
+
+
+def shown_trial(frame: Frame, row: pd.Series) -> Shown:
+    """A trial with its scores."""
+    run = frame.sources[row["run"]].path
+    scores = read_scores(run, row["trial_id"]).dropna(subset="score").set_index("image")
+    values, anomalous = scores["score"].to_numpy(np.float64), (scores["label"] != GOOD).to_numpy(bool)
+    return Shown(run, row, scores, auroc(values, anomalous) or 0.0)
+
+
+def choose(scores: pd.DataFrame, kinds: Sequence[str] = ROWS) -> list[tuple[str, str]]:
+    """Which images to show, as (kind, image): those found first, then those missed, then false alarms.
+
+    Args:
+        scores: `label` and `score` of each test image, by image.
+        kinds: how many of which; no image is shown twice.
+    """
+    names = scores.sort_index().sort_values("score", kind="stable").index
+    good = [n for n in names if scores.at[n, "label"] == GOOD]
+    anomalous = [n for n in names if scores.at[n, "label"] != GOOD]
+    chosen: list[tuple[str, str]] = []
+    for kind in kinds:
+        pool = good if kind.endswith("good") else anomalous
+        if pool:
+            chosen.append((kind, pool.pop(0 if kind.startswith("lowest") else -1)))
+    return sorted(chosen, key=lambda c: ORDER.index(c[0]))
+
+
+def read_split(source: Source, category: str, fingerprint: str) -> Split:
+    """The category that a run has seen.
+
+    Raises:
+        DataError: the data set is not where the run found it, or its images are others.
+    """
+    try:
+        config = DatasetConfig.model_validate(source.config["dataset"])
+    except ValidationError as error:
+        raise DataError(
+            f"the run does not say where its data set is ({error.error_count()} errors)"
+        ) from None
+    if not config.root.is_dir():
+        raise DataError(f"the data set is not at {config.root}")
+    dataset = DATASETS.load(config.name)
+    split = dataset.read(config.root, category, dataset.Options(**resolve(dataset.Options, config.options)))
+    if split.fingerprint != fingerprint:
+        raise DataError(f"the images below {config.root} are not those that the run saw")
+    return split
+
+
+def maps_of(trial: Shown, samples: Sequence[Sample]) -> NDArray[np.float32]:
+    """The kept maps (n, h, w) of some images.
+
+    Raises:
+        DataError: the file is damaged, or has no map of one of them.
+    """
+    identity = trial.row["trial_id"]
+    kept = read_maps(trial.run, identity) or KeptMaps((), np.zeros((0, 1, 1), np.float32))
+    position = {name: k for k, name in enumerate(kept.ids)}
+    missing = [s.id for s in samples if s.id not in position]
+    if missing:
+        raise DataError(f"{maps_path(trial.run, identity)}: no map of {missing[0]}")
+    return kept.maps[[position[s.id] for s in samples]]

@@ -1,0 +1,222 @@
+"""Pictures in the page: which images, from which trials, and when there are none."""
+
+import base64
+import io
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from data_trees import loco
+from PIL import Image
+from test_reports_command import python
+
+from harness.results.maps import maps_path, pack, write_maps
+from harness.sweep import main as sweep
+from reports import pictures
+from reports.command import main
+from reports.load import load
+from reports.pictures import Gallery, gallery
+from reports.shown import ORDER, choose, trials_with_maps
+from reports.thumbnails import part_colour, small_mask, thumbnail, with_heat, with_mask, with_parts
+
+SRC = re.compile(r'<img src="data:image/webp;base64,([^"]+)" alt="([^"]+)">')
+GREY = np.full((40, 60, 3), 100, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a data set in LOCO's layout and a finished run of two methods with maps on it."""
+    place = tmp_path_factory.mktemp("pictures")
+    loco(place / "data")
+    content = {
+        "name": "t",
+        "dataset": {"name": "mvtec_loco", "root": str(place / "data")},
+        "shots": [1, 2],
+        "methods": [{"name": "mean_image", "grid": {"smoothing": [1.0, 3.0]}}],
+        "keep_maps": True,
+        "out": str(place / "run"),
+        "cache": {"folder": str(place / "store")},
+    }
+    (place / "sweep.yaml").write_text(yaml.safe_dump(content))
+    assert sweep([str(place / "sweep.yaml"), "--backend", "serial"]) == 0
+    return place
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    """A copy of that run."""
+    shutil.copytree(made / "run", tmp_path / "run")
+    return tmp_path / "run"
+
+
+def page(run: Path, *words: str) -> str:
+    assert main([str(run), "--format", "html", *words]) == 0
+    return (run / "report/report.html").read_text()
+
+
+def test_the_page_holds_image_truth_and_map_of_every_method(run: Path):
+    html = page(run)
+    found = SRC.findall(html)
+    sizes = []
+    for data, _ in found:
+        with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
+            sizes.append(picture.size)
+    assert set(sizes) == {(235, 176)}  # 16 x 12, made to fit
+    rows = html.count('<tr><th scope="row"><span class="why">')
+    assert rows == 4  # three anomalous images, two good ones of which one is shown
+    assert len(found) == 4 * 3 + 3  # the good image has no ground truth
+    assert sum(alt.startswith("anomaly map of mean_image[smoothing=3") for _, alt in found) == 4
+    assert "2-shot" in html.partition('id="pictures"')[2].partition("</section>")[0]
+    assert re.findall("logical: [a-z, ]+", html) == ["logical: missing nut, extra nut", "logical: missing nut"]
+    assert '<a href="#pictures">Pictures</a>' in html
+
+
+def test_pictures_can_be_left_out_and_other_formats_have_none(run: Path):
+    assert 'id="pictures"' not in page(run, "--no-pictures")
+    assert main([str(run), "--no-pictures", "--format", "md,tex,csv"]) == 0
+    names = ("report.md", "tex/report.tex", "csv/cost.csv")
+    before = [(run / "report" / name).read_text() for name in names]
+    assert main([str(run)]) == 0
+    assert before == [(run / "report" / name).read_text() for name in names]
+
+
+def test_a_run_without_maps_has_no_pictures(run: Path):
+    shutil.rmtree(run / "maps")
+    html = page(run)
+    assert "<img" not in html
+    assert 'id="pictures"' not in html
+
+
+@pytest.mark.parametrize(
+    ("harm", "note"),
+    [
+        (lambda root: root.rename(root.with_name("gone")), "the data set is not at "),
+        (lambda root: (root / "screw_bag/test/good/000.png").unlink(), "are not those that the run saw"),
+        (lambda root: shutil.rmtree(root / "screw_bag"), "no category of mvtec_loco"),
+    ],
+)
+def test_without_its_images_a_run_has_a_note_and_no_pictures(
+    made: Path, run: Path, tmp_path: Path, harm: Callable[[Path], object], note: str
+):
+    shutil.copytree(made / "data", tmp_path / "data")
+    config = run / "sweep.json"
+    config.write_text(config.read_text().replace(str(made / "data"), str(tmp_path / "data")))
+    assert len(gallery(load([run])).panels) == 1
+    harm(tmp_path / "data")
+    html = page(run)
+    assert "<img" not in html
+    (told,) = gallery(load([run])).notes
+    assert told.startswith("No pictures of screw bag: ")
+    assert note in told
+    assert "No pictures of screw bag: " in html
+    assert 'href="#pictures"' not in html
+
+
+def test_damaged_and_foreign_maps_are_a_note(run: Path):
+    for path in (run / "maps").iterdir():
+        path.write_bytes(b"no maps")
+    assert "not a readable maps file" in gallery(load([run])).notes[0]
+    for path in (run / "maps").iterdir():
+        write_maps(run, path.stem, pack(["test/good/999.png"], np.zeros((1, 2, 2))))
+    assert "no map of test/" in gallery(load([run])).notes[0]
+
+
+def test_the_trial_with_the_most_shots_whose_maps_are_there(run: Path):
+    frame = load([run])
+    assert list(trials_with_maps(frame)["shots"]) == [2, 2]
+    lost = trials_with_maps(frame).iloc[0]
+    maps_path(run, lost["trial_id"]).unlink()
+    assert sorted(trials_with_maps(load([run]))["shots"]) == [1, 2]
+
+
+def test_a_page_does_not_exceed_its_limit(run: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pictures, "PER_PICTURE", 10**6)
+    fewer: Gallery = gallery(load([run]))
+    assert [row.kind for row in fewer.panels[0].rows] == list(ORDER)
+    monkeypatch.setattr(pictures, "LIMIT", fewer.panels[0].weight - 1)
+    assert gallery(load([run])).panels == ()
+    assert gallery(load([run])).notes[0].startswith("No pictures of screw bag: more than 0.0")
+
+
+def test_the_worst_methods_are_named_where_there_are_too_many(run: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pictures, "METHODS", 1)
+    (panel,) = gallery(load([run])).panels
+    assert [name for name, _ in panel.columns][:2] == ["Image", "Ground truth"]
+    assert len(panel.columns) == 3
+    assert "Not shown, with a lower AUROC: mean_image[smoothing=" in panel.caption
+
+
+def scores(**values: float) -> pd.DataFrame:
+    """Scores of images; the first letter of a name is its label."""
+    labels = {"g": "good", "l": "logical", "s": "structural"}
+    return pd.DataFrame(
+        {"label": [labels[n[0]] for n in values], "score": list(values.values())}, list(values)
+    )
+
+
+def test_the_images_found_missed_and_falsely_alarmed():
+    table = scores(g1=0.1, l1=0.9, s1=0.3, g2=0.8, l2=0.2, s2=0.7, l3=0.5, g3=0.8)
+    high, low, good = ORDER
+    assert choose(table) == [(high, "l1"), (high, "s2"), (low, "l2"), (low, "s1"), (good, "g3")]
+    assert choose(table, ORDER) == [(high, "l1"), (low, "l2"), (good, "g3")]
+    assert choose(table.iloc[::-1]) == choose(table)  # ties do not depend on the order of rows
+    few = scores(g1=0.1, l1=0.9, s1=0.3, s2=0.4)
+    assert choose(few) == [(high, "l1"), (high, "s2"), (low, "s1"), (good, "g1")]
+    assert choose(scores(g1=0.1)) == [(good, "g1")]
+    assert choose(scores(l1=0.1)) == [(high, "l1")]
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"), [((40, 60), (171, 256)), ((1000, 500), (176, 88)), ((3, 900), (1, 256))]
+)
+def test_thumbnails_fit_and_keep_their_proportions(size: tuple[int, int], shown: tuple[int, int]):
+    assert thumbnail(np.zeros((*size, 3), np.uint8)).shape[:2] == shown
+
+
+def test_heat_is_nothing_at_the_lower_limit_and_strongest_at_the_upper():
+    values = np.zeros((2, 3), np.float32)
+    values[0, 0], values[1, 2], values[0, 2] = 5.0, 50.0, np.nan
+    drawn = with_heat(GREY, values, (1.0, 5.0)).astype(int)
+    assert (drawn[0, 30] == 100).all()
+    assert (drawn[0, -1] == 100).all()
+    assert (drawn[0, 0] == drawn[-1, -1]).all()
+    assert drawn[0, 0, 0] > 200
+    flat = with_heat(GREY, np.ones((2, 3), np.float32), (1.0, 1.0))
+    assert (flat == 100).all()
+
+
+def test_masks_of_one_pixel_are_seen_and_large_ones_keep_their_place():
+    mask = np.zeros((400, 600), bool)
+    mask[200, 300] = True
+    assert small_mask(mask, GREY).sum() == 1
+    mask[:200, :300] = True
+    small = small_mask(mask, GREY)
+    assert small[:20, :30].all()
+    assert small.sum() == 600
+    drawn = with_mask(GREY, small)
+    assert (drawn[~small] == 100).all()
+    assert (drawn[small][:, 1] < 100).all()
+
+
+def test_parts_have_colours_of_their_own():
+    labels = np.zeros((20, 30), np.uint8)
+    labels[:10] = 1
+    labels[:, :10] = 2
+    drawn = with_parts(GREY, labels)
+    assert len(np.unique(drawn.reshape(-1, 3), axis=0)) == 3
+    assert len({part_colour(label) for label in range(24)}) == 24
+
+
+def test_a_report_with_pictures_imports_neither_torch_nor_ray(run: Path):
+    code = f"import sys; from reports.command import main; main([{str(run)!r}]); print(*sys.modules)"
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+    roots = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "PIL" in roots
+    assert not roots & {"torch", "ray", "timm", "matplotlib", "methods", "sweeps"}
+    assert "<img" in (run / "report/report.html").read_text()
