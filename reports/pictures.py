@@ -6,6 +6,7 @@ from typing import NamedTuple, final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from harness.data import Sample, Split, decode
@@ -127,7 +128,7 @@ def gallery(frame: Frame) -> Gallery:
 def _panel_or_reason(frame: Frame, trials: pd.DataFrame, kinds: Sequence[str], key: str) -> Panel | str:
     try:
         return _panel(frame, trials, kinds, key)
-    except (HarnessError, OSError, ValueError) as error:
+    except (HarnessError, OSError, pa.ArrowException) as error:
         return " ".join(str(error).split())
 
 
@@ -135,11 +136,12 @@ def _panel(frame: Frame, trials: pd.DataFrame, kinds: Sequence[str], key: str) -
     """The pictures of a category."""
     row = trials.iloc[0]
     split = read_split(frame.sources[row["run"]], row["category"], row["fingerprint"])
-    ranked = sorted((shown_trial(frame, r) for _, r in trials.iterrows()), key=lambda s: -s.auroc)
+    shown = [shown_trial(frame, r) for _, r in trials.iterrows()]
+    ranked = sorted(shown, key=lambda s: -(s.auroc or 0))
     samples = {sample.id: sample for sample in split.test}
     chosen = [(kind, samples[image]) for kind, image in choose(ranked[0].scores, kinds)]
     images = [sample for _, sample in chosen]
-    columns = [_column(s, images) for s in sorted(ranked[:METHODS], key=lambda s: s.row.name)]
+    columns = [_column(s, images) for s in sorted(ranked[:METHODS], key=shown.index)]
     parts = any(sample.id in split.part_masks for sample in images)
     rows = tuple(_row(kind, k, s, split, parts, columns) for k, (kind, s) in enumerate(chosen))
     title = words(split.category)
@@ -192,7 +194,7 @@ def _scored(sample: Sample, trial: Shown, uri: str) -> Picture:
     score = float(trial.scores["score"].get(sample.id, np.nan))
     good = trial.scores.loc[trial.scores["label"] == GOOD, "score"].drop(sample.id, errors="ignore")
     others = "others" if sample.label == GOOD else "good"
-    rank = f"above {int((good < score).sum())}/{len(good)} {others}"
+    rank = f"above {int((good < score).sum())}/{len(good)} {others}" if len(good) else ""
     return Picture(uri, f"anomaly map of {trial.row['variant']}, score {score:.3g}", _number(score), rank)
 
 
@@ -201,9 +203,9 @@ def _number(score: float) -> str:
 
 
 def _headings(columns: Sequence[_Column], parts: bool, split: Split) -> tuple[tuple[str, str], ...]:
-    fixed = ("Image", "Ground truth", "Parts")[: 3 if parts else 2]
+    fixed = [("Image", ""), ("Ground truth", ""), ("Parts", "of the data set")][: 3 if parts else 2]
     trials = [c.trial.row for c in columns]
-    return (*((name, "") for name in fixed), *((str(t["variant"]), _second_line(t, split)) for t in trials))
+    return (*fixed, *((str(t["variant"]), _second_line(t, split)) for t in trials))
 
 
 def _second_line(trial: pd.Series, split: Split) -> str:
@@ -213,7 +215,8 @@ def _second_line(trial: pd.Series, split: Split) -> str:
 def _caption(ranked: Sequence[Shown], split: Split) -> str:
     """Who chose the images, who is not shown, and the marks of the data set."""
     best, rest = ranked[0], [str(s.row["variant"]) for s in ranked[METHODS:]]
-    told = [f"Highest and lowest by the scores of {best.row['variant']}, AUROC {100 * best.auroc:.1f}"]
+    value = "" if best.auroc is None else f", AUROC {100 * best.auroc:.1f}"
+    told = [f"Highest and lowest by the scores of {best.row['variant']}{value}"]
     told += [f"Not shown, with a lower AUROC: {', '.join(rest)}"] if rest else []
     told += [", ".join(split.marks).capitalize()] if split.marks else []
     return ". ".join(told) + "."

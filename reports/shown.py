@@ -1,8 +1,9 @@
 """Which trials and which test images the pictures of a report show."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import final
 
 import numpy as np
 import pandas as pd
@@ -25,20 +26,22 @@ ROWS = ("highest anomalous", "lowest anomalous", "highest good", "highest anomal
 ORDER = ("highest anomalous", "lowest anomalous", "highest good")
 
 
-class Shown(NamedTuple):
+@final
+@dataclass(frozen=True, eq=False)
+class Shown:
     """A trial whose maps are shown.
 
     Attributes:
         run: folder of its run.
         row: its row of the frame.
         scores: `label` and `score` of its test images, by image.
-        auroc: of its category.
+        auroc: of its category; None where it is undefined.
     """
 
     run: Path
     row: pd.Series
     scores: pd.DataFrame
-    auroc: float
+    auroc: float | None
 
 
 def trials_with_maps(frame: Frame) -> pd.DataFrame:
@@ -56,7 +59,7 @@ def shown_trial(frame: Frame, row: pd.Series) -> Shown:
     run = frame.sources[row["run"]].path
     scores = read_scores(run, row["trial_id"]).dropna(subset="score").set_index("image")
     values, anomalous = scores["score"].to_numpy(np.float64), (scores["label"] != GOOD).to_numpy(bool)
-    return Shown(run, row, scores, auroc(values, anomalous) or 0.0)
+    return Shown(run, row, scores, auroc(values, anomalous))
 
 
 def choose(scores: pd.DataFrame, kinds: Sequence[str] = ROWS) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` would resolve the environment again in every worker
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # Tune's thread, interrupted, would start another cluster
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial without GPUs sees none
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

@@ -72,7 +72,10 @@ def test_the_page_holds_image_truth_and_map_of_every_method(run: Path):
     assert len(found) == 4 * 3 + 3  # the good image has no ground truth
     assert sum(alt.startswith("anomaly map of mean_image[smoothing=3") for _, alt in found) == 4
     assert "2-shot" in html.partition('id="pictures"')[2].partition("</section>")[0]
-    assert re.findall("logical: [a-z, ]+", html) == ["logical: missing nut, extra nut", "logical: missing nut"]
+    assert re.findall("logical: [a-z, ]+", html) == [
+        "logical: missing nut, extra nut",
+        "logical: missing nut",
+    ]
     assert '<a href="#pictures">Pictures</a>' in html
 
 
@@ -119,7 +122,7 @@ def test_without_its_images_a_run_has_a_note_and_no_pictures(
 
 def test_damaged_and_foreign_maps_are_a_note(run: Path):
     for path in (run / "maps").iterdir():
-        path.write_bytes(b"no maps")
+        path.write_bytes(path.read_bytes()[:300])
     assert "not a readable maps file" in gallery(load([run])).notes[0]
     for path in (run / "maps").iterdir():
         write_maps(run, path.stem, pack(["test/good/999.png"], np.zeros((1, 2, 2))))

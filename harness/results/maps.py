@@ -6,11 +6,13 @@ ours notices; what float16 rounds away does show, so metrics computed from kept 
 
 import io
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 from uuid import uuid4
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,8 +80,8 @@ def read_maps(run: Path, trial_id: str) -> KeptMaps | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             maps = file["maps"].astype(np.float32) * file["scale"]
             return KeptMaps(tuple(file["ids"].tolist()), maps)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: not a readable maps file ({error})") from error

@@ -36,6 +36,7 @@ SIDE = 160
 BATCH, TEXTURES = 16, 5  # crops in a step, of which so many are textures
 POSITIONS = 256  # whose distances to one another are compared in a step
 NEAR = 0.1  # part of the mean distance below which differences of distances count no more
+DEFAULT_CUT = (300, 200)  # with the default number of steps, what shipped
 WEIGHTS_OF_LOSSES = {"linear": 1.0, "distances": 2.0}
 
 
@@ -165,7 +166,12 @@ def main() -> int:
     parser.add_argument("--xception", type=Path, help="weights of legacy_xception (default: timm's)")
     parser.add_argument("--steps", type=int, default=600, help="of the whole plan")
     parser.add_argument(
-        "--cut", type=int, nargs=2, metavar=("STEP", "LENGTH"), help="let the rate fall early"
+        "--cut",
+        type=int,
+        nargs=2,
+        metavar=("STEP", "LENGTH"),
+        default=DEFAULT_CUT,
+        help="let the rate fall early",
     )
     parser.add_argument("--scenes", type=int, default=140, help="per category")
     parser.add_argument("--heldout", type=int, default=20, help="per category, for the final measure")
@@ -185,7 +191,7 @@ def main() -> int:
     say("drawing textures")
     pictures = photographs(given.images, 224) if given.images else textures(given.textures, 224, given.seed)
     source = Source(scenes, pictures, given.seed)
-    plan = Plan(given.steps, 3e-3, every=50, cut=tuple(given.cut) if given.cut else None)
+    plan = Plan(given.steps, 3e-3, every=50, cut=tuple(given.cut))
     student = train(source, teacher, plan, given.seed, given.state)
     others = renders(HELDOUT, given.heldout, given.seed, given.workers, given.cache)
     check(student, teacher, Source(others, pictures, given.seed + 1))

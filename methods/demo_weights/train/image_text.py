@@ -178,6 +178,7 @@ class Trainer:
         }
 
 
+DEFAULT_CUT = (900, 450)  # with the default number of steps, what shipped
 WEIGHTS_OF_LOSSES = {"dense": 1.0, "pairs": 0.35}
 
 
@@ -221,9 +222,16 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=None, help="folder (default: where demo weights lie)")
     parser.add_argument("--steps", type=int, default=2200, help="of the whole plan")
     parser.add_argument(
-        "--cut", type=int, nargs=2, metavar=("STEP", "LENGTH"), help="let the rate fall early"
+        "--cut",
+        type=int,
+        nargs=2,
+        metavar=("STEP", "LENGTH"),
+        default=DEFAULT_CUT,
+        help="let the rate fall early",
     )
-    parser.add_argument("--more", type=int, default=0, help="steps after that, with more of the hardest scenes")
+    parser.add_argument(
+        "--more", type=int, default=250, help="steps after that, with more of the hardest scenes"
+    )
     parser.add_argument("--scenes", type=int, default=140, help="per category")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
@@ -237,7 +245,7 @@ def main() -> int:
     source = Source(scenes, textures(100, 224, given.seed))
     model = train(
         source,
-        Plan(given.steps, 1.2e-3, cut=tuple(given.cut) if given.cut else None, more=given.more),
+        Plan(given.steps, 1.2e-3, cut=tuple(given.cut), more=given.more),
         given.seed,
         given.state,
     )

@@ -107,7 +107,7 @@ def _cells(rng: Generator, side: int) -> Array:
         step = side / np.sqrt(number)
         lattice = np.stack(np.meshgrid(*[np.arange(0, side + step, step)] * 2), -1).reshape(-1, 2)
         points = lattice + rng.normal(0, step * 0.12, lattice.shape)
-    grid = np.stack(np.mgrid[:side, :side], -1).reshape(-1, 2)
+    grid = np.moveaxis(np.indices((side, side)), 0, -1).reshape(-1, 2)
     bend = 4 * np.stack([power_law(rng, side, 2.5), power_law(rng, side, 2.5)], -1).reshape(-1, 2)
     distance, index = KDTree(points).query(grid + bend, k=2)
     border = (1 - np.exp(-(distance[:, 1] - distance[:, 0]) / rng.uniform(0.8, 3))).reshape(side, side, 1)
