@@ -16,16 +16,15 @@ import pandas as pd
 
 from harness.config import DatasetConfig
 from harness.data import Split
-from harness.datasets import DATASETS
 from harness.errors import ConfigError, DataError, HarnessError, nearest
 from harness.intervals import with_intervals
 from harness.metrics import METRICS
-from harness.params import resolve
 from harness.results import RunWriter, locked, read_run
 from harness.results.maps import KEPT, read_maps
 from harness.results.reader import Run
 from harness.results.rescored import replace_metrics
 from harness.rows import metric_rows
+from harness.source import Source, Splits
 from harness.stats import Bootstrap
 
 
@@ -87,15 +86,14 @@ def _check(names: Sequence[str]) -> None:
 def _rescored(
     run: Run, names: Sequence[str], bootstrap: Bootstrap | None
 ) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    splits: dict[str, Split] = {}
+    splits = Splits(Source.of(DatasetConfig.model_validate(run.config["dataset"])))
     scores = dict(iter(run.scores.groupby("trial_id")))
     finished = run.trials.loc[run.trials["status"] == "ok", ["trial_id", "category", "fingerprint"]]
     for trial_id, category, fingerprint in finished.astype(str).to_numpy().tolist():
-        if category not in splits:
-            splits[category] = _split(run, category)
-        if splits[category].fingerprint != fingerprint:
+        split = splits.get(category)
+        if split.fingerprint != fingerprint:
             raise DataError(f"{category}: the images are not those that trial {trial_id} saw")
-        yield trial_id, _rows(run.path, trial_id, splits[category], scores, names, bootstrap)
+        yield trial_id, _rows(run.path, trial_id, split, scores, names, bootstrap)
 
 
 def _rows(
@@ -114,12 +112,6 @@ def _rows(
     maps = kept.maps if kept else None
     rows = metric_rows(names, split, image, maps, KEPT)
     return rows if bootstrap is None else with_intervals(rows, split, image, maps, bootstrap)
-
-
-def _split(run: Run, category: str) -> Split:
-    config = DatasetConfig.model_validate(run.config["dataset"])
-    dataset = DATASETS.load(config.name)
-    return dataset.read(config.root, category, dataset.Options(**resolve(dataset.Options, config.options)))
 
 
 if __name__ == "__main__":

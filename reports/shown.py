@@ -13,12 +13,11 @@ from pydantic import ValidationError
 from harness.config import DatasetConfig
 from harness.data import Sample, Split
 from harness.data.samples import GOOD
-from harness.datasets import DATASETS
 from harness.errors import DataError
 from harness.metrics.image import auroc
-from harness.params import resolve
 from harness.results.maps import KeptMaps, maps_path, read_maps
 from harness.results.reader import read_scores
+from harness.source import Source as DataSource
 from reports.load import Frame, Source
 
 # Kinds of images, in order of importance.
@@ -94,8 +93,7 @@ def read_split(source: Source, category: str, fingerprint: str) -> Split:
         ) from None
     if not config.root.is_dir():
         raise DataError(f"the data set is not at {config.root}")
-    dataset = DATASETS.load(config.name)
-    split = dataset.read(config.root, category, dataset.Options(**resolve(dataset.Options, config.options)))
+    split = DataSource.of(config).split(category)
     if split.fingerprint != fingerprint:
         raise DataError(f"the images below {config.root} are not those that the run saw")
     return split

@@ -12,13 +12,13 @@ from harness.config import SweepConfig
 from harness.results import locked, statuses, write_plan, write_sweep
 from harness.rows import Job
 from harness.run import ended
+from harness.source import Source
 from harness.trial import Status, Trial
 from sweeps.expand import expand
 from sweeps.ledger import Ledger
 from sweeps.plan import Plan, make_plan, plan_rows
 from sweeps.progress import Progress, failure_lines
 from sweeps.serial import run_serial
-from sweeps.source import Source
 from sweeps.worker import Setting, slots_here
 
 FINE = (Status.OK, Status.SKIPPED)

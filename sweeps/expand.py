@@ -12,10 +12,10 @@ from harness.data.fewshot import draw
 from harness.errors import ConfigError, HarnessError
 from harness.method import Asset, Card, Resources, Task
 from harness.params import resolve
+from harness.source import Source, Splits
 from harness.trial import Trial
 from methods import METHODS
 from sweeps.problems import combinations
-from sweeps.source import Source, Splits
 
 DEMO = "demo"  # in place of a path: what ships with the project
 Draw = Callable[[str, int | None, int], tuple[str, ...]]  # category, shots, split seed -> ids

@@ -15,9 +15,9 @@ from harness.method import Context, Method, Resources
 from harness.provenance import thread_count
 from harness.rows import Job
 from harness.run import run_trial
+from harness.source import Source, Splits
 from harness.trial import Trial, TrialResult
 from methods import METHODS
-from sweeps.source import Source, Splits
 
 
 @final
