@@ -52,6 +52,20 @@ class Scores:
 
 @final
 @dataclass(frozen=True)
+class Segmentation:
+    """What a method takes for the parts of n images.
+
+    Attributes:
+        labels: uint8 (n, h, w) at the method's own resolution; 0 is the background.
+        names: of the labels.
+    """
+
+    labels: NDArray[np.uint8]
+    names: tuple[str, ...]
+
+
+@final
+@dataclass(frozen=True)
 class Asset:
     """A file whose content decides the numbers: weights, prompts, labels.
 
@@ -100,8 +114,8 @@ class Task:
 Params = Mapping[str, Any]
 
 
-def _no_assets(params: Params) -> tuple[Asset, ...]:
-    del params
+def _no_assets(params: Params, category: str) -> tuple[Asset, ...]:
+    del params, category
     return ()
 
 
@@ -127,7 +141,8 @@ class Card:
         paper, url, licence: where it comes from.
         paths: hyper-parameters that name files or folders; their content (see `assets`) replaces them in
             the trial's identity.
-        assets: parameters -> the files whose content decides the numbers. Raises WeightsError if missing.
+        assets: (parameters, category) -> the files whose content decides the numbers there: weights, a
+            category's prompts, its labels. Raises WeightsError or DataError where one is missing.
         ignores: parameters -> the axes ("shots", "split_seed", "run_seed") that cannot change the numbers.
         unmet: (parameters, task) -> why it cannot run there, or None.
         resources: what one trial needs.
@@ -140,7 +155,7 @@ class Card:
     url: str = ""
     licence: str = ""
     paths: frozenset[str] = frozenset()
-    assets: Callable[[Params], Sequence[Asset]] = _no_assets
+    assets: Callable[[Params, str], Sequence[Asset]] = _no_assets
     ignores: Callable[[Params], frozenset[str]] = _nothing
     unmet: Callable[[Params, Task], str | None] = _always
     resources: Resources = Resources()
@@ -150,7 +165,9 @@ class Card:
 class Method(Protocol):
     """Learns from normal images, then scores images one by one.
 
-    `score(images)[i]` must equal `score([images[i]])`: no method may look at a test set as a set.
+    `score(images)[i]` must equal `score([images[i]])`: no method may look at a test set as a set. Two more
+    methods are optional: `explain(images) -> list[tuple[View, ...]]` (`harness.views`), pictures of how the
+    scores came about, and `segment(images) -> Segmentation`, the parts it sees.
     """
 
     card: ClassVar[Card]

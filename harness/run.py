@@ -3,7 +3,7 @@
 import json
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from harness import provenance
 from harness.data import FitData, ImageSet, Split
 from harness.errors import DataError
 from harness.method import Context, Method, Scores
-from harness.results.maps import pack
+from harness.results import maps, views
 from harness.rows import Job, base_row, metric_rows, score_rows
 from harness.seeding import seeded
 from harness.trial import Status, Trial, TrialResult
@@ -79,7 +79,7 @@ def _run(
 ) -> tuple[dict[str, Any], TrialResult]:
     if split.fingerprint != trial.fingerprint:
         raise DataError(f"{trial.category}: the images here are not the ones that were planned with")
-    data = fit_data(trial, split)
+    data = fit_data(trial.support, split)
     method = build(context)
     with clock.phase("fit"):
         method.fit(data)
@@ -88,16 +88,24 @@ def _run(
     with clock.phase("metric"):
         metrics = metric_rows(job.metrics, split, scores.image, scores.maps)
     counts = {"n_train": len(data.train), "n_validation": len(data.validation), "n_test": len(split.test)}
-    kept = (
-        pack([s.id for s in split.test], scores.maps) if job.keep_maps and scores.maps is not None else None
-    )
+    kept = _kept(method, split, scores) if job.keep_maps else {}
     return counts, TrialResult({}, tuple(metrics), tuple(score_rows(split.test, scores)), kept)
 
 
-def fit_data(trial: Trial, split: Split) -> FitData:
-    """What the method of a trial may see: its support set, the validation images, part masks."""
+def _kept(method: Method, split: Split, scores: Scores) -> dict[str, bytes]:
+    """The files of a trial that are kept beside its rows."""
+    ids = [sample.id for sample in split.test]
+    kept = {} if scores.maps is None else {maps.KIND: maps.pack(ids, scores.maps)}
+    explain = getattr(method, "explain", None)
+    if explain is not None:
+        kept[views.KIND] = views.pack(ids, explain(ImageSet.of_samples(split.test)))
+    return kept
+
+
+def fit_data(names: Sequence[str], split: Split) -> FitData:
+    """What a method may see of a category: its support set, the validation images, part masks."""
     by_id = {sample.id: sample for sample in split.train}
-    support = [by_id[name] for name in trial.support]
+    support = [by_id[name] for name in names]
     masks = {i: split.part_masks[s.id] for i, s in enumerate(support) if s.id in split.part_masks}
     return FitData(
         train=ImageSet.of_samples(support),

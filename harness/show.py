@@ -1,7 +1,9 @@
 """`python -m harness.show RUN TRIAL`: everything that a run knows of one trial.
 
-TRIAL is an id, or enough of its first characters. Exit codes: 0 the trial is ok or skipped, 1 it is not or
-has not run, 2 no such run or trial.
+TRIAL is an id, or enough of its first characters. With `--image ID` it draws how the method saw that test
+image: from the views that the sweep kept (`keep_maps: true`), else by fitting again, for which this module
+may look upwards; nobody imports it. Exit codes: 0 the trial is ok or skipped, 1 it is not or has not run,
+2 no such run, trial or image.
 """
 
 import argparse
@@ -17,11 +19,15 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.console import leave, show
-from harness.data import GOOD
+from harness.data import GOOD, Sample, Split, decode
 from harness.errors import DataError, nearest
 from harness.results import Run, read_run, read_scores
+from harness.results.maps import read_maps
 from harness.results.plain import duration, plain, title
+from harness.results.views import read_views
+from harness.source import recorded_split
 from harness.state import FINE, MISSING
+from harness.views import Heat, View
 
 SHOWN = 5  # images of each kind, candidates of an ambiguous id
 
@@ -90,7 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parser().parse_args(arguments)
     record = record_of(options.run, options.trial)
-    if options.json:
+    if options.image:
+        print(f"written: {_picture(options.run, record, options.image, options.out)}")
+    elif options.json:
         print(json.dumps({n: getattr(record, n) for n in Record.__dataclass_fields__}, indent=2))
     else:
         show(_parts(record))
@@ -105,7 +113,58 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run directory, e.g. runs/fewshot")
     parser.add_argument("trial", metavar="TRIAL", help="id of a trial, or its first characters")
     parser.add_argument("--json", action="store_true", help="print JSON, with the scores of all images")
+    parser.add_argument(
+        "--image", metavar="ID", help="draw how the method saw this test image, or the end of its name"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="of the drawing (.png, .pdf, .svg); default: TRIAL_IMAGE.png here",
+    )
     return parser
+
+
+def _picture(run: Path, record: Record, wanted: str, out: Path | None) -> Path:
+    """Draw a test image with everything that the method has to show of it; the file."""
+    from harness.drawing import draw
+
+    trial = record.trial
+    config = read_run(run, scores=False).config
+    split = recorded_split(config, trial["category"], trial["fingerprint"])
+    sample = _sample(split, wanted)
+    views = _kept(run, trial["trial_id"], sample) or _explained(config, trial, split, sample)
+    out = out or Path(f"{trial['trial_id']}_{sample.id.replace('/', '_')}").with_suffix(".png")
+    files = {s.id: s.path for s in (*split.train, *split.validation, *split.test)}
+    caption = f"{title(trial)} · {sample.id}"
+    draw(decode(sample.path), caption, views, lambda image: decode(files[image]), out)
+    return out
+
+
+def _kept(run: Path, trial_id: str, sample: Sample) -> tuple[View, ...]:
+    views, maps = read_views(run, trial_id) or {}, read_maps(run, trial_id)
+    if sample.id in views or maps is None:
+        return views.get(sample.id, ())
+    return (Heat("anomaly map", maps.maps[maps.ids.index(sample.id)]),)
+
+
+def _explained(
+    config: Mapping[str, Any], trial: Mapping[str, Any], split: Split, sample: Sample
+) -> tuple[View, ...]:
+    from sweeps.explain import explain
+
+    return explain(config, trial, split, sample)
+
+
+def _sample(split: Split, wanted: str) -> Sample:
+    found = [s for s in split.test if s.id == wanted or s.id.endswith(f"/{wanted}")]
+    if len(found) != 1:
+        known = [s.id for s in split.test]
+        what = f"{len(found)} test images end in" if found else "no test image"
+        raise DataError(
+            f"{split.category}: {what} {wanted!r}{nearest(wanted, known)}; there are {len(known)}"
+        )
+    return found[0]
 
 
 def record_of(run: Path, trial: str) -> Record:

@@ -6,9 +6,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, final
 
+from pydantic import ValidationError
+
 from harness.config import DatasetConfig
 from harness.data import Split
 from harness.datasets import DATASETS
+from harness.errors import DataError
 from harness.params import resolve
 
 
@@ -41,6 +44,30 @@ class Source:
 
     def _options(self) -> Any:
         return _dataset(self).Options(**self.options)
+
+
+def recorded_split(config: Mapping[str, Any], category: str, fingerprint: str) -> Split:
+    """The category that a run has seen.
+
+    Args:
+        config: what the run was configured with (`sweep.json`).
+        category: its name.
+        fingerprint: of its images, as recorded with the trials.
+
+    Raises:
+        DataError: the data set is not where the run found it, or its images are others.
+    """
+    try:
+        dataset = DatasetConfig.model_validate(config["dataset"])
+    except ValidationError as error:
+        count = error.error_count()
+        raise DataError(f"the run does not say where its data set is ({count} errors)") from None
+    if not dataset.root.is_dir():
+        raise DataError(f"the data set is not at {dataset.root}")
+    split = Source.of(dataset).split(category)
+    if split.fingerprint != fingerprint:
+        raise DataError(f"the images below {dataset.root} are not those that the run saw")
+    return split
 
 
 def _dataset(source: Source) -> Any:

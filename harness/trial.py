@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, final
@@ -41,6 +41,7 @@ class Trial:
         paths: hyper-parameters that are paths, hence not part of the identity.
         marks: what tables must say of its numbers ("demo data", "unofficial split"); not identity.
         reason: why it is skipped, if the planner already knows; not identity.
+        together: trials that have this in common can be trained as one (`Card.together`); not identity.
     """
 
     method: str
@@ -57,6 +58,7 @@ class Trial:
     paths: frozenset[str] = frozenset()
     marks: tuple[str, ...] = ()
     reason: str | None = None
+    together: str | None = None
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
@@ -96,13 +98,13 @@ class TrialResult:
         trial: its row of `trials/`.
         metrics: its rows of `metrics/`, without trial_id.
         scores: its rows of `scores/`, without trial_id.
-        maps: content of its maps file (`harness.results.maps`), if maps are to be kept.
+        kept: kind ("maps", "views") -> content of the file of that kind (`harness.results.kept`).
     """
 
     trial: Mapping[str, Any]
     metrics: tuple[Mapping[str, Any], ...] = ()
     scores: tuple[Mapping[str, Any], ...] = ()
-    maps: bytes | None = None
+    kept: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def _digest(value: Any) -> str:

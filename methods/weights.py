@@ -77,12 +77,13 @@ def find(backbone: str, weights: str | None) -> Weights:
     return Weights(backbone, _own(backbone), own=True)
 
 
-def assets(params: Mapping[str, Any]) -> tuple[Asset, ...]:
-    """The weights file of a method whose parameters are called `backbone` and `weights`.
+def assets(params: Mapping[str, Any], category: str = "") -> tuple[Asset, ...]:
+    """The weights file of a method whose parameters are called `backbone` and `weights`; for `Card.assets`.
 
     Raises:
         ConfigError, WeightsError: see `find`.
     """
+    del category  # one backbone for all
     found = find(params["backbone"], params["weights"])
     return (Asset(found.backbone, found.sha256, str(found.path), found.marks),)
 
@@ -173,12 +174,12 @@ def _from_hub(backbone: str, repository: str) -> Path:
     found = try_to_load_from_cache(repository, "model.safetensors")
     if isinstance(found, str):
         return Path(found)
-    if constants.HF_HUB_OFFLINE or not _reachable(constants.ENDPOINT):
-        raise _unavailable(backbone, repository)
+    if constants.HF_HUB_OFFLINE or not reachable(constants.ENDPOINT):
+        raise unavailable(backbone, repository)
     try:
         return Path(hf_hub_download(repository, "model.safetensors"))
     except OSError as error:  # every error of the hub and of the network below it
-        raise _unavailable(backbone, repository) from error
+        raise unavailable(backbone, repository) from error
 
 
 def _by_url(backbone: str, url: str) -> Path:
@@ -187,24 +188,25 @@ def _by_url(backbone: str, url: str) -> Path:
     path = Path(hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
     if path.is_file():
         return path
-    if not _reachable(url):
-        raise _unavailable(backbone, url)
+    if not reachable(url):
+        raise unavailable(backbone, url)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         hub.download_url_to_file(url, str(path), progress=False)
     except (OSError, RuntimeError) as error:
-        raise _unavailable(backbone, url) from error
+        raise unavailable(backbone, url) from error
     return path
 
 
-def _unavailable(backbone: str, source: str) -> WeightsError:
+def unavailable(backbone: str, source: str) -> WeightsError:
+    """The error for weights that are neither cached nor to be had from `source`."""
     return WeightsError(
         f"the weights of {backbone!r} are not in the local cache and {source} cannot be reached; "
         f"{ALTERNATIVES}"
     )
 
 
-def _reachable(url: str) -> bool:
+def reachable(url: str) -> bool:
     """Whether the host has an address: without one, the libraries would retry for half a minute."""
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
         return True

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from harness.data import Sample, Split, decode
 from harness.data.index import decode_mask
 from harness.data.samples import GOOD
+from harness.drawing import part_colour
 from harness.errors import HarnessError
 from reports.load import Frame
 from reports.naming import shots_title, words
@@ -22,7 +23,6 @@ from reports.thumbnails import (
     Mask,
     Pixels,
     data_uri,
-    part_colour,
     small_mask,
     thumbnail,
     with_heat,

@@ -8,16 +8,14 @@ from typing import final
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from harness.config import DatasetConfig
 from harness.data import Sample, Split
 from harness.data.samples import GOOD
 from harness.errors import DataError
 from harness.metrics.image import auroc
 from harness.results.maps import KeptMaps, maps_path, read_maps
 from harness.results.reader import read_scores
-from harness.source import Source as DataSource
+from harness.source import recorded_split
 from reports.load import Frame, Source
 
 # Kinds of images, in order of importance.
@@ -85,18 +83,7 @@ def read_split(source: Source, category: str, fingerprint: str) -> Split:
     Raises:
         DataError: the data set is not where the run found it, or its images are others.
     """
-    try:
-        config = DatasetConfig.model_validate(source.config["dataset"])
-    except ValidationError as error:
-        raise DataError(
-            f"the run does not say where its data set is ({error.error_count()} errors)"
-        ) from None
-    if not config.root.is_dir():
-        raise DataError(f"the data set is not at {config.root}")
-    split = DataSource.of(config).split(category)
-    if split.fingerprint != fingerprint:
-        raise DataError(f"the images below {config.root} are not those that the run saw")
-    return split
+    return recorded_split(source.config, category, fingerprint)
 
 
 def maps_of(trial: Shown, samples: Sequence[Sample]) -> NDArray[np.float32]:

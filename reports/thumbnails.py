@@ -2,11 +2,12 @@
 
 import base64
 import io
-from colorsys import hls_to_rgb
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from harness.drawing import part_colour
 
 SIZE = (256, 176)  # width and height that no picture exceeds; the page shows it a little smaller
 QUALITY = 78
@@ -65,14 +66,6 @@ def with_parts(picture: Pixels, labels: Pixels) -> Pixels:
     palette = np.array([part_colour(i) for i in range(256)])
     grey = picture.mean(axis=2, keepdims=True).repeat(3, axis=2)
     return _blend(grey, palette[small], np.where(small > 0, PART_OPACITY, 0.35))
-
-
-def part_colour(label: int) -> tuple[int, int, int]:
-    """The colour of a part label: neighbours differ in hue and lightness; 0 is a dark grey."""
-    if label == 0:
-        return 60, 60, 60
-    red, green, blue = hls_to_rgb((0.02 + 0.618034 * label) % 1, (0.48, 0.66, 0.74)[label % 3], 0.75)
-    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def with_heat(picture: Pixels, anomaly_map: NDArray[np.float32], limits: Limits) -> Pixels:

@@ -25,23 +25,22 @@ Draw = Callable[[str, int | None, int], tuple[str, ...]]  # category, shots, spl
 class Variant:
     """One method with one complete set of hyper-parameters.
 
-    Raises:
-        WeightsError, DataError: an asset that the parameters name is missing or unusable.
+    Attributes:
+        assets: category -> the files whose content decides the numbers there; looked up once. Raises
+            WeightsError or DataError if one is missing or unusable.
     """
 
-    def __init__(self, name: str, given: Mapping[str, Any], weights: str | None):
+    def __init__(self, entry: str, name: str, given: Mapping[str, Any], weights: str | None):
         owner = METHODS.load(name)
-        self.name = name
+        self.entry, self.name = entry, name
         self.card: Card = owner.card
         self.params = resolve(owner, _with_weights(owner, given, weights))
         self.params |= {k: _absolute(self.params.get(k)) for k in self.card.paths if k in self.params}
-        self.assets: tuple[Asset, ...] = tuple(self.card.assets(self.params))
         self.ignored = self.card.ignores(self.params)
+        self.assets = cache(self._assets)
 
-    @property
-    def marks(self) -> tuple[str, ...]:
-        """What tables must say because of this variant's assets."""
-        return tuple(dict.fromkeys(m for asset in self.assets for m in asset.marks))
+    def _assets(self, category: str) -> tuple[Asset, ...]:
+        return tuple(self.card.assets(self.params, category))
 
 
 def expand(config: SweepConfig) -> list[tuple[Trial, Resources]]:
@@ -86,12 +85,13 @@ def _readable(source: Source, categories: list[str], problems: list[str]) -> dic
 
 def _variants(config: SweepConfig, problems: list[str]) -> Iterator[tuple[Variant, Resources]]:
     for i, entry in enumerate(config.methods):
+        place = f"methods.{i} ({entry.name})"
         for given in combinations(entry.params, entry.grid, entry.zip):
             try:
-                variant = Variant(entry.name, given, config.weights)
+                variant = Variant(place, entry.name, given, config.weights)
                 yield variant, _resources(entry, variant.card.resources)
             except HarnessError as error:
-                problems.append(f"methods.{i} ({entry.name}): {error}")
+                problems.append(f"{place}: {error}")
 
 
 def _resources(entry: MethodConfig, default: Resources) -> Resources:
@@ -133,7 +133,11 @@ def _trials(
             except HarnessError as error:
                 problems.append(str(error))
                 continue
-            yield _trial(split, variant, shots, seed, support)
+            try:
+                yield _trial(split, variant, shots, seed, support)
+            except HarnessError as error:  # weights, prompts or labels that cannot be used
+                problems.append(f"{variant.entry}: {error}")
+                return
 
 
 def _trial(split: Split, variant: Variant, shots: int | None, seed: int, support: tuple[str, ...]) -> Trial:
@@ -141,6 +145,8 @@ def _trial(split: Split, variant: Variant, shots: int | None, seed: int, support
         split.dataset, split.category, shots, len(support), len(split.validation), bool(split.part_masks)
     )
     drawn = shots not in (None, 0) and "split_seed" not in variant.ignored
+    reason = variant.card.unmet(variant.params, task)
+    assets = variant.assets(split.category) if reason is None else ()
     return Trial(
         method=variant.name,
         method_version=variant.card.version,
@@ -152,8 +158,8 @@ def _trial(split: Split, variant: Variant, shots: int | None, seed: int, support
         support=support,
         split_seed=seed if drawn else None,
         run_seed=None if "run_seed" in variant.ignored else seed,
-        assets=variant.assets,
+        assets=assets,
         paths=variant.card.paths,
-        marks=tuple(dict.fromkeys((*split.marks, *variant.marks))),
-        reason=variant.card.unmet(variant.params, task),
+        marks=tuple(dict.fromkeys((*split.marks, *(m for asset in assets for m in asset.marks)))),
+        reason=reason,
     )

@@ -12,7 +12,8 @@ from pydantic import AfterValidator
 from harness.checks import CHECKS, CheckFailed, check_method
 from harness.checks.plates import plates
 from harness.data import FitData, ImageSet
-from harness.method import Card, Context, Scores
+from harness.method import Card, Context, Scores, Segmentation
+from harness.views import Bars, Heat, Parts, Reference, View
 
 CARD = Card(title="Sound", summary="Difference to the mean.", licence="Apache-2.0")
 
@@ -178,6 +179,16 @@ class NotPicklable(Sound):
         return super().fit(data)
 
 
+class OneViewOnly(Sound):
+    def explain(self, images: ImageSet) -> list[tuple[View, ...]]:
+        return [(Heat("map", np.zeros((2, 2))),)]
+
+
+class NamelessPart(Sound):
+    def segment(self, images: ImageSet) -> Segmentation:
+        return Segmentation(np.ones((len(images), 2, 2), np.uint8), ("background",))
+
+
 class UpsideDown(Sound):
     def score(self, images: ImageSet) -> Scores:
         return Scores(-super().score(images).image)
@@ -209,6 +220,8 @@ FAULTS = {
     NeedsTwo: "one_training_image",
     NotPicklable: "pickles_after_fit",
     UpsideDown: "better_than_chance",
+    OneViewOnly: "views_well_formed",
+    NamelessPart: "segments_well_formed",
 }
 
 
@@ -225,6 +238,35 @@ def test_a_fault_is_caught(cls: type, name: str):
 @pytest.mark.parametrize("name", [name for name in CHECKS if name != "import_is_light"])
 def test_a_sound_method_passes(name: str):
     run(Sound, name, gain=2.0)
+
+
+class Shows(Sound):
+    def explain(self, images: ImageSet) -> list[tuple[View, ...]]:
+        parts = Parts("parts", np.array([[0, 1]]), ("background", "disc"))
+        bars = Bars("areas", ("disc",), {"this image": np.array([1.0])})
+        views = (Heat("map", np.zeros((2, 2))), parts, bars, Reference("nearest", plates().train.ids[0]))
+        return [views for _ in images]
+
+
+def test_views_of_every_kind_pass():
+    run(Shows, "views_well_formed")
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        Heat("", np.zeros((2, 2))),
+        Heat("map", np.full((2, 2), np.nan)),
+        Parts("parts", np.array([[0, 2]]), ("background", "disc")),
+        Bars("areas", ("disc",), {"this image": np.zeros(2)}),
+        Reference("nearest", "no such image"),
+    ],
+    ids=repr,
+)
+def test_a_faulty_view_is_caught(view: View):
+    cls = type("Faulty", (Sound,), {"explain": lambda self, images: [(view,) for _ in images]})
+    with pytest.raises(CheckFailed):
+        run(cls, "views_well_formed")
 
 
 def test_a_heavy_import_is_caught():

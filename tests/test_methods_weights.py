@@ -112,7 +112,7 @@ def test_an_unknown_backbone_is_refused(backbone: str, words: str):
 def test_without_cache_and_network_the_way_out_is_said(
     backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("methods.weights._reachable", lambda url: False)
+    monkeypatch.setattr("methods.weights.reachable", lambda url: False)
     monkeypatch.setattr("huggingface_hub.file_download.HF_HUB_CACHE", str(tmp_path), raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(WeightsError, match=r"give `weights: PATH` .* or `weights: demo`"):

@@ -15,7 +15,8 @@ from data_trees import loco
 from PIL import Image
 from test_reports_command import python
 
-from harness.results.maps import maps_path, pack, write_maps
+from harness.results.kept import write_kept
+from harness.results.maps import maps_path, pack
 from harness.sweep import main as sweep
 from reports import pictures
 from reports.command import main
@@ -123,9 +124,9 @@ def test_without_its_images_a_run_has_a_note_and_no_pictures(
 def test_damaged_and_foreign_maps_are_a_note(run: Path):
     for path in (run / "maps").iterdir():
         path.write_bytes(path.read_bytes()[:300])
-    assert "not a readable maps file" in gallery(load([run])).notes[0]
+    assert "not a readable file of maps" in gallery(load([run])).notes[0]
     for path in (run / "maps").iterdir():
-        write_maps(run, path.stem, pack(["test/good/999.png"], np.zeros((1, 2, 2))))
+        write_kept(run, "maps", path.stem, pack(["test/good/999.png"], np.zeros((1, 2, 2))))
     assert "no map of test/" in gallery(load([run])).notes[0]
 
 

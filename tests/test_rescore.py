@@ -19,7 +19,8 @@ from harness.metrics import Region
 from harness.metrics.curves import image_curves
 from harness.metrics.image import ap
 from harness.results import read_run
-from harness.results.maps import maps_path, pack, read_maps, write_maps
+from harness.results.kept import write_kept
+from harness.results.maps import maps_path, pack, read_maps
 from harness.rows import metric_rows
 from harness.stats import Bootstrap, interval
 from harness.sweep import main as sweep
@@ -217,7 +218,7 @@ def test_what_is_not_defined_has_no_interval(tmp_path: Path):
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
 def test_maps_of_any_magnitude_survive_keeping(tmp_path: Path, scale: float):
     maps = np.random.default_rng(0).random((3, 5, 7)) * scale
-    write_maps(tmp_path, "t", pack(["a", "b", "c"], maps))
+    write_kept(tmp_path, "maps", "t", pack(["a", "b", "c"], maps))
     kept = read_maps(tmp_path, "t")
     assert kept is not None
     assert kept.ids == ("a", "b", "c")
@@ -225,7 +226,7 @@ def test_maps_of_any_magnitude_survive_keeping(tmp_path: Path, scale: float):
 
 
 def test_damaged_maps_are_named(tmp_path: Path):
-    write_maps(tmp_path, "t", b"no maps")
+    write_kept(tmp_path, "maps", "t", b"no maps")
     with pytest.raises(DataError, match=str(maps_path(tmp_path, "t"))):
         read_maps(tmp_path, "t")
     assert read_maps(tmp_path, "other") is None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
-from harness.checks import declared, scored
+from harness.checks import declared, scored, shown
 from harness.checks.subject import CheckFailed, Subject
 
 __all__ = ["CHECKS", "Check", "CheckFailed", "check_method"]
@@ -39,6 +39,8 @@ CHECKS: Mapping[str, Callable[[Subject], None]] = {
         scored.one_training_image,
         scored.pickles_after_fit,
         scored.better_than_chance,
+        shown.views_well_formed,
+        shown.segments_well_formed,
     )
 }
 

@@ -5,20 +5,17 @@ ours notices; what float16 rounds away does show, so metrics computed from kept 
 """
 
 import io
-import os
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
-from uuid import uuid4
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import DataError, ResultsError
+from harness.results.kept import kept_path, read_kept
 
+KIND = "maps"
 KEPT = "kept as float16"
 
 
@@ -48,26 +45,7 @@ def pack(ids: Sequence[str], maps: NDArray[Any]) -> bytes:
 
 def maps_path(run: Path, trial_id: str) -> Path:
     """Where the maps of a trial lie, if they were kept."""
-    return run / "maps" / f"{trial_id}.npz"
-
-
-def write_maps(run: Path, trial_id: str, packed: bytes) -> None:
-    """Write a maps file under another name, make it durable, rename it.
-
-    Raises:
-        ResultsError: it cannot be written.
-    """
-    path = maps_path(run, trial_id)
-    hidden = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    try:
-        path.parent.mkdir(exist_ok=True)
-        with open(hidden, "wb") as file:
-            file.write(packed)
-            os.fsync(file.fileno())
-        os.replace(hidden, path)
-    except OSError as error:
-        hidden.unlink(missing_ok=True)
-        raise ResultsError(f"{path}: cannot be written ({error.strerror})") from error
+    return kept_path(run, KIND, trial_id)
 
 
 def read_maps(run: Path, trial_id: str) -> KeptMaps | None:
@@ -76,12 +54,8 @@ def read_maps(run: Path, trial_id: str) -> KeptMaps | None:
     Raises:
         DataError: the file is damaged.
     """
-    path = maps_path(run, trial_id)
-    if not path.exists():
-        return None
-    try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            maps = file["maps"].astype(np.float32) * file["scale"]
-            return KeptMaps(tuple(file["ids"].tolist()), maps)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: not a readable maps file ({error})") from error
+    return read_kept(run, KIND, trial_id, _unpack)
+
+
+def _unpack(file: Any) -> KeptMaps:
+    return KeptMaps(tuple(file["ids"].tolist()), file["maps"].astype(np.float32) * file["scale"])

@@ -46,6 +46,8 @@ TRIALS = pa.schema(
         ("host", pa.string()),
         ("attempt", pa.int32()),
         ("unit", pa.string()),
+        ("together", pa.int32()),  # trials trained as one, each with its share of the seconds; null = alone
+        ("together_error", pa.string()),  # why that broke off; what it left undone was trained alone
         ("weights", pa.list_(pa.struct([("name", pa.string()), ("sha256", pa.string())]))),
         ("marks", _STRINGS),
         ("artifact_hits", pa.int64()),

@@ -15,7 +15,7 @@ from typing import final
 
 from harness.errors import ResultsError
 from harness.results.journal import Journal, leftovers
-from harness.results.maps import write_maps
+from harness.results.kept import write_kept
 from harness.results.tables import Part, Tables, concat, parts, rows_to_tables, without
 from harness.trial import TrialResult
 
@@ -54,9 +54,9 @@ class RunWriter:
     def finished(self, result: TrialResult) -> None:
         """A trial has ended; durable when this returns."""
         with self._guard:
-            if result.maps is not None:
-                write_maps(self.run, result.trial["trial_id"], result.maps)
-                result = replace(result, maps=None)
+            for kind, packed in result.kept.items():
+                write_kept(self.run, kind, result.trial["trial_id"], packed)
+            result = replace(result, kept={})
             self._journal.finished(result)
             self._pending.append(result)
             self._flush_when_due()
