@@ -71,6 +71,9 @@ class ResourcesConfig(_Strict):
     timeout_minutes: float | None = Field(
         default=None, gt=0, description="then a trial becomes a `timeout` row"
     )
+    stack: PositiveInt | None = Field(
+        default=None, description="at most so many trials are trained as one, where the method can; 1 = never"
+    )
 
 
 class MethodConfig(_Strict):

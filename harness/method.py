@@ -91,11 +91,13 @@ class Resources:
         gpus: number of GPUs, fractions allowed; taken as 0 where the cluster has none.
         cpus: number of CPU cores (the thread pools of torch, faiss and BLAS follow it).
         timeout_minutes: after this long a trial is ended with status `timeout`; None for never.
+        stack: at most so many trials are trained as one, where the method can (`Card.together`).
     """
 
     gpus: float = 0.0
     cpus: float = 1.0
     timeout_minutes: float | None = 120.0
+    stack: int = 8
 
 
 @final
@@ -129,6 +131,11 @@ def _nothing(params: Params) -> frozenset[str]:
     return frozenset()
 
 
+def _alone(params: Params) -> str | None:
+    del params
+    return None
+
+
 @final
 @dataclass(frozen=True)
 class Card:
@@ -146,6 +153,8 @@ class Card:
         ignores: parameters -> the axes ("shots", "split_seed", "run_seed") that cannot change the numbers.
         unmet: (parameters, task) -> why it cannot run there, or None.
         resources: what one trial needs.
+        together: parameters -> a text; trials of one category and support set for which it is the same can
+            be trained as one by the method's `fit_together`. None for parameters that are trained alone.
     """
 
     title: str
@@ -159,15 +168,20 @@ class Card:
     ignores: Callable[[Params], frozenset[str]] = _nothing
     unmet: Callable[[Params, Task], str | None] = _always
     resources: Resources = Resources()
+    together: Callable[[Params], str | None] = _alone
 
 
 @runtime_checkable
 class Method(Protocol):
     """Learns from normal images, then scores images one by one.
 
-    `score(images)[i]` must equal `score([images[i]])`: no method may look at a test set as a set. Two more
+    `score(images)[i]` must equal `score([images[i]])`: no method may look at a test set as a set. Three more
     methods are optional: `explain(images) -> list[tuple[View, ...]]` (`harness.views`), pictures of how the
-    scores came about, and `segment(images) -> Segmentation`, the parts it sees.
+    scores came about; `segment(images) -> Segmentation`, the parts it sees; and the class method
+    `fit_together(members: Sequence[tuple[Self, FitData]]) -> None` (see `Card.together`), which trains
+    unfitted members as one and keeps what each has learned where its own `fit`, which is called afterwards
+    and perhaps in another process, finds it: the artifact store, or `Context.scratch`. It passes over members
+    that are trained already, goes on where it was killed, and may leave a member out (one that diverges).
     """
 
     card: ClassVar[Card]

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness import provenance
 from harness.data import FitData, ImageSet, Split
-from harness.errors import DataError
+from harness.errors import DataError, NeedNotMet
 from harness.method import Context, Method, Scores
 from harness.results import maps, views
 from harness.rows import Job, base_row, metric_rows, score_rows
@@ -154,8 +154,9 @@ def _failure(error: Exception) -> dict[str, Any]:
     kind = type(error).__name__
     memory = kind in ("OutOfMemoryError", "MemoryError") or "out of memory" in str(error).lower()
     lines = str(error).strip() or kind
+    unmet = Status.SKIPPED if isinstance(error, NeedNotMet) else Status.FAILED
     return {
-        "status": Status.OOM if memory else Status.FAILED,
+        "status": Status.OOM if memory else unmet,
         "error_type": kind,
         "reason": lines[:2000],
         "traceback": traceback.format_exc()[-TRACEBACK_CHARACTERS:],

@@ -6,50 +6,93 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import ConfigError, DataError, HarnessError, nearest
-from reports import render_csv, render_html, render_latex, render_markdown
+from reports import diff, joining, render_markdown
+from reports.figures import write_figures
+from reports.formats import FORMATS, write
 from reports.load import Frame, load
-from reports.pictures import gallery
-from reports.report import Report, build
+from reports.papers import AUTO, EVERY, NONE, PAPERS, chosen
+from reports.report import Report, build, with_page
 from reports.tables.provenance import sweep_files
+from reports.watching import watch
 
-Files = Mapping[str, str]  # path below the output folder -> text
-
-FORMATS: Mapping[str, Callable[[Report], Files]] = {
-    "md": lambda report: {"report.md": render_markdown.render(report)},
-    "tex": render_latex.files,
-    "csv": render_csv.files,
-    "html": lambda report: {"report.html": render_html.render(report)},
-}
+COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {"diff": diff.main, "merge": joining.main}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write a report; 0, or 2 where a run or an option is wrong."""
+    """Write a report; 0, or 2 where a run or an option is wrong. `diff` and `merge` are commands of their own."""
+    if arguments and arguments[0] in COMMANDS:
+        return COMMANDS[arguments[0]](arguments[1:])
     options = _parser().parse_args(arguments)
     try:
         formats = _formats(options.format)
-        frame = load(options.runs)
-        with_pictures = options.pictures and "html" in formats
-        report = build(frame, gallery(frame) if with_pictures else None)
-        out = options.out or (options.runs[0] / "report" if len(options.runs) == 1 else Path("report"))
-        written = _write(out, frame, report, formats)
+        if options.watch is None:
+            _make(options, formats)
+        else:
+            watch(options.runs, lambda: _make(options, formats).state, options.watch)
     except HarnessError as error:
         print(f"reports: {error}", file=sys.stderr)
         return 2
-    _say(report, out, written)
+    except KeyboardInterrupt:
+        return 130
     return 0
+
+
+def _make(options: argparse.Namespace, formats: Sequence[str]) -> Report:
+    """One report, written and told."""
+    frame = load(options.runs)
+    out = options.out or (options.runs[0] / "report" if len(options.runs) == 1 else Path("report"))
+    report = build(frame, chosen(frame, options.tables))
+    figures = write_figures(frame, _folder(out / "figures")) if options.figures else []
+    if "html" in formats:
+        watched = (options.watch or 0) if report.state.half_finished else 0
+        report = with_page(report, frame, pictures=options.pictures, figures=figures, watched=watched)
+    _say(report, out, _write(out, frame, report, formats))
+    return report
+
+
+def _folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{error.filename or path}: cannot be written ({error.strerror})") from None
+    return path
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m reports", description="Tables of one or several runs, finished or not."
+        prog="python -m reports",
+        description="Tables of one or several runs, finished or not.",
+        epilog="`python -m reports diff A B` compares two runs, `python -m reports merge A B --out C` joins them.",
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run directory")
     parser.add_argument("--format", default=",".join(FORMATS), help="some of %(default)s")
+    parser.add_argument(
+        "--tables",
+        default=AUTO,
+        metavar="NAMES",
+        help=f"tables of papers, ours beside theirs: {EVERY} for all, {NONE}, {AUTO} (those whose method was "
+        f"run; the default), or some of {','.join(PAPERS)}",
+    )
     parser.add_argument("--out", type=Path, help="folder; default RUN/report, for several runs ./report")
     parser.add_argument(
         "--no-pictures", dest="pictures", action="store_false", help="no images and anomaly maps in the page"
     )
+    parser.add_argument("--no-figures", dest="figures", action="store_false", help="draw no figures")
+    parser.add_argument(
+        "--watch",
+        nargs="?",
+        type=_seconds,
+        const=30,
+        metavar="SECONDS",
+        help="make it again while trials are missing; the page refreshes itself (default %(const)s)",
+    )
     return parser
+
+
+def _seconds(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of seconds")
+    return int(text)
 
 
 def _formats(words: str) -> list[str]:
@@ -63,13 +106,7 @@ def _formats(words: str) -> list[str]:
 
 def _write(out: Path, frame: Frame, report: Report, formats: Sequence[str]) -> list[Path]:
     files = {name: text for word in formats for name, text in FORMATS[word](report).items()}
-    try:
-        for name, text in (files | sweep_files(frame)).items():
-            path = out / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{error.filename or out}: cannot be written ({error.strerror})") from None
+    write(out, files | sweep_files(frame))
     return [out / name for name in files]
 
 

@@ -99,14 +99,19 @@ def _scores(frame: Frame, trials: pd.DataFrame) -> dict[tuple[str, str], pd.Data
     number = {i: places.index(pair) for i, pair in zip(trials["trial_id"], pairs, strict=True)}
     found: dict[tuple[str, str], list[pd.DataFrame]] = {}
     for run, some in trials.groupby("run"):
-        scores = _read(frame.sources[int(str(run))].path, some["trial_id"].tolist())
+        scores = scores_of(frame.sources[int(str(run))].path, some["trial_id"].tolist())
         of_trial = np.array([number[i] for i in scores["trial_id"].cat.categories], np.intp)
         for k, rows in scores.groupby(of_trial[scores["trial_id"].cat.codes]):
             found.setdefault(places[int(str(k))], []).append(rows)
     return {place: some[0] if len(some) == 1 else pd.concat(some) for place, some in found.items()}
 
 
-def _read(path: Path, trial_ids: list[str]) -> pd.DataFrame:
+def scores_of(path: Path, trial_ids: list[str]) -> pd.DataFrame:
+    """Columns `trial_id, image, label, score` of some trials of a run.
+
+    Raises:
+        DataError: they cannot be read.
+    """
     try:
         return read_score_columns(path, trial_ids)
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:

@@ -7,6 +7,7 @@ import pandas as pd
 
 TOLERANCE = 1e-9  # numbers that differ by more are not the same result
 NAMED = 5
+CONFLICT = "Conflict"  # begins the sentence on the same trial with differing numbers
 
 _METRIC = ["trial_id", "subset", "metric", "fpr_limit", "metric_version", "map_rule"]
 
@@ -56,7 +57,7 @@ def _conflicts(doubled: pd.DataFrame, metrics: pd.DataFrame, runs: Sequence[str]
     worst = differing.groupby("trial_id", sort=False)["by"].max().sort_values(ascending=False)
     named = ", ".join(_named(doubled, t, by) for t, by in worst.head(NAMED).items())
     more = f" and {len(worst) - NAMED} more" if len(worst) > NAMED else ""
-    return [f"Conflict: {_trials(len(worst))} with the same identity but different numbers: {named}{more}."]
+    return [f"{CONFLICT}: {_trials(len(worst))} with the same identity but different numbers: {named}{more}."]
 
 
 def _named(doubled: pd.DataFrame, trial_id: object, by: float) -> str:

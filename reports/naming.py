@@ -11,6 +11,7 @@ import pandas as pd
 
 FULL = 10**9  # stands for "all training images", so that shots are numbers and full sorts last
 ZERO = 0  # the method ignores the support set
+ALWAYS = ("labels",)  # parameters that belong to the name: whose labels a method learnt from
 
 _METRICS = {
     "auroc": "AUROC",
@@ -28,6 +29,14 @@ def variant_labels(trials: pd.DataFrame, runs: Sequence[str]) -> pd.Series:
     Where several runs have the same method and parameters but not the same method version or weights, or
     another draw of the same seed, the run is part of the name: such numbers never share a cell.
     """
+    apart = _incompatible(trials)
+    names = zip(setting_labels(trials), trials["method"], trials["params"], trials["run"], strict=True)
+    found = [label + (f" ({runs[r]})" if (m, p) in apart else "") for label, m, p, r in names]
+    return pd.Series(found, trials.index, dtype=object)
+
+
+def setting_labels(trials: pd.DataFrame) -> list[str]:
+    """The method of each trial, with the parameters in which its settings differ, whatever the run."""
     pairs = trials[["method", "params"]].drop_duplicates()
     labels = {}
     for method, settings in pairs.groupby("method", sort=False)["params"]:
@@ -35,15 +44,13 @@ def variant_labels(trials: pd.DataFrame, runs: Sequence[str]) -> pd.Series:
         keys = _differing(parsed)
         for raw, params in zip(settings, parsed, strict=True):
             labels[method, raw] = f"{method}{_bracket(params, keys)}"
-    apart = _incompatible(trials)
-    names = zip(trials["method"], trials["params"], trials["run"], strict=True)
-    found = [labels[m, p] + (f" ({runs[r]})" if (m, p) in apart else "") for m, p, r in names]
-    return pd.Series(found, trials.index, dtype=object)
+    return [labels[pair] for pair in zip(trials["method"], trials["params"], strict=True)]
 
 
 def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     keys = dict.fromkeys(k for params in settings for k in params)
-    return [k for k in keys if len({json.dumps(p.get(k), sort_keys=True) for p in settings}) > 1]
+    values = {k: {json.dumps(p.get(k), sort_keys=True) for p in settings} for k in keys}
+    return [k for k in keys if k in ALWAYS or len(values[k]) > 1]
 
 
 def _bracket(params: Mapping[str, Any], keys: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """Pictures of test images with their anomaly maps, where a run kept maps and its data set can be read."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple, final
 
 import numpy as np
@@ -14,9 +14,12 @@ from harness.data.index import decode_mask
 from harness.data.samples import GOOD
 from harness.drawing import part_colour
 from harness.errors import HarnessError
+from harness.results.views import read_views
+from harness.views import View
+from reports.details import Detail, details
 from reports.load import Frame
 from reports.naming import shots_title, words
-from reports.shown import ORDER, ROWS, Shown, choose, maps_of, read_split, shown_trial, trials_with_maps
+from reports.shown import ORDER, ROWS, Shown, choose, disagreements, maps_of, read_split, shown_trial, trials_with_maps
 from reports.table import significant
 from reports.thumbnails import (
     Limits,
@@ -45,18 +48,25 @@ class Picture:
     alt: str
     score: str = ""
     rank: str = ""
+    details: tuple[Detail, ...] = ()
 
 
 @final
 @dataclass(frozen=True)
 class Row:
-    """One test image: why it is shown, its file, label and defect types, and its pictures."""
+    """One test image: why it is shown, its category and file, its label and defect types, and its pictures."""
 
     kind: str
+    category: str
     file: str
     label: str
     defects: str
     cells: tuple[Picture, ...]
+
+    @property
+    def place(self) -> str:
+        """What it is called where categories are together."""
+        return f"{self.category}/{self.file}"
 
 
 @final
@@ -83,7 +93,13 @@ class Panel:
     @property
     def weight(self) -> int:
         """Characters of its pictures."""
-        return sum(len(cell.uri) for row in self.rows for cell in row.cells)
+        cells = [cell for row in self.rows for cell in row.cells]
+        return sum(len(one.uri) for cell in cells for one in (cell, *cell.details))
+
+    def without_details(self) -> "Panel":
+        """The same, lighter."""
+        bare = [replace(row, cells=tuple(replace(c, details=()) for c in row.cells)) for row in self.rows]
+        return replace(self, rows=tuple(bare))
 
 
 @final
@@ -96,11 +112,12 @@ class Gallery:
 
 
 class _Column(NamedTuple):
-    """A trial, its maps (n, h, w) of the shown images, and the ends of their colour scale."""
+    """A trial, its maps (n, h, w) of the shown images, the ends of their colour scale, and its views."""
 
     trial: Shown
     maps: NDArray[np.float32]
     limits: Limits
+    views: Mapping[str, tuple[View, ...]]
 
 
 def gallery(frame: Frame) -> Gallery:
@@ -117,7 +134,10 @@ def gallery(frame: Frame) -> Gallery:
     left_out: dict[str, list[str]] = {}
     for number, trials in enumerate(groups):
         made = _panel_or_reason(frame, trials, kinds, f"pictures-{number + 1}")
-        if isinstance(made, Panel) and sum(p.weight for p in [*panels, made]) <= LIMIT:
+        room = LIMIT - sum(panel.weight for panel in panels)
+        if isinstance(made, Panel) and made.weight > room / (len(groups) - number):
+            made = made.without_details()
+        if isinstance(made, Panel) and made.weight <= room:
             panels.append(made)
         else:
             reason = f"more than {LIMIT / 1e6:g} MB" if isinstance(made, Panel) else made
@@ -139,7 +159,9 @@ def _panel(frame: Frame, trials: pd.DataFrame, kinds: Sequence[str], key: str) -
     shown = [shown_trial(frame, r) for _, r in trials.iterrows()]
     ranked = sorted(shown, key=lambda s: -(s.auroc or 0))
     samples = {sample.id: sample for sample in split.test}
-    chosen = [(kind, samples[image]) for kind, image in choose(ranked[0].scores, kinds)]
+    picked = choose(ranked[0].scores, kinds)
+    picked += [pick for pick in disagreements(*ranked[:2]) if pick[1] not in {image for _, image in picked}]
+    chosen = [(kind, samples[image]) for kind, image in picked]
     images = [sample for _, sample in chosen]
     columns = [_column(s, images) for s in sorted(ranked[:METHODS], key=shown.index)]
     parts = any(sample.id in split.part_masks for sample in images)
@@ -155,7 +177,8 @@ def _panel(frame: Frame, trials: pd.DataFrame, kinds: Sequence[str], key: str) -
 def _column(trial: Shown, images: Sequence[Sample]) -> _Column:
     maps = maps_of(trial, images)
     low, high = np.nanquantile(maps, [0.5, 0.998])
-    return _Column(trial, maps, (float(low), float(high)))
+    views = read_views(trial.run, trial.row["trial_id"]) or {}
+    return _Column(trial, maps, (float(low), float(high)), views)
 
 
 def _row(kind: str, k: int, sample: Sample, split: Split, parts: bool, columns: Sequence[_Column]) -> Row:
@@ -163,11 +186,13 @@ def _row(kind: str, k: int, sample: Sample, split: Split, parts: bool, columns: 
     mask = _mask(sample, picture)
     cells = [Picture(data_uri(picture), f"{sample.id}, {sample.label}"), _truth(sample, picture, mask)]
     cells += [_parts(sample, picture, split)] if parts else []
+    samples = {s.id: s for s in (*split.train, *split.validation, *split.test)}
     for column in columns:
         drawn = with_outline(with_heat(picture, column.maps[k], column.limits), mask)
-        cells.append(_scored(sample, column.trial, data_uri(drawn)))
+        scored = _scored(sample, column.trial, data_uri(drawn))
+        cells.append(replace(scored, details=details(column.views.get(sample.id, ()), picture, samples)))
     defects = ", ".join(words(d) for d in sample.defects)
-    return Row(kind, sample.id, words(sample.label), defects, tuple(cells))
+    return Row(kind, split.category, sample.id, words(sample.label), defects, tuple(cells))
 
 
 def _mask(sample: Sample, picture: Pixels) -> Mask:

@@ -1,4 +1,4 @@
-"""CSV: one file per table, full precision, fractions; a statistic is four columns."""
+"""CSV: one file per table, full precision, fractions; a statistic is five columns."""
 
 import csv
 import io
@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from reports.report import Report
-from reports.table import Cell, Column, Kind, Row, Table
+from reports.table import Column, Kind, Row, Table
+
+_PARTS = {
+    Kind.STATISTIC: ("std", "n", "planned", "marks"),
+    Kind.PUBLISHED: ("std", "marks"),
+    Kind.VERDICT: ("verdict", "reasons"),
+}
 
 
 def files(report: Report) -> dict[str, str]:
@@ -15,7 +21,11 @@ def files(report: Report) -> dict[str, str]:
 
 
 def render(table: Table) -> str:
-    """One table: `group`, the row's name, then per statistic its mean, `_std`, `_n`, `_planned`, `_marks`."""
+    """One table: `group`, the row's name, then the columns.
+
+    A statistic is its mean, `_std`, `_n`, `_planned` and `_marks`; a published number has `_std` and `_marks`,
+    a difference `_verdict` and `_reasons` behind it.
+    """
     grouped = any(group.label for group in table.groups)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -29,16 +39,11 @@ def render(table: Table) -> str:
 
 def _names(column: Column) -> Iterator[str]:
     yield column.key
-    if column.kind is Kind.STATISTIC:
-        yield from (f"{column.key}_{part}" for part in ("std", "n", "planned", "marks"))
+    yield from (f"{column.key}_{part}" for part in _PARTS.get(column.kind, ()))
 
 
 def _values(table: Table, row: Row) -> Iterator[Any]:
     for column, cell in zip(table.columns, row.cells, strict=True):
-        yield "" if cell.value is None else cell.value
-        if column.kind is Kind.STATISTIC:
-            yield from _statistic(cell)
-
-
-def _statistic(cell: Cell) -> tuple[Any, ...]:
-    return tuple("" if v is None else v for v in (cell.std, cell.n, cell.planned, "; ".join(cell.marks)))
+        found = {**vars(cell), "marks": "; ".join(cell.marks), "reasons": "; ".join(cell.marks)}
+        for part in ("value", *_PARTS.get(column.kind, ())):
+            yield "" if found[part] is None else found[part]

@@ -1,10 +1,15 @@
-"""One self-contained page: no script, no network, light and dark, readable on a phone and by keyboard."""
+"""One self-contained page: no network, light and dark, readable on a phone, by keyboard and without a script."""
 
+import json
 import re
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from reports.page.images import METHODS
 from reports.report import Report
 from reports.table import Cell, Column, Kind, Table
 
@@ -12,7 +17,10 @@ from reports.table import Cell, Column, Kind, Table
 def render(report: Report) -> str:
     """The page."""
     page = _environment().get_template("page.html.j2")
-    return page.render(report=report, state=report.state, Kind=Kind)
+    script = (files("reports") / "templates" / "page.js").read_text(encoding="utf-8") if report.page else ""
+    return page.render(
+        report=report, state=report.state, Kind=Kind, script=Markup(script), image_methods=METHODS
+    )
 
 
 def _environment() -> Environment:
@@ -24,10 +32,16 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for function in (breakable, settings, heading, classes):
+    for function in (breakable, settings, heading, classes, embedded):
         environment.filters[function.__name__] = function
     environment.tests |= {"spread": has_spread}
     return environment
+
+
+def embedded(data: Mapping[str, Any]) -> Markup:
+    """JSON that stays inside its script element."""
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))
 
 
 def breakable(words: str) -> Markup:
@@ -47,7 +61,7 @@ def settings(label: str) -> Markup:
 
 def heading(column: Column) -> str:
     """What the style sheet needs to know of a column."""
-    named = column.kind is not Kind.STATISTIC or column.key == "average"
+    named = column.kind in (Kind.NUMBER, Kind.TEXT) or column.key == "average"
     return f"{column.kind} k-{column.key}" if named else str(column.kind)
 
 

@@ -2,11 +2,13 @@
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from reports.report import Report
 from reports.table import Cell, Column, Group, Kind, Row, Table
 
 ROWS = 30  # of one page; a longer table goes on in a second one
+COLUMNS = 18  # of one page; a wider table goes on in a second one, headings kept together
 
 _PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage[utf8]{inputenc}
@@ -40,6 +42,11 @@ _ESCAPES = {
     "·": r"$\cdot$",
     "≤": r"$\le$",
     "≥": r"$\ge$",
+    "Δ": r"$\Delta$",
+    "“": "``",
+    "”": "''",
+    "’": "'",
+    "−": r"$-$",
     "σ": r"$\sigma$",
     "µ": r"$\mu$",
     "μ": r"$\mu$",
@@ -66,9 +73,29 @@ def document(report: Report) -> str:
 
 
 def render(table: Table) -> str:
-    """One table as floats of at most `ROWS` rows."""
-    pages = list(_pages(table.groups))
-    return "\n".join(_float(table, page, i, len(pages)) for i, page in enumerate(pages))
+    """One table as floats of at most `ROWS` rows and, where headings allow, `COLUMNS` columns."""
+    floats = [(part, page) for part in _parts(table) for page in _pages(part.groups)]
+    return "\n".join(_float(part, page, i, len(floats)) for i, (part, page) in enumerate(floats))
+
+
+def _parts(table: Table) -> Iterator[Table]:
+    """A wide table cut between groups of columns."""
+    cuts, start = [0], 0
+    for name, width in table.spans or [("", len(table.columns))]:
+        for step in (width,) if name or not table.spans else [1] * width:
+            if start + step - cuts[-1] > COLUMNS and start > cuts[-1]:
+                cuts.append(start)
+            start += step
+    for first, last in zip(cuts, [*cuts[1:], len(table.columns)], strict=True):
+        yield _columns(table, slice(first, last))
+
+
+def _columns(table: Table, some: slice) -> Table:
+    groups = tuple(
+        replace(group, rows=tuple(replace(row, cells=row.cells[some]) for row in group.rows))
+        for group in table.groups
+    )
+    return replace(table, columns=table.columns[some], groups=groups)
 
 
 def _pages(groups: Sequence[Group]) -> Iterator[list[Group]]:
@@ -147,6 +174,7 @@ def _line(table: Table, row: Row) -> str:
 def _cell(table: Table, column: Column, cell: Cell) -> str:
     printed = _breakable(cell.text) if column.kind is Kind.TEXT else escaped(cell.text)
     printed = {1: rf"\textbf{{{printed}}}", 2: rf"\underline{{{printed}}}"}.get(cell.rank, printed)
+    printed = rf"\textit{{{printed}}}" if column.kind is Kind.PUBLISHED and printed else printed
     spread = rf" {{\scriptsize$\pm$\,{cell.spread}}}" if cell.spread else ""
     share = rf" {{\scriptsize({cell.share})}}" if cell.share and printed else cell.share
     letters = table.letters(cell)

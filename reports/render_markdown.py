@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from reports.report import Report
-from reports.table import Cell, Kind, Row, Table
+from reports.table import Cell, Column, Kind, Row, Table
 
 _SUPERSCRIPT = str.maketrans("abcdefghijklmnoprstuvwxyz,", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ˒")
 
@@ -34,13 +34,16 @@ def table(of: Table) -> str:
 
 
 def _line(of: Table, row: Row) -> list[str]:
-    return [_escaped(row.label), *(_cell(of, cell) for cell in row.cells)]
+    pairs = zip(of.columns, row.cells, strict=True)
+    return [_escaped(row.label), *(_cell(of, column, cell) for column, cell in pairs)]
 
 
-def _cell(of: Table, cell: Cell) -> str:
+def _cell(of: Table, column: Column, cell: Cell) -> str:
     printed = _escaped(cell.text)
     printed = {1: f"**{printed}**", 2: f"_{printed}_"}.get(cell.rank, printed)
     spread = f" ± {cell.spread}" if cell.spread else ""
+    if column.kind is Kind.PUBLISHED and printed:
+        return f"_{printed}{spread}_" + of.letters(cell).translate(_SUPERSCRIPT)
     share = f" ({cell.share})" if cell.share and printed else cell.share
     return printed + spread + share + of.letters(cell).translate(_SUPERSCRIPT)
 

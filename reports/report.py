@@ -1,12 +1,16 @@
 """A report: the state of its runs and its tables in sections."""
 
+import base64
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, final
 
 from reports.load import MISSING, Frame
-from reports.pictures import Gallery
+from reports.page import page_data
+from reports.papers import paper_tables
+from reports.pictures import Gallery, gallery
 from reports.table import Table
 from reports.tables import TABLES
 
@@ -96,6 +100,9 @@ class Report:
         notes: what a reader has to know about how runs were put together.
         sections: the tables.
         pictures: for formats that can show them.
+        figures: (title, data URI of an image), for the same.
+        page: what a page can be searched for (`reports.page`); empty for none.
+        watched: seconds after which a page looks for a newer one; 0 for never.
     """
 
     title: str
@@ -103,6 +110,9 @@ class Report:
     notes: tuple[str, ...]
     sections: tuple[Section, ...]
     pictures: Gallery = field(default_factory=Gallery)
+    figures: Sequence[tuple[str, str]] = ()
+    page: Mapping[str, Any] = field(default_factory=dict)
+    watched: int = 0
 
     @property
     def tables(self) -> list[Table]:
@@ -127,15 +137,38 @@ _SECTIONS = (
 )
 
 
-def build(frame: Frame, pictures: Gallery | None = None) -> Report:
-    """The report on a frame, with pictures if there are any."""
+def with_page(
+    report: Report, frame: Frame, *, pictures: bool = True, figures: Sequence[Path] = (), watched: int = 0
+) -> Report:
+    """The report with what only a page can show: pictures, figures, every trial and image.
+
+    Args:
+        report: of the frame.
+        frame: the runs.
+        pictures: whether images and anomaly maps are wanted.
+        figures: their files; those in SVG are shown.
+        watched: seconds after which the page looks for a newer one; 0 for never.
+    """
+    shown = gallery(frame) if pictures else Gallery()
+    drawn = [(path.stem, _svg(path)) for path in figures if path.suffix == ".svg"]
+    return replace(report, pictures=shown, figures=drawn, page=page_data(frame), watched=watched)
+
+
+def _svg(path: Path) -> str:
+    """As an image of its own, so that names inside it stay apart from those of others."""
+    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def build(frame: Frame, papers: Sequence[str] = ()) -> Report:
+    """The report on a frame, with tables of papers (`reports.papers`)."""
     sections = [
         Section(key, title, tuple(t for name in names for t in _make(name)(frame)), empty, folded)
         for key, title, names, empty, folded in _SECTIONS
     ]
+    sections.insert(1, Section("papers", "The papers’ tables", paper_tables(frame, papers), ""))
     title = ", ".join(dict.fromkeys(source.name for source in frame.sources))
     shown = tuple(section for section in sections if section.tables or section.empty)
-    return Report(title, state(frame), frame.notes, shown, pictures or Gallery())
+    return Report(title, state(frame), frame.notes, shown)
 
 
 def _make(name: str) -> Callable[[Frame], list[Table]]:

@@ -20,6 +20,7 @@ from reports.load import Frame, Source
 
 # Kinds of images, in order of importance.
 ROWS = ("highest anomalous", "lowest anomalous", "highest good", "highest anomalous", "lowest anomalous")
+DISAGREE = 0.2  # of the good images: ranks that differ by less are no disagreement
 ORDER = ("highest anomalous", "lowest anomalous", "highest good")
 
 
@@ -45,9 +46,14 @@ def trials_with_maps(frame: Frame) -> pd.DataFrame:
     """Of each method and category the ok trial of most shots, then lowest seed, whose maps were kept."""
     ok = frame.trials[frame.trials["status"] == "ok"]
     paths = zip(ok["run"], ok["trial_id"], strict=True)
-    kept = ok[[maps_path(frame.sources[run].path, trial).exists() for run, trial in paths]]
+    kept = [maps_path(frame.sources[run].path, trial).exists() for run, trial in paths]
+    return most_shots(ok[np.array(kept, bool)])
+
+
+def most_shots(trials: pd.DataFrame) -> pd.DataFrame:
+    """Of each method and category the trial of most shots, then lowest seed."""
     keys, ascending = ["shots", "split_seed", "run_seed"], [False, True, True]
-    order = kept.sort_values(keys, ascending=ascending, na_position="first", kind="stable")
+    order = trials.sort_values(keys, ascending=ascending, na_position="first", kind="stable")
     return order.drop_duplicates(["dataset", "category", "variant"]).sort_index()
 
 
@@ -75,6 +81,39 @@ def choose(scores: pd.DataFrame, kinds: Sequence[str] = ROWS) -> list[tuple[str,
         if pool:
             chosen.append((kind, pool.pop(0 if kind.startswith("lowest") else -1)))
     return sorted(chosen, key=lambda c: ORDER.index(c[0]))
+
+
+def above(scores: NDArray[np.float64], good: NDArray[np.bool_]) -> list[float | None]:
+    """The share of good images with a lower score, itself left out; None without another good image.
+
+    Args:
+        scores: float (n,), NaN where an image has none.
+        good: bool (n,).
+    """
+    known = np.sort(scores[good & np.isfinite(scores)])
+    others = known.size - (good & np.isfinite(scores))
+    below = np.searchsorted(known, scores, "left")
+    return [
+        float(b / n) if n > 0 and np.isfinite(s) else None
+        for b, n, s in zip(below, others, scores, strict=True)
+    ]
+
+
+def disagreements(first: Shown, second: Shown | None = None) -> list[tuple[str, str]]:
+    """The anomalous images about which two methods differ most, as (kind, image): one for either method."""
+    if second is None:
+        return []
+    names = [n for n in first.scores.index if n in second.scores.index]
+    tables = [shown.scores.loc[names] for shown in (first, second)]
+    good = (tables[0]["label"] == GOOD).to_numpy(bool)
+    ranks = [np.array(above(t["score"].to_numpy(np.float64), good), np.float64) for t in tables]
+    gain = np.where(good, 0.0, ranks[0] - ranks[1])
+    found = []
+    for sign, finds, misses in ((1, first, second), (-1, second, first)):
+        if gain.size and np.nanmax(sign * gain) >= DISAGREE:
+            kind = f"found by {finds.row['variant']}, missed by {misses.row['variant']}"
+            found.append((kind, names[int(np.nanargmax(sign * gain))]))
+    return found
 
 
 def read_split(source: Source, category: str, fingerprint: str) -> Split:

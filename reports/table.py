@@ -14,6 +14,8 @@ class Kind(StrEnum):
 
     STATISTIC = "statistic"  # mean over seeds with its spread and number
     NUMBER = "number"
+    PUBLISHED = "published"  # a number of a paper, as printed: never to be taken for one of ours
+    VERDICT = "verdict"  # the difference of the two before it, with a word on what it is worth
     TEXT = "text"  # may be long: wrapped where the format allows
 
 
@@ -53,6 +55,7 @@ class Cell:
         n, planned: seeds in the number, and seeds that should be.
         rank: 1 best, 2 second, 0 neither.
         marks: what has to be said of the number ("demo weights").
+        verdict: a word on what a difference is worth, for machines.
     """
 
     text: str = ""
@@ -63,6 +66,7 @@ class Cell:
     planned: int | None = None
     rank: int = 0
     marks: tuple[str, ...] = ()
+    verdict: str = ""
 
     @property
     def share(self) -> str:

@@ -17,7 +17,7 @@ from harness.trial import Status, Trial
 from sweeps.expand import expand
 from sweeps.ledger import Ledger
 from sweeps.plan import Plan, make_plan, plan_rows
-from sweeps.progress import Progress, failure_lines
+from sweeps.progress import Progress, broken_lines, failure_lines
 from sweeps.serial import run_serial
 from sweeps.worker import Setting, slots_here
 
@@ -132,9 +132,11 @@ def _setting(config: SweepConfig) -> Setting:
 def headline(plan: Plan, run: Path) -> str:
     """One line: what is planned, done and left."""
     units = f" in {len(plan.units)} work units" if plan.units else ""
+    stacks = [len(unit.trials) for unit in plan.units if unit.together]
+    together = f", {sum(stacks)} of them trained together in {len(stacks)} stacks" if stacks else ""
     return (
         f"{len(plan.trials)} trials planned, {len(plan.done)} already there, {len(plan.skipped)} to skip, "
-        f"{len(plan.remaining)} to run{units} → {run}"
+        f"{len(plan.remaining)} to run{units}{together} → {run}"
     )
 
 
@@ -148,7 +150,7 @@ def _sum_up(plan: Plan, run: Path, progress: Progress, console: Console) -> None
     final = list(_final(plan, run).values())
     counts = {status: final.count(status) for status in sorted(set(final))}
     console.print(f"{run}: " + ", ".join(f"{n} {status}" for status, n in counts.items()), highlight=False)
-    for line in failure_lines(progress.failures):
+    for line in failure_lines(progress.failures) + broken_lines(progress.broken):
         console.print(f"  {line}", highlight=False, markup=False)
     bad = [s for s in counts if s not in FINE and s != "missing"]
     if bad:

@@ -37,6 +37,7 @@ class Variant:
         self.params = resolve(owner, _with_weights(owner, given, weights))
         self.params |= {k: _absolute(self.params.get(k)) for k in self.card.paths if k in self.params}
         self.ignored = self.card.ignores(self.params)
+        self.together = self.card.together(self.params) if hasattr(owner, "fit_together") else None
         self.assets = cache(self._assets)
 
     def _assets(self, category: str) -> tuple[Asset, ...]:
@@ -162,4 +163,5 @@ def _trial(split: Split, variant: Variant, shots: int | None, seed: int, support
         paths=variant.card.paths,
         marks=tuple(dict.fromkeys((*split.marks, *(m for asset in assets for m in asset.marks)))),
         reason=reason,
+        together=variant.together,
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, final
@@ -30,6 +31,11 @@ class WorkUnit:
     id: str
     trials: tuple[Trial, ...]
     resources: Resources
+
+    @property
+    def together(self) -> bool:
+        """Whether its trials are trained as one before they run."""
+        return len(self.trials) > 1 and _stacked(self.trials[0], self.resources)
 
 
 @final
@@ -86,7 +92,8 @@ def make_plan(
     skipped = tuple(t for t, _ in left if t.reason)
     todo = [(t, r) for t, r in left if not t.reason][:limit]
     size = unit_trials or max(min(UNIT_TRIALS, -(-len(todo) // (4 * slots))), -(-len(todo) // MOST_UNITS), 1)
-    return Plan(tuple(t for t, _ in planned), done, skipped, tuple(_units(todo, size)))
+    stacks = _stacks(planned, unit_trials)
+    return Plan(tuple(t for t, _ in planned), done, skipped, tuple(_units(todo, size, stacks)))
 
 
 AXES = ("method", "category", "dataset", "shots", "split_seed", "run_seed", "id")
@@ -115,15 +122,38 @@ def _value(trial: Trial, axis: str) -> str:
     return ("full" if axis == "shots" else "-") if value is None else str(value)
 
 
-def _units(todo: Sequence[Planned], size: int) -> Iterator[WorkUnit]:
-    groups: dict[tuple[str, str, str], list[Planned]] = {}
+def _units(todo: Sequence[Planned], size: int, stacks: Mapping[str, int]) -> Iterator[WorkUnit]:
+    groups: dict[tuple[Any, ...], list[Planned]] = {}
     for trial, resources in todo:
-        key = (trial.category, trial.method, json.dumps(asdict(resources)))
+        key = (*_alike(trial, resources), stacks.get(trial.id))
         groups.setdefault(key, []).append((trial, resources))
-    for group in groups.values():
-        for start in range(0, len(group), size):
-            trials = tuple(t for t, _ in group[start : start + size])
+    for (*_, stack), group in groups.items():
+        step = size if stack is None else len(group)
+        for start in range(0, len(group), step):
+            trials = tuple(t for t, _ in group[start : start + step])
             yield WorkUnit(_unit_id(trials), trials, group[start][1])
+
+
+def _alike(trial: Trial, resources: Resources) -> tuple[Any, ...]:
+    """What trials of one unit have in common."""
+    common = (trial.category, trial.method, json.dumps(asdict(resources)))
+    return (*common, trial.together, trial.support) if _stacked(trial, resources) else common
+
+
+def _stacked(trial: Trial, resources: Resources) -> bool:
+    return trial.together is not None and resources.stack > 1
+
+
+def _stacks(planned: Sequence[Planned], most: int | None) -> dict[str, int]:
+    """trial_id -> number of its stack, the same whatever has been done: a stack goes on as it began."""
+    seen: Counter[tuple[Any, ...]] = Counter()
+    stacks = {}
+    for trial, resources in planned:
+        if _stacked(trial, resources) and not trial.reason:
+            alike = _alike(trial, resources)
+            stacks[trial.id] = seen[alike] // min(resources.stack, most or resources.stack)
+            seen[alike] += 1
+    return stacks
 
 
 def _unit_id(trials: Sequence[Trial]) -> str:

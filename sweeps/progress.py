@@ -36,6 +36,7 @@ class Progress:
         self.hits = self.computes = 0
         self.running: Sequence[str] = ()
         self.failures: list[dict[str, Any]] = []
+        self.broken: Counter[str] = Counter()  # why trials were not trained together, as was planned
         self._line_at = self.began
 
     @contextmanager
@@ -59,6 +60,8 @@ class Progress:
             self.seconds[row["method"]].append(row["total_seconds"] or 0.0)
             self.hits += row["artifact_hits"] or 0
             self.computes += row["artifact_computes"] or 0
+            if row["together_error"]:
+                self.broken[row["together_error"]] += 1
             if row["status"] not in (Status.OK, Status.SKIPPED):
                 self.failures.append(row)
         self.running = news.running
@@ -143,6 +146,11 @@ def failure_lines(rows: Sequence[dict[str, Any]], most: int = 8) -> list[str]:
         for (status, kind, method), found in ordered[:most]
     ]
     return lines + ([f"and {len(ordered) - most} more kinds"] if len(ordered) > most else [])
+
+
+def broken_lines(broken: Counter[str]) -> list[str]:
+    """Why training together broke off, the most frequent reason first."""
+    return [f"training {n} trials together broke off: {_first_line(why)}" for why, n in broken.most_common()]
 
 
 def _first_line(reason: str | None) -> str:

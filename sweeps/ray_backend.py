@@ -104,7 +104,7 @@ def _connected(cluster: Cluster) -> Iterator[None]:
         options |= {"include_dashboard": cluster.dashboard, "dashboard_host": "127.0.0.1"}
     try:
         ray.init(address=cluster.address, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # plain ones too: a node that does not come up in time
         raise ConfigError(f"--address {cluster.address}: {' '.join(str(error).split())}") from error
     try:
         yield

@@ -7,9 +7,10 @@ in a row.
 
 import pickle
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, final
+from functools import partial
+from typing import Any, NamedTuple, final
 
 import ray
 from ray import tune
@@ -19,16 +20,28 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from harness.run import ended
 from harness.trial import Status, Trial, TrialResult
+from sweeps.actor import Worker
 from sweeps.plan import WorkUnit
-from sweeps.worker import Setting, Worker
+from sweeps.together import Together
+from sweeps.worker import Setting
 
 ATTEMPTS = 2  # a trial whose process dies is given one more
 AGAIN = (Status.OOM, Status.CRASHED)
 
 
+class _Ended(NamedTuple):
+    """How a worker ended that gave no answer."""
+
+    status: Status
+    reason: str
+
+
 @final
 class Supervisor(tune.Trainable):
-    """Tune's trainable: one unit, one step per trial; a step's result carries the trial's rows."""
+    """Tune's trainable: one unit, one step per trial; a step's result carries the trial's rows.
+
+    Where the trials of a unit train as one, the first step begins with that.
+    """
 
     def setup(self, config: dict[str, Any], units: Any = None, setting: Any = None) -> None:
         """Take over what all units share. Must not raise: Tune would not try again."""
@@ -40,12 +53,16 @@ class Supervisor(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Go on with another unit, the worker kept warm."""
         self.unit_id, self.next = new_config["unit"], 0
+        self.shared: Together | None = None
         return True
 
     def step(self) -> dict[str, Any]:
         """Run the next trial of the unit."""
         unit = self.units[self.unit_id]
+        if unit.together and self.next == 0:
+            self.shared = self._train(unit)
         result = self._run(unit.trials[self.next], unit)
+        result = self.shared.told(result) if self.shared else result
         self.next += 1
         return {"row": pickle.dumps(result), "done": self.next == len(unit.trials)}
 
@@ -59,6 +76,21 @@ class Supervisor(tune.Trainable):
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing was kept."""
 
+    def _train(self, unit: WorkUnit) -> Together:
+        """The training of a unit; broken off, it leaves the trials to train themselves in a new process."""
+        began, minutes = time.monotonic(), unit.resources.timeout_minutes
+        limit = minutes and minutes * len(unit.trials)
+        ask = partial(self._ask, unit, limit, lambda worker: worker.train.remote(unit, self.setting))
+        answer = ask()
+        if isinstance(answer, _Ended) and answer.status == Status.CRASHED:
+            answer = ask()  # goes on at its checkpoint
+        if isinstance(answer, _Ended):
+            error = f"{answer.status}: {answer.reason}"
+            return Together(len(unit.trials), time.monotonic() - began, error)
+        if answer.error:
+            self._kill()
+        return answer
+
     def _run(self, trial: Trial, unit: WorkUnit) -> TrialResult:
         attempt, result = 1, self._attempt(trial, unit, 1)
         while result.trial["status"] in AGAIN and attempt < ATTEMPTS:
@@ -66,25 +98,32 @@ class Supervisor(tune.Trainable):
         return result
 
     def _attempt(self, trial: Trial, unit: WorkUnit, attempt: int) -> TrialResult:
-        job = replace(self.setting.job, attempt=attempt, unit=unit.id)
-        minutes = unit.resources.timeout_minutes
+        result = self._ask(
+            unit,
+            unit.resources.timeout_minutes,
+            lambda worker: worker.run.remote(trial, self.setting, unit.resources, attempt, unit.id),
+        )
+        if isinstance(result, _Ended):
+            job = replace(self.setting.job, attempt=attempt, unit=unit.id)
+            return ended(trial, job, result.status, result.reason)
+        if result.trial["status"] == Status.OOM or _broken_gpu(result):
+            self._kill()
+        return result
+
+    def _ask(self, unit: WorkUnit, minutes: float | None, question: Callable[[Any], Any]) -> Any:
+        """What the worker answers; or `_Ended`, and there is no worker any more."""
         try:
-            worker = self._warm(unit)
-            row = worker.run.remote(trial, self.setting, unit.resources, attempt, unit.id)
-            result: Any = ray.get(row, timeout=minutes and minutes * 60)
+            return ray.get(question(self._warm(unit)), timeout=minutes and minutes * 60)
         except GetTimeoutError:
             self._kill()
-            return ended(trial, job, Status.TIMEOUT, f"still running after {minutes:g} minutes")
+            return _Ended(Status.TIMEOUT, f"still running after {minutes:g} minutes")
         except RayError as error:
             self._kill()
             if (status := _cause(error)) == Status.LOST:
                 raise ConnectionError(
                     "the node of this unit is gone; the driver submits it elsewhere"
                 ) from error
-            return ended(trial, job, status, " ".join(str(error).split())[:2000])
-        if result.trial["status"] == Status.OOM or _broken_gpu(result):
-            self._kill()
-        return result
+            return _Ended(status, " ".join(str(error).split())[:2000])
 
     def _warm(self, unit: WorkUnit) -> Any:
         """The worker process, started if there is none; its start does not count as the trial's time."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from sweeps.ledger import Ledger
 from sweeps.plan import WorkUnit
+from sweeps.together import train
 from sweeps.worker import Setting, execute, gpus_here
 
 
@@ -28,11 +29,13 @@ def run_serial(
         debug: stop in the debugger where a trial fails.
     """
     on_failure = _post_mortem if debug else None
-    for unit in units:
-        resources = unit.resources if gpus_here() else replace(unit.resources, gpus=0.0)
+    for planned in units:
+        unit = planned if gpus_here() else replace(planned, resources=replace(planned.resources, gpus=0.0))
+        shared = train(unit, setting, on_failure) if unit.together else None
         for trial in unit.trials:
             ledger.started(trial.id)
-            ledger.finished(execute(trial, setting, resources, unit=unit.id, on_failure=on_failure))
+            result = execute(trial, setting, unit.resources, unit=unit.id, on_failure=on_failure)
+            ledger.finished(shared.told(result) if shared else result)
             watch()
 
 

@@ -59,19 +59,13 @@ def execute(
         unit: work unit that the trial belongs to; provenance.
         on_failure: sees the exception of a failed trial while its frames are alive.
     """
-    device = "cuda:0" if resources.gpus > 0 else "cpu"
-    context = Context(
-        run_seed=trial.run_seed or 0,
-        device=device,
-        artifacts=_store(setting.store, setting.store_gib),
-        scratch=setting.scratch / trial.id,
-    )
+    context = context_of(trial, setting, resources)
     given = {"gpu_share": resources.gpus, "cpus": resources.cpus}
     job = replace(setting.job, attempt=attempt, unit=unit, **given)
-    splits = _splits(setting.source)
+    splits = splits_of(setting.source)
     with threads(resources.cpus):
         return run_trial(
-            trial, partial(_build, trial), partial(splits.get, trial.category), context, job, on_failure
+            trial, partial(build, trial), partial(splits.get, trial.category), context, job, on_failure
         )
 
 
@@ -87,7 +81,18 @@ def threads(cpus: float) -> Iterator[None]:
         yield
 
 
-def _build(trial: Trial, context: Context) -> Method:
+def context_of(trial: Trial, setting: Setting, resources: Resources) -> Context:
+    """What a trial hands to its method in this process."""
+    return Context(
+        run_seed=trial.run_seed or 0,
+        device="cuda:0" if resources.gpus > 0 else "cpu",
+        artifacts=_store(setting.store, setting.store_gib),
+        scratch=setting.scratch / trial.id,
+    )
+
+
+def build(trial: Trial, context: Context) -> Method:
+    """The method of a trial, not fitted."""
     return METHODS.load(trial.method)(context, **trial.params)
 
 
@@ -99,7 +104,7 @@ def _store(root: Path | None, limit_gib: float) -> ArtifactStore:
 _SPLITS: dict[str, Splits] = {}
 
 
-def _splits(source: Source) -> Splits:
+def splits_of(source: Source) -> Splits:
     """The splits of a source; read once, however many trials follow."""
     return _SPLITS.setdefault(repr(source), Splits(source))
 
@@ -112,21 +117,3 @@ def gpus_here() -> int:
 def slots_here() -> int:
     """How many trials this machine could run at a time, for dividing the work."""
     return max(os.cpu_count() or 1, 1)
-
-
-@final
-class Worker:
-    """Runs trials in a process of its own; caches of methods and features stay warm between them.
-
-    Lives in this module, and not beside the supervisor, so that its process need not import Tune.
-    """
-
-    def ready(self) -> bool:
-        """Answers once the process is up."""
-        return True
-
-    def run(
-        self, trial: Trial, setting: Setting, resources: Resources, attempt: int, unit: str
-    ) -> TrialResult:
-        """One trial; its row in any case."""
-        return execute(trial, setting, resources, attempt=attempt, unit=unit)

@@ -11,6 +11,10 @@ from harness.results import RunWriter, write_plan, write_sweep
 from harness.trial import TrialResult
 
 CATEGORIES = ("breakfast_box", "juice_bottle/cherry", "juice_bottle/orange")
+FIVE = ("breakfast_box", "juice_bottle", "pushpins", "screw_bag", "splicing_connectors")
+_JUICES = [f"juice_bottle/{name}" for name in ("banana", "cherry", "orange")]
+_CABLES = [f"splicing_connectors/{name}" for name in ("blue", "red", "yellow")]
+NINE = (FIVE[0], *_JUICES, FIVE[2], FIVE[3], *_CABLES)
 ERROR = "CUDA out of memory: tried to allocate {gib:.2f} GiB on node{seed}"
 TRACE = 'Traceback (most recent call last):\n  File "psad.py", line 12, in fit\n    x < y & "z"\nRuntimeError'
 
@@ -43,11 +47,14 @@ def write_run(
     categories: Sequence[str] = CATEGORIES,
     metrics: Callable[[Mapping[str, Any], float], list[dict[str, Any]]] | None = None,
     images: int = 2,
+    dataset: str = "loco",
+    support: str = "nested",
 ) -> Path:
     """Write a run of these methods over these categories; returns its folder."""
     path.mkdir(parents=True, exist_ok=True)
-    write_sweep(path, {"name": path.name, "dataset": {"name": "loco"}, "seeds": 3, "out": None})
-    planned = [p for entry in entries for p in _trials(entry, categories)]
+    config = {"name": path.name, "dataset": {"name": dataset}, "seeds": 3, "support": {"rule": support}}
+    write_sweep(path, config | {"out": None})
+    planned = [p for entry in entries for p in _trials(entry, categories, dataset)]
     write_plan(path, [{k: row[k] for k in _PLANNED} for row, _, _ in planned])
     writer = RunWriter(path)
     for row, entry, fate in planned:
@@ -60,23 +67,27 @@ def write_run(
 _PLANNED = ("trial_id", "method", "params", "dataset", "category", "shots", "split_seed", "run_seed", "marks")
 
 
-def _trials(entry: Entry, categories: Sequence[str]):
+def _trials(entry: Entry, categories: Sequence[str], dataset: str):
     for category in categories:
         for shots in entry.shots:
             for seed in entry.seeds:
-                yield _row(entry, category, shots, seed), entry, entry.fate(category, shots, seed)
+                row = _row(entry, category, shots, seed, dataset)
+                yield row, entry, entry.fate(category, shots, seed)
 
 
-def _row(entry: Entry, category: str, shots: int | None, seed: int | None) -> dict[str, Any]:
+def _row(
+    entry: Entry, category: str, shots: int | None, seed: int | None, dataset: str = "loco"
+) -> dict[str, Any]:
     params = json.dumps(dict(entry.params), sort_keys=True)
     identity = [entry.name, params, category, shots, seed, entry.version, entry.weights]
+    identity += [] if dataset == "loco" else [dataset]
     return {
         "trial_id": _digest(identity)[:16],
         "sweep": "synthetic",
         "method": entry.name,
         "method_version": entry.version,
         "params": params,
-        "dataset": "loco",
+        "dataset": dataset,
         "category": category,
         "fingerprint": _digest(category),
         "shots": shots,
@@ -161,6 +172,38 @@ def showcase() -> list[Entry]:
         Entry("psad", 0.93, fate=_psad_fate),
         Entry("winclip", 0.71, shots=(0,), seeds=(None,), marks=demo, weights=(("vit_demo", "cd" * 32),)),
     ]
+
+
+def of_papers(folder: Path) -> list[Path]:
+    """Runs with something for every table of the three papers: one on all images, one few-shot."""
+    full = dict[str, Any](shots=(None,))
+    dfsc = {"quantile": 0.999, "in_relu": True, "sigmoid": True, "ema": "eval_copy"}
+    settings = [(False, False, "off"), (True, False, "off"), (True, True, "off")]
+    ablation = [
+        {**dfsc, "in_relu": r, "sigmoid": s, "ema": e, "margin": m}
+        for m, (r, s, e) in [(0.0, settings[0]), (0.0, settings[1]), (0.0, settings[2]), (0.4, settings[2])]
+    ]
+    margins = [{**dfsc, "margin": m} for m in (0.0, 0.2, 0.4, 1.0, 2.0)]
+    psad = {"banks": "hcp", "as_scale": "max", "train_fraction": 1.0, "losses": "sup+H+hist"}
+    changes = [{}, *({"losses": losses} for losses in ("sup", "sup+H")), {"as_scale": "none"}]
+    changes += [{"banks": b} for b in "hcp"]
+    changes += [{"banks": "hc", "train_fraction": f} for f in (1.0, 0.5, 0.25, 0.125)]
+    own = ("stand-in labels",)
+    entries = [Entry("patchcore", 0.82, {"image_size": 256}, **full)]
+    entries += [Entry("efficientad", 0.88, {"size": size}, **full) for size in "SM"]
+    entries += [Entry("efficientad_dfsc", 0.89, p, **full) for p in (*margins, *ablation)]
+    entries += [Entry("psad", 0.93, {**psad, **c}, marks=own, **full) for c in changes]
+    five = write_run(folder / "five", entries, FIVE, images=1, dataset="mvtec_loco")
+    few = dict[str, Any](shots=(1, 2, 4), seeds=range(5))
+    entries = [Entry("clip_lad", 0.77, **few), Entry("patchcore", 0.72, {"image_size": 256}, **few)]
+    entries += [Entry("winclip", 0.6, shots=(0,), seeds=(None,))]
+    entries += [Entry("sinbad", 0.7, fate=lambda c, k, s: None if c == "pushpins" and s == 3 else {}, **few)]
+    nine = write_run(folder / "nine", entries, NINE, images=1, dataset="mvtec_loco")
+    three = [Entry(name, 0.75, shots=(1,), seeds=range(5)) for name in ("clip_lad", "clip")]
+    multi = write_run(
+        folder / "multi", three, (FIVE[1], FIVE[4]), images=1, dataset="mvtec_loco", support="per_subtype"
+    )
+    return [five, nine, multi]
 
 
 def unfinished(category: str, shots: int | None, seed: int | None) -> Mapping[str, Any] | None:

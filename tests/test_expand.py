@@ -138,6 +138,7 @@ CLASSIFIED = {
     "methods.resources.gpus": OUT,
     "methods.resources.cpus": OUT,
     "methods.resources.timeout_minutes": OUT,
+    "methods.resources.stack": OUT,
     "metrics": OUT,  # computed from scores and maps, also afterwards (harness.rescore)
     "keep_maps": OUT,
     "out": OUT,
@@ -187,7 +188,7 @@ def test_how_a_sweep_is_run_never_reaches_a_trial():
     """The command line, resources, and all of a context but its seed are outside the identity."""
     ours = {"only", "limit", "retry", "backend", "address", "dashboard", "debug"}
     assert {f.name for f in fields(Options)} == ours
-    assert {f.name for f in fields(Resources)} == {"gpus", "cpus", "timeout_minutes"}
+    assert {f.name for f in fields(Resources)} == {"gpus", "cpus", "timeout_minutes", "stack"}
     assert {f.name for f in fields(Context)} == {"run_seed", "device", "artifacts", "scratch"}
     assert not {f.name for f in fields(Trial)} & {
         f.name for part in (Options, Resources) for f in fields(part)
@@ -223,6 +224,7 @@ CHANGES: Mapping[str, tuple[str, Any]] = {
     "paths": (IN, frozenset()),
     "marks": (OUT, ("demo data",)),
     "reason": (OUT, "no masks"),
+    "together": (OUT, "all but the margin"),
 }
 
 
@@ -273,6 +275,7 @@ FIELD_CHANGES = {
     "methods.0.resources.gpus": 1,
     "methods.0.resources.cpus": 7,
     "methods.0.resources.timeout_minutes": 3,
+    "methods.0.resources.stack": 4,
 }
 
 

@@ -68,7 +68,7 @@ def test_the_page_holds_image_truth_and_map_of_every_method(run: Path):
         with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
             sizes.append(picture.size)
     assert set(sizes) == {(235, 176)}  # 16 x 12, made to fit
-    rows = html.count('<tr><th scope="row"><span class="why">')
+    rows = html.count('<th scope="row"><span class="why">')
     assert rows == 4  # three anomalous images, two good ones of which one is shown
     assert len(found) == 4 * 3 + 3  # the good image has no ground truth
     assert sum(alt.startswith("anomaly map of mean_image[smoothing=3") for _, alt in found) == 4

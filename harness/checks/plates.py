@@ -7,42 +7,65 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data import ImageSet
+from harness.data import FitData, ImageSet
 
 SIDE = 64
+PARTS = ("background", "disc", "bar")
 
 
 @final
 @dataclass(frozen=True)
 class Plates:
-    """Generated images: training, validation, test, and which of the test images are anomalous."""
+    """Generated images: training, validation, test, and which of the test images are anomalous.
+
+    Attributes:
+        train, validation, test: the images.
+        anomalous: which of the test images are.
+        parts: label maps of the training images, values as in `PARTS`.
+    """
 
     train: ImageSet
     validation: ImageSet
     test: ImageSet
     anomalous: tuple[bool, ...]
+    parts: tuple[NDArray[np.uint8], ...]
+
+    def fit_data(self, train: ImageSet | None = None, validation: bool = True) -> FitData:
+        """What a method may learn from: these training images or the first of them, with part masks."""
+        images = train or self.train
+        masks = dict(enumerate(self.parts[: len(images)]))
+        return FitData(images, self.validation if validation else ImageSet((), ()), "plate", masks, PARTS)
 
 
 @cache
 def plates() -> Plates:
     """A tiny data set with both kinds of anomalies: a disc too few or too many, and scratches."""
     rng = np.random.default_rng(0)
-    good = [plate(rng) for _ in range(18)]
+    drawn = [_drawn(rng) for _ in range(18)]
+    good = [image for image, _ in drawn]
     logical = [plate(rng, discs=discs) for discs in (1, 3, 1, 3, 0, 4)]
     structural = [_scratched(plate(rng), rng) for _ in range(6)]
     test = ImageSet.of_arrays([*good[10:], *logical, *structural])
     anomalous = (False,) * 8 + (True,) * 12
-    return Plates(ImageSet.of_arrays(good[:6]), ImageSet.of_arrays(good[6:10]), test, anomalous)
+    parts = tuple(labels for _, labels in drawn[:6])
+    return Plates(ImageSet.of_arrays(good[:6]), ImageSet.of_arrays(good[6:10]), test, anomalous, parts)
 
 
 def plate(rng: np.random.Generator, discs: int = 2) -> NDArray[np.uint8]:
     """A striped plate with discs in a row and a bar below, slightly shifted and noisy."""
+    return _drawn(rng, discs)[0]
+
+
+def _drawn(rng: np.random.Generator, discs: int = 2) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A plate and its part labels."""
     y, x = np.mgrid[:SIDE, :SIDE] - rng.integers(-1, 2, (2, 1, 1))
     image = np.full((SIDE, SIDE, 3), (110.0, 120.0, 130.0)) + 8 * np.sin(x / 2)[..., None]
+    labels = np.zeros((SIDE, SIDE), np.uint8)
     for i in range(discs):
-        image[(x - 12 - 13 * i) ** 2 + (y - 20) ** 2 < 25] = (190, 60, 50)
-    image[(np.abs(y - 46) < 4) & (np.abs(x - 32) < 20)] = (40, 60, 160)
-    return np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8)
+        labels[(x - 12 - 13 * i) ** 2 + (y - 20) ** 2 < 25] = 1
+    labels[(np.abs(y - 46) < 4) & (np.abs(x - 32) < 20)] = 2
+    image[labels == 1], image[labels == 2] = (190, 60, 50), (40, 60, 160)
+    return np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8), labels
 
 
 def _scratched(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

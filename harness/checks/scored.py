@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.checks.plates import plate, plates
 from harness.checks.subject import CheckFailed, Subject, require
-from harness.data import FitData, ImageSet
+from harness.data import ImageSet
 from harness.method import Context, Scores, Task
 
 TOLERANCE = 1e-5
@@ -21,10 +21,7 @@ TOLERANCE = 1e-5
 def fit_returns_itself(subject: Subject) -> None:
     """`fit` returns the method."""
     method = subject.cls(Context(), **subject.params)
-    require(
-        method.fit(FitData(plates().train, plates().validation)) is method,
-        "fit returns another object",
-    )
+    require(method.fit(plates().fit_data()) is method, "fit returns another object")
 
 
 def scores_well_formed(subject: Subject) -> None:
@@ -130,10 +127,11 @@ def _generators_kept() -> Iterator[Callable[[], dict[str, bytes]]]:
 
 def one_training_image(subject: Subject) -> None:
     """One training image and no validation images are enough, or `card.unmet` says why not."""
-    task = Task("d", "c", 1, 1, 0, False)
+    task = Task("d", "c", 1, 1, 0, True)
     if subject.cls.card.unmet(subject.params, task) is not None:
         return
-    method = subject.cls(Context(), **subject.params).fit(FitData(plates().train.subset([0])))
+    data = plates().fit_data(plates().train.subset([0]), validation=False)
+    method = subject.cls(Context(), **subject.params).fit(data)
     require(bool(np.isfinite(method.score(plates().test).image).all()), "scores are not finite")
 
 

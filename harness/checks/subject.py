@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any, final
 
 from harness.checks.plates import plates
-from harness.data import FitData, ImageSet
+from harness.data import ImageSet
 from harness.method import Context, Scores
 from harness.params import resolve
 
@@ -34,8 +34,7 @@ class Subject:
 
     def fitted(self, train: ImageSet | None = None, run_seed: int = 0) -> Any:
         """A newly fitted method."""
-        data = FitData(train or plates().train, plates().validation, category="plate")
-        return self.cls(Context(run_seed=run_seed), **self.params).fit(data)
+        return self.cls(Context(run_seed=run_seed), **self.params).fit(plates().fit_data(train))
 
     @cached_property
     def method(self) -> Any:

@@ -1,4 +1,4 @@
-"""`python -m harness.data demo|check|subtypes`: draw, validate and describe data sets."""
+"""`python -m harness.data demo|check|subtypes|partmasks`: draw, validate, describe and label data sets."""
 
 import argparse
 import sys
@@ -18,7 +18,7 @@ WIDTH = 110  # columns of a table that is written to a file
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns 0 (all well), 1 (done, with reservations), 2 (wrong input) or 130."""
     arguments = parser().parse_args(argv)
-    commands = {"demo": demo, "check": check, "subtypes": subtypes}
+    commands = {"demo": demo, "check": check, "subtypes": subtypes, "partmasks": partmasks}
     try:
         return commands[arguments.command](arguments)
     except HarnessError as error:
@@ -100,6 +100,33 @@ def subtypes(arguments: argparse.Namespace) -> int:
     return _compare(proposal.manifest, split.category) if arguments.check else 0
 
 
+def partmasks(arguments: argparse.Namespace) -> int:
+    """Propose part labels of a category by a method that segments, and pick the images worth labelling."""
+    from harness.data.partmasks import propose
+
+    dataset = _dataset(arguments)
+    split = dataset.read(arguments.root, arguments.category, _options(dataset, arguments))
+    method = None if arguments.method == "none" else arguments.method
+    params = _pairs(arguments.param)
+    with _Bar("segmenting") as bar:
+        found = propose(
+            split, arguments.out, method, params, arguments.shots, arguments.seed, arguments.pick, bar.update
+        )
+    if found.masks:
+        print(f"stand-in labels in {found.masks}: {', '.join(found.classes)}")
+        print(f"use them with labels_dir: {arguments.out}; tables mark them as stand-in labels")
+    print(f"worth labelling (LabelMe) in {found.to_label}: {', '.join(found.picked)}")
+    print(f"then use them with labels_dir: {found.to_label.parent}")
+    return 0
+
+
+def _pairs(texts: Sequence[str]) -> dict[str, Any]:
+    """KEY=VALUE words; values are YAML."""
+    import yaml
+
+    return {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in texts)}
+
+
 def _compare(manifest: Any, category: str) -> int:
     from harness.data.derive import agreement, published_groups
 
@@ -125,13 +152,10 @@ def _dataset(arguments: argparse.Namespace) -> Any:
 def _options(dataset: Any, arguments: argparse.Namespace) -> Any:
     from dataclasses import fields
 
-    import yaml
     from pydantic import TypeAdapter, ValidationError
 
-    pairs = [text.partition("=") for text in arguments.option]
-    given = {key: yaml.safe_load(value) for key, _, value in pairs}
     try:
-        return TypeAdapter(dataset.Options).validate_python(given)
+        return TypeAdapter(dataset.Options).validate_python(_pairs(arguments.option))
     except ValidationError as error:
         allowed = ", ".join(field.name for field in fields(dataset.Options))
         lines = [f"--option {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]

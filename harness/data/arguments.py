@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the three commands."""
+    """The parser of the four commands."""
     root = argparse.ArgumentParser(
         prog="python -m harness.data", description="Draw, check and describe data sets."
     )
@@ -13,6 +13,7 @@ def parser() -> argparse.ArgumentParser:
     _demo(commands.add_parser("demo", help="draw the procedural demo data set"))
     _check(commands.add_parser("check", help="validate a data set: counts, and what is wrong or missing"))
     _subtypes(commands.add_parser("subtypes", help="propose product types (sub-categories) by colour"))
+    _partmasks(commands.add_parser("partmasks", help="propose part labels, and which images to label"))
     return root
 
 
@@ -48,6 +49,35 @@ def _subtypes(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0, help="of k-means")
     command.add_argument("--preview", type=Path, metavar="PNG", help="write a contact sheet for review")
     command.add_argument("--check", action="store_true", help="compare with PSAD's grouping of LOCO")
+
+
+def _partmasks(command: argparse.ArgumentParser) -> None:
+    _where(command)
+    command.add_argument("--category", required=True, help="a category or sub-type")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="use it as `labels_dir`")
+    command.add_argument(
+        "--method",
+        default="clip_lad",
+        help="what segments (default clip_lad); `none` only picks images to label",
+    )
+    command.add_argument(
+        "--param", action="append", default=[], metavar="KEY=VALUE", help="hyper-parameter of the method"
+    )
+    command.add_argument(
+        "--shots", type=_shots, default=4, help="images it is fitted to, or `full` (default 4)"
+    )
+    command.add_argument("--seed", type=int, default=0, help="of the draw and of the method")
+    command.add_argument(
+        "--pick", type=int, metavar="N", help="images to label (default: 5, or one per sub-type)"
+    )
+
+
+def _shots(text: str) -> int | None:
+    if text == "full":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number from 1 on nor `full`")
+    return int(text)
 
 
 def _where(command: argparse.ArgumentParser) -> None:

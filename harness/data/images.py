@@ -123,12 +123,13 @@ class FitData:
         train: the normal training images (the k support images in a few-shot trial).
         validation: further normal images, possibly none; two of the papers calibrate with them.
         category: name of the category, for methods with prompts or settings per category.
-        part_masks: index of a training image -> index PNG of part labels at native size; may be empty.
+        part_masks: index of a training image -> its part labels at native size, an index PNG or an array
+            uint8 (height, width); may be empty.
         part_classes: names of the part labels; index 0 is the background.
     """
 
     train: ImageSet
     validation: ImageSet = ImageSet((), ())
     category: str = ""
-    part_masks: Mapping[int, Path] = field(default_factory=dict)
+    part_masks: Mapping[int, Path | NDArray[np.uint8]] = field(default_factory=dict)
     part_classes: tuple[str, ...] = ()

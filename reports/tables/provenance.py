@@ -51,8 +51,15 @@ def sweep_text(source: Source) -> str:
 
 
 def _rows(source: Source, trials: pd.DataFrame) -> Iterable[Row]:
+    yield from (Row(name, (cell,)) for name, cell in facts(source, trials))
+    where = f"{sweep_file(source)} beside this report, as resolved"
+    yield Row("sweep file", (text(where),), sweep_text(source))
+
+
+def facts(source: Source, trials: pd.DataFrame) -> list[tuple[str, Cell]]:
+    """Names and values of what is known about a run."""
     ended = trials[trials["status"] != MISSING]
-    facts: list[tuple[str, Cell]] = [
+    return [
         ("sweep", text(source.name)),
         ("folder", text(str(source.path))),
         ("trials", text(f"{len(ended)} of {len(trials)} planned have ended")),
@@ -66,9 +73,6 @@ def _rows(source: Source, trials: pd.DataFrame) -> Iterable[Row]:
         ("statistics", text(_STATISTICS)),
         ("go on, or again", text(f"python -m harness.sweep {sweep_file(source)} out={source.path}")),
     ]
-    yield from (Row(name, (cell,)) for name, cell in facts)
-    where = f"{sweep_file(source)} beside this report, as resolved"
-    yield Row("sweep file", (text(where),), sweep_text(source))
 
 
 def _listed(found: Iterable[Any]) -> str:

@@ -179,11 +179,12 @@ def main() -> int:
     parser.add_argument("--images", type=Path, help="folder of natural pictures instead of the textures")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="other numbers give other roundings")
     parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes")
     parser.add_argument("--state", type=Path, help="file that keeps the state of the training")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    torch.use_deterministic_algorithms(True)
     weights = find(TEACHER, str(given.xception) if given.xception else None)
     teacher = load(weights, tuple(PAIRS.values()), "cpu")
     nn.Module.to(teacher.model, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

@@ -8,6 +8,8 @@ against prompts that name the parts under it, read by the plain last block and a
 
 import argparse
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +19,52 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.demo_weights.train.crops import IGNORED, as_batch, relit
+from methods.demo_weights.train.crops import as_batch, relit
 from methods.demo_weights.train.journal import say
 from methods.demo_weights.train.pairs import ALL_STATEMENTS, Picture, Source, texts
 from methods.demo_weights.train.read_out import embedded, read
 from methods.demo_weights.train.renders import TRAIN, renders
 from methods.demo_weights.train.shipping import ship
 from methods.demo_weights.train.textures import textures
-from methods.demo_weights.train.words import all_texts, prompts, strangers
+from methods.demo_weights.train.words import NAMES, all_texts, prompts, strangers, worded
 from methods.training import Means, Plan, steps
 from methods.weights import DEMO_FOLDER
 
 CONFIG = DEMO_FOLDER / "image_text"
+SCENE = 256  # shorter side of the scenes, that of the demo data set
 SIDE = 128  # of the pictures of most steps
-SMALL = {"crop": 12, "part": 8, "scene": 4}  # their number
-LARGE = {"scene": 5, "crop": 1}  # of the pictures of every LARGE_EVERY-th step, at the model's own size
+SMALL = {"crop": 9, "part": 4, "scene": 2}  # their number in each half of a step
+LARGE = {"scene": 3, "part": 1}  # of the pictures of every LARGE_EVERY-th step, at the model's own size
 LARGE_EVERY = 4
+HALVES = 2  # of a step; each has its own random numbers and runs on its own core
 STRANGERS = 4
 UNKNOWN = 49405  # a token that stands for words that were never trained
 UNKNOWN_SHARE = 0.04
 MOST_SCALE = 100.0
-HARDEST = "screw_bag"  # drawn half of the time in the steps after the cut
+WORDS_FROM, WORDS_SCALE = 1800, 14.0  # first step, and fixed scale, of the loss of the words
+FINER = 2  # cells of the dense loss per patch and direction
+
+
+def waves(grid: int, width: int) -> Tensor:
+    """Sines and cosines of both coordinates (grid², width), for 3 to 40 patches per period."""
+    frequency = 2 * torch.pi / torch.logspace(np.log10(3), np.log10(40), width // 4)
+    wave = torch.arange(grid)[:, None] * frequency
+    line = torch.cat([wave.sin(), wave.cos()], dim=1)
+    rows, columns = line[:, None].expand(-1, grid, -1), line[None].expand(grid, -1, -1)
+    return torch.cat([rows, columns], dim=-1).flatten(0, 1)
+
+
+def begin(visual: Any) -> None:
+    """Values with which patches look at what is near and alike from the first step on.
+
+    Positions are waves, queries are keys ("mimetic" values: Trockman and Kolter, ICML 2023); from noise,
+    attention to neighbours, without which a nut is no other than a washer, took thousands of steps.
+    """
+    nn.init.normal_(visual.positional_embedding, std=0.02)
+    visual.positional_embedding.data[1:] = 0.5 * waves(visual.grid_size[0], visual.class_embedding.shape[0])
+    for each in visual.transformer.resblocks:
+        query, key, _ = each.attn.in_proj_weight.data.chunk(3)
+        query.copy_(nn.init.orthogonal_(key, gain=0.9))
 
 
 class Texts:
@@ -78,23 +105,34 @@ def positions(visual: Any, pictures: Sequence[Picture], side: int, rng: np.rando
     return torch.cat(rows).flatten(2).transpose(1, 2)
 
 
-def shares(parts: Tensor, patch: int, groups: Sequence[frozenset[int]]) -> tuple[Tensor, Tensor]:
-    """Which part of every patch belongs to which group, and how much of the patch is known.
+def shares(parts: Tensor, cell: int, groups: Sequence[frozenset[int]]) -> Tensor:
+    """How much of every cell each group covers.
 
     Args:
         parts: part indices (n, side, side), `IGNORED` where unknown.
-        patch: side of a patch in pixels.
+        cell: side of a cell in pixels.
         groups: together they hold every part once.
 
     Returns:
-        (n, patches, groups) and (n, patches).
+        (n, groups, cells, cells); what is missing to a sum of 1 is unknown.
     """
-    table = torch.zeros(256, len(groups) + 1)
-    table[IGNORED, -1] = 1
+    table = torch.zeros(256, len(groups))
     for i, group in enumerate(groups):
         table[list(group), i] = 1
-    pooled = F.avg_pool2d(table[parts.long()].permute(0, 3, 1, 2), patch).flatten(2).transpose(1, 2)
-    return pooled[..., :-1], 1 - pooled[..., -1]
+    return F.avg_pool2d(table[parts.long()].permute(0, 3, 1, 2), cell)
+
+
+def weighed(target: Tensor) -> Tensor:
+    """What the cells of a category shall say, times what it counts, (n, groups, cells, cells).
+
+    A cell counts as much as what covers it, and rare parts more: the inverse root of their share. Where
+    parts meet, or cannot be told apart, the rarer one is also favoured a little, or else small parts that
+    look alike would always lose against what lies behind them.
+    """
+    rarity = (target.mean(dim=(0, 2, 3)) + 0.01).view(1, -1, 1, 1) ** -0.5
+    favoured = target * rarity**0.5
+    counts = (target * rarity).sum(dim=1, keepdim=True)
+    return counts * favoured / favoured.sum(dim=1, keepdim=True).clamp(min=1e-6)
 
 
 def dense_loss(
@@ -102,28 +140,25 @@ def dense_loss(
     pictures: Sequence[Picture],
     embed: Texts,
     scale: Tensor,
-    patch: int,
     rng: np.random.Generator,
 ) -> Tensor:
-    """Cross-entropy of every patch over prompts that name the parts, and over names of other things.
+    """Cross-entropy over prompts that name the parts, and over names of other things.
 
-    Rare parts weigh more: a prompt's weight is the inverse root of how much it covers.
+    Similarities are enlarged as methods enlarge them, so that patches learn where in them a part ends.
     """
     total, weight = torch.zeros(()), torch.zeros(())
+    grid = round(tokens[0].shape[1] ** 0.5)
     for category in sorted({p.category for p in pictures}):
         index = [i for i, p in enumerate(pictures) if p.category == category]
         asked = prompts(rng, category)
         words = embed([p.text for p in asked] + strangers(rng, category, STRANGERS), rng)
         parts = torch.from_numpy(np.stack([pictures[i].parts for i in index]))
-        target, known = shares(parts, patch, [p.parts for p in asked])
-        rarity = (target.mean(dim=(0, 1)) + 0.01) ** -0.5
-        weights = (target * rarity).sum(dim=-1)
+        target = weighed(shares(parts, parts.shape[-1] // (FINER * grid), [p.parts for p in asked]))
         for read_out in tokens:
-            logits = scale * read_out[index] @ words.T
-            log = F.log_softmax(logits, dim=-1)[..., : len(asked)]
-            total = total - (weights * (target * log).sum(dim=-1)).sum()
-        weight = weight + weights.sum() * len(tokens)
-        del known
+            logits = (scale * read_out[index] @ words.T).transpose(1, 2).unflatten(2, (grid, grid))
+            finer = F.interpolate(logits, scale_factor=FINER, mode="bilinear")
+            total = total - (target * F.log_softmax(finer, dim=1)[:, : len(asked)]).sum()
+        weight = weight + target.sum() * len(tokens)
     return total / weight
 
 
@@ -141,6 +176,18 @@ def pair_loss(
     return (one_way + other) / 2
 
 
+def words_loss(embed: Texts, rng: np.random.Generator) -> Tensor:
+    """Of two wordings of every part, each shall know the other among the parts of its category.
+
+    Without it "nut" and "washer" become one text while patches cannot tell them apart, and then nothing
+    makes patches learn to.
+    """
+    one, other = embed([worded(rng, n) for _ in range(2) for names in NAMES.values() for n in names]).chunk(2)
+    sizes = [len(names) for names in NAMES.values()]
+    logits = [WORDS_SCALE * a @ b.T for a, b in zip(one.split(sizes), other.split(sizes), strict=True)]
+    return torch.stack([F.cross_entropy(x, torch.arange(len(x))) for x in logits]).mean()
+
+
 class Trainer:
     """The model and what a step needs."""
 
@@ -149,37 +196,44 @@ class Trainer:
         folder = f"local-dir:{CONFIG}"
         made: Any = open_clip.create_model_and_transforms(folder, load_weights=False)
         self.model, _, preprocess = made
-        nn.init.normal_(self.model.visual.positional_embedding, std=0.02)
+        begin(self.model.visual)
         self.texts = Texts(self.model, self.model.context_length)
         self.texts.blank()
+        self.parameters = list(self.model.parameters())
         self.source, self.seed = source, seed
         normalise = preprocess.transforms[-1]
         self.mean, self.std = (
             torch.tensor(list(v)).view(1, 3, 1, 1) for v in (normalise.mean, normalise.std)
         )
 
-    def losses(self, step: int) -> dict[str, Tensor]:
-        """The losses of a step; the same random choices for the same seed and step."""
-        rng = np.random.default_rng([self.seed, step])
+    def losses(self, step: int, half: int) -> dict[str, Tensor]:
+        """The losses of half a step; the same random choices for the same seed, step and half."""
+        rng = np.random.default_rng([self.seed, step, half])
         large = step % LARGE_EVERY == LARGE_EVERY - 1
         visual: Any = self.model.visual
         side, numbers = (visual.image_size[0], LARGE) if large else (SIDE, SMALL)
         pictures = [getattr(self.source, kind)(rng, side) for kind, n in numbers.items() for _ in range(n)]
         batch = (relit(as_batch([p.pixels for p in pictures]), rng, 0.7) - self.mean) / self.std
-        with torch.autocast("cpu", torch.bfloat16):
-            found = read(visual, embedded(visual, batch, positions(visual, pictures, side, rng)))
-        image, plain, dense = (F.normalize(x.float(), dim=-1) for x in found)
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):  # the cache is not one per thread
+            vectors = read(visual, embedded(visual, batch, positions(visual, pictures, side, rng)))
+        image, plain, dense = (F.normalize(x.float(), dim=-1) for x in vectors)
         scale = self.model.logit_scale.exp().clamp(max=MOST_SCALE)
         told = [i for i, p in enumerate(pictures) if p.facts]
-        patch = visual.patch_size[0]
-        return {
-            "dense": dense_loss((dense, plain), pictures, self.texts, scale, patch, rng),
+        found = {
+            "dense": dense_loss((dense, plain), pictures, self.texts, scale, rng),
             "pairs": pair_loss(image[told], [pictures[i] for i in told], self.texts, scale, rng),
         }
+        return found | ({"words": words_loss(self.texts, rng)} if step >= WORDS_FROM else {})
+
+    def gradients(self, step: int, half: int) -> tuple[dict[str, Tensor], Sequence[Tensor]]:
+        """The losses of half a step, and the gradient of their weighted sum for every parameter."""
+        found = self.losses(step, half)
+        total = torch.stack([WEIGHTS_OF_LOSSES[k] * v for k, v in found.items()]).sum()
+        return {k: v.detach() for k, v in found.items()}, torch.autograd.grad(total, self.parameters)
 
 
-DEFAULT_CUT = (900, 450)  # with the default number of steps, what shipped
-WEIGHTS_OF_LOSSES = {"dense": 1.0, "pairs": 0.35}
+DEFAULT_CUT = (2100, 1200)  # of the default number of steps, what shipped
+WEIGHTS_OF_LOSSES = {"dense": 1.0, "pairs": 0.35, "words": 0.5}
 
 
 def optimiser_of(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
@@ -191,19 +245,19 @@ def optimiser_of(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=plan.peak, betas=(0.9, 0.98), foreach=True)
 
 
-def train(source: Source, plan: Plan, seed: int, state: Path | None) -> nn.Module:
-    """The trained model, in evaluation mode."""
+def train(source: Source, plan: Plan, seed: int, state: Path | None, threads: int = HALVES) -> nn.Module:
+    """The trained model, in evaluation mode; the same bytes for any number of threads and stops."""
     trainer = Trainer(source, seed)
     optimiser = optimiser_of(trainer.model, plan)
     means = Means(say)
-    for step in steps(plan, {"model": trainer.model}, optimiser, state):
-        source.favoured = HARDEST if step >= plan.first_end else None
-        found = trainer.losses(step)
-        optimiser.zero_grad()
-        torch.stack([WEIGHTS_OF_LOSSES[k] * v for k, v in found.items()]).sum().backward()
-        nn.utils.clip_grad_norm_(trainer.model.parameters(), 1.0)
-        optimiser.step()
-        means.add(step, plan, found)
+    with ThreadPoolExecutor(threads) as pool:
+        for step in steps(plan, {"model": trainer.model}, optimiser, state):
+            told, gradients = zip(*pool.map(partial(trainer.gradients, step), range(HALVES)), strict=True)
+            for parameter, *parts in zip(trainer.parameters, *gradients, strict=True):
+                parameter.grad = torch.stack(parts).mean(dim=0)
+            nn.utils.clip_grad_norm_(trainer.parameters, 1.0)
+            optimiser.step()
+            means.add(step, plan, {k: torch.stack([t[k] for t in told]).mean() for k in told[0]})
     return trainer.model.eval()
 
 
@@ -214,13 +268,13 @@ def shipped(model: nn.Module) -> Mapping[str, Tensor]:
     return state
 
 
-def main() -> int:
-    """The command."""
+def arguments() -> argparse.Namespace:
+    """What the command was given."""
     parser = argparse.ArgumentParser(
         prog="python -m methods.demo_weights.train.image_text", description=__doc__
     )
     parser.add_argument("--out", type=Path, default=None, help="folder (default: where demo weights lie)")
-    parser.add_argument("--steps", type=int, default=2200, help="of the whole plan")
+    parser.add_argument("--steps", type=int, default=6000, help="of the whole plan")
     parser.add_argument(
         "--cut",
         type=int,
@@ -229,26 +283,25 @@ def main() -> int:
         default=DEFAULT_CUT,
         help="let the rate fall early",
     )
-    parser.add_argument(
-        "--more", type=int, default=250, help="steps after that, with more of the hardest scenes"
-    )
-    parser.add_argument("--scenes", type=int, default=140, help="per category")
+    parser.add_argument("--scenes", type=int, default=200, help="per category")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=HALVES, help="change nothing but the time")
     parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes")
-    parser.add_argument("--state", type=Path, help="file that keeps the state of the training")
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    scenes = renders(TRAIN, given.scenes, given.seed, given.workers, given.cache)
+    parser.add_argument("--state", type=Path, help="file that keeps the state, to go on from after a stop")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """The command."""
+    given = arguments()
+    torch.set_num_threads(1)  # several would make the roundings depend on their number
+    torch.use_deterministic_algorithms(True)
+    scenes = renders(TRAIN, given.scenes, given.seed, given.workers, given.cache, SCENE)
     say("drawing textures")
     source = Source(scenes, textures(100, 224, given.seed))
-    model = train(
-        source,
-        Plan(given.steps, 1.2e-3, cut=tuple(given.cut), more=given.more),
-        given.seed,
-        given.state,
-    )
+    plan = Plan(given.steps, 1.2e-3, cut=tuple(given.cut))
+    model = train(source, plan, given.seed, given.state, given.threads)
     ship("image_text", shipped(model), given.out)
     return 0
 

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from harness.datasets.demo import PART_NAMES
 from methods.demo_weights.train.captions import Statement, statements
+from methods.demo_weights.train.image_text import SCENE
 from methods.demo_weights.train.journal import say
 from methods.demo_weights.train.pairs import SHOWN_ALONE, fact_of, part_alone
 from methods.demo_weights.train.read_out import embedded, read
@@ -188,7 +189,8 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    report(Model(given.model), renders(HELDOUT, given.heldout, given.seed, given.workers, given.cache))
+    scenes = renders(HELDOUT, given.heldout, given.seed, given.workers, given.cache, SCENE)
+    report(Model(given.model), scenes)
     return 0
 
 

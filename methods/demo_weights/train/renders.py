@@ -6,7 +6,7 @@ set is ever among them.
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from zlib import crc32
@@ -19,7 +19,7 @@ from harness.datasets.demo.scenes import subtype_at
 from methods.demo_weights.train.journal import say
 
 TRAIN, HELDOUT = "weights", "weights-heldout"
-SIZE = 192  # shorter side in pixels
+SIZE = 192  # shorter side in pixels, unless another is wished
 KINDS = (None, "logical", "structural")
 SHARES = (0.4, 0.5, 0.1)  # of the scenes: good, with a logical, with a structural defect
 UNUSUAL = 7919  # keeps the choice of defects apart from the random numbers of the drawing
@@ -53,12 +53,15 @@ class Renders:
 class _Job:
     category: str
     split: str
+    size: int
     seed: int
     first: int
     number: int
 
 
-def renders(split: str, number: int, seed: int, workers: int, cache: Path | None) -> dict[str, Renders]:
+def renders(
+    split: str, number: int, seed: int, workers: int, cache: Path | None, size: int = SIZE
+) -> dict[str, Renders]:
     """`number` scenes of every category, drawn or, if they lie in `cache`, read.
 
     Args:
@@ -67,17 +70,19 @@ def renders(split: str, number: int, seed: int, workers: int, cache: Path | None
         seed: seed of the scenes; the same as that of no data set is not needed, the split decides.
         workers: processes that draw.
         cache: folder for one .npz file per category, or None.
+        size: shorter side in pixels.
     """
-    return {name: _category(name, split, number, seed, workers, cache) for name in CATEGORIES}
+    return {name: _category(_Job(name, split, size, seed, 0, number), workers, cache) for name in CATEGORIES}
 
 
-def _category(name: str, split: str, number: int, seed: int, workers: int, cache: Path | None) -> Renders:
-    file = cache / f"{split}-{name}-{number}-{SIZE}-{seed}.npz" if cache else None
+def _category(job: _Job, workers: int, cache: Path | None) -> Renders:
+    name, number = job.category, job.number
+    file = cache / f"{job.split}-{name}-{number}-{job.size}-{job.seed}.npz" if cache else None
     if file and file.is_file():
         return _read(name, file)
     say(f"drawing {number} scenes of {name}")
-    jobs = [_Job(name, split, seed, i, min(PORTION, number - i)) for i in range(0, number, PORTION)]
-    drawn = _joined(name, list(_drawn(jobs, workers)))
+    portions = [replace(job, first=i, number=min(PORTION, number - i)) for i in range(0, number, PORTION)]
+    drawn = _joined(name, list(_drawn(portions, workers)))
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         texts = {"subtypes": np.array(drawn.subtypes), "defects": np.array(drawn.defects)}
@@ -109,7 +114,7 @@ def _one(job: _Job, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], s
     defect = defect_of(job.category, job.seed, job.split, index)
     wanted = (defect,) if defect else ()
     subtype = subtype_at(job.category, job.seed, job.split, index, wanted)
-    drawn = scene(job.category, job.seed, job.split, index, SIZE, defect, subtype)
+    drawn = scene(job.category, job.seed, job.split, index, job.size, defect, subtype)
     return drawn.image, drawn.parts, subtype or "", defect or ""
 
 

@@ -66,11 +66,12 @@ def main() -> int:
     parser.add_argument("--heldout", type=int, default=20, help="per category, for the final measure")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="other numbers give other roundings")
     parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes")
     parser.add_argument("--state", type=Path, help="file that keeps the state of the training")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    torch.use_deterministic_algorithms(True)
     torch.manual_seed(given.seed)
     weights = Weights("resnet10t", given.backbone) if given.backbone else find(FROM, "demo")
     target = PatchTarget(load(weights, LAYERS, "cpu"), CHANNELS)
@@ -80,12 +81,12 @@ def main() -> int:
     target.calibrate(source.batch(10**6 + i) for i in range(CALIBRATION))
     student = pdn_small(CHANNELS, WIDTHS, padding=True)
     plan = Plan(given.steps, 2e-3, every=50)
-    distil(student, target, source.batch, plan, given.state, say)
+    distil(student, lambda step: target.pair(source.batch(step)), plan, given.state, say)
     others = Source(
         renders(HELDOUT, given.heldout, given.seed, given.workers, given.cache), pictures, given.seed
     )
     with torch.no_grad():
-        left = torch.stack([difference(student, target, others.batch(i)) for i in range(10)]).mean()
+        left = torch.stack([difference(student, target.pair(others.batch(i))) for i in range(10)]).mean()
     say(f"held-out scenes: {1 - float(left):.3f} of the target's variance explained")
     ship("teacher", student.state_dict(), given.out)
     return 0

@@ -1,0 +1,309 @@
+"""CLIP-LAD: parts named by text, counted, and compared with those of a few normal images."""
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from harness.artifacts import ArtifactStore
+from harness.data import FitData, ImageSet
+from harness.errors import NeedNotMet
+from harness.method import Asset, Card, Context, Resources, Scores, Segmentation, Task
+from harness.views import View
+from methods.clip_lad.parts import Clustering, Segmenter
+from methods.clip_lad.prompt_files import Clusters, Prompts, find, missing, read
+from methods.clip_lad.scoring import HistScore, Normalisation, histogram_distances, patch_map
+from methods.clip_lad.segmentation import histogram
+from methods.openclip import ClipSpec, Precision
+from methods.openclip import assets as model_assets
+
+Stages = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+FEWEST_VALIDATION = 2
+
+
+def _assets(params: Mapping[str, Any], category: str) -> tuple[Asset, ...]:
+    """The weights and, where there are any, the prompts of the category."""
+    path = find(params["prompts"], params["weights"], category)
+    prompts = () if path is None else (Asset("prompts", read(path).sha256, str(path)),)
+    return (*model_assets(params), *prompts)
+
+
+def _ignores(params: Mapping[str, Any]) -> frozenset[str]:
+    """Only K-means is random, and has a seed of its own."""
+    return frozenset() if params["kmeans_seed"] is None else frozenset({"run_seed"})
+
+
+def _unmet(params: Mapping[str, Any], task: Task) -> str | None:
+    if find(params["prompts"], params["weights"], task.category) is None:
+        return missing(task.category)
+    return _unmet_norm(params["norm_source"], task.n_train, task.n_validation)
+
+
+def _unmet_norm(source: str, n_train: int, n_validation: int) -> str | None:
+    if source == "validation" and n_validation < FEWEST_VALIDATION:
+        return f"norm_source: validation needs 2 or more validation images, here are {n_validation}"
+    if source == "support_loo" and n_train < FEWEST_VALIDATION:
+        return f"norm_source: support_loo needs 2 or more training images, here are {n_train}"
+    return None
+
+
+@final
+@dataclass
+class ClipLad:
+    """Coarse-to-fine segmentation by text, part histograms, and nearest support patches.
+
+    Args:
+        context: artifact store, device; the run seed only where `kmeans_seed` is None.
+        model: an architecture of open_clip (`methods.openclip`).
+        pretrained: tag of its weights in open_clip.
+        weights: None for those, a path, or "demo".
+        image_size: side in pixels to which images are resized.
+        precision: of the network; all but float32 also store what it gives as float16.
+        pos_embed: how position embeddings are resized.
+        naclip_sigma: of NACLIP's Gaussian neighbourhood, in patches.
+        naclip_arch: NACLIP's last block without ("reduced") or with residual and MLP.
+        prompts: a prompt file, a folder of them, or None for those that ship (README.md).
+        upsample: factor between the grid of tokens and that of the segmentation.
+        n_clusters: N_c; None for the prompt file's.
+        cluster_stages: 1-based blocks whose tokens are clustered, side by side; None for the ends of
+            the first and second quarter of the depth (6, 12 of 24).
+        cluster_grid: whether clusters live on the upsampled grid or on that of the tokens.
+        kmeans_init: how K-means begins.
+        kmeans_seed: its seed; None for the run seed.
+        min_region: connected pieces of a cluster with at most so many patches belong to no region.
+        pool: whether tokens are normalised before they are averaged over a region (Eq. 1).
+        coarse_threshold: similarity that a foreground region must exceed; None for the prompt file's.
+        fine_level: fine classes by patch or by region; None for the prompt file's.
+        hist_score: reading of Eq. 2 (`scoring.histogram_distances`).
+        hist_eps: least number of patches in a denominator of Eq. 2.
+        hist_norm: histograms as counts or as fractions of the foreground.
+        patch_stages: 1-based blocks whose patches are compared; None for the ends of the four quarters
+            (6, 12, 18, 24 of 24).
+        patch_metric: cosine or Euclidean distance of unit vectors (Eq. 3).
+        patch_grid: whether patches are compared on the grid of tokens or on the upsampled one.
+        stage_fuse: mean or sum of the stages' maps, or one map of concatenated stages.
+        stage4: the last block's output as the model itself computes it, or as NACLIP does.
+        norm_source: normal images that scale the two scores (Eq. 4): validation images, support
+            images each against the others, or none (the scores are added).
+        maha: Σ⁻¹, or Σ as printed in Eq. 4.
+        maha_one_sided: whether a score below the mean counts as the mean.
+    """
+
+    card: ClassVar[Card] = Card(
+        title="CLIP-LAD",
+        summary="Parts segmented by text prompts and counted and patches compared with k normal images.",
+        version=1,
+        paper="CLIP-LAD: Unleash the Potential of CLIP for Few-Shot Logical Anomaly Detection (anonymous, 2024)",
+        url="https://openreview.net/forum?id=bESxQeXTlo",
+        licence="Apache-2.0",
+        paths=frozenset({"weights", "prompts"}),
+        assets=_assets,
+        ignores=_ignores,
+        unmet=_unmet,
+        resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
+    )
+    check_params: ClassVar[Mapping[str, Any]] = {"weights": "demo", "image_size": 128}
+
+    context: Context
+    _: KW_ONLY
+    model: str = "ViT-L-14"
+    pretrained: str | None = "datacomp_xl_s13b_b90k"
+    weights: str | None = None
+    image_size: PositiveInt = 448
+    precision: Precision = "float32"
+    pos_embed: Literal["openclip", "naclip"] = "openclip"
+    naclip_sigma: PositiveFloat = 5.0
+    naclip_arch: Literal["reduced", "vanilla"] = "reduced"
+    prompts: str | None = None
+    upsample: PositiveInt = 2
+    n_clusters: Clusters | None = None
+    cluster_stages: Stages | None = None
+    cluster_grid: Literal["upsampled", "tokens"] = "upsampled"
+    kmeans_init: Literal["kmeans++", "random"] = "kmeans++"
+    kmeans_seed: NonNegativeInt | None = 0
+    min_region: NonNegativeInt = 0
+    pool: Literal["normalised", "raw"] = "normalised"
+    coarse_threshold: float | None = None
+    fine_level: Literal["patch", "region"] | None = None
+    hist_score: HistScore = "rel_diff"
+    hist_eps: PositiveFloat = 1.0
+    hist_norm: Literal["count", "fraction"] = "count"
+    patch_stages: Stages | None = None
+    patch_metric: Literal["cosine", "l2"] = "cosine"
+    patch_grid: Literal["tokens", "upsampled"] = "tokens"
+    stage_fuse: Literal["mean", "sum", "concat"] = "mean"
+    stage4: Literal["vanilla", "naclip"] = "vanilla"
+    norm_source: Literal["validation", "support_loo", "none"] = "validation"
+    maha: Literal["inverse", "literal"] = "inverse"
+    maha_one_sided: bool = False
+    support: ImageSet = field(init=False, repr=False)
+    m_hist: NDArray[np.float64] = field(init=False, repr=False)
+    normalisation: Normalisation = field(init=False, repr=False)
+    _words: Prompts = field(init=False, repr=False)
+
+    def fit(self, data: FitData) -> Self:
+        """Cluster the support images, fill both memory banks, and learn the scores' scales.
+
+        Raises:
+            ConfigError, DataError, WeightsError: see `methods.openclip_features` and `prompt_files`.
+            NeedNotMet: no training image, no prompts for the category, too few images for `norm_source`.
+        """
+        if not len(data.train):
+            raise NeedNotMet("CLIP-LAD needs at least one training image")
+        if reason := _unmet_norm(self.norm_source, len(data.train), len(data.validation)):
+            raise NeedNotMet(reason)
+        self._words = self._read(data.category)
+        keys = data.train.keys()
+        self.support = data.train.subset(sorted(range(len(keys)), key=keys.__getitem__))  # order-free
+        self.m_hist = self._histograms(self.support)
+        self.normalisation = self._normalisation(data.validation)
+        return self
+
+    def score(self, images: ImageSet) -> Scores:
+        """Mahalanobis distance of (s_log, s_str) from normal images (Eq. 4).
+
+        Returns:
+            Scores with the parts "s_log" (Eq. 2) and "s_str" (Eq. 3) and maps of patch distances,
+            (n, grid, grid).
+        """
+        maps = self._maps(images)
+        pairs = self._pairs(self._histograms(images), maps)
+        parts = {"s_log": pairs[:, 0].copy(), "s_str": pairs[:, 1].copy()}
+        return Scores(self.normalisation(pairs), parts, maps.astype(np.float32))
+
+    def explain(self, images: ImageSet) -> list[tuple[View, ...]]:
+        """Clusters, coarse foreground, parts, patch distances, histogram and nearest support image."""
+        from methods.clip_lad.views import views
+
+        names, coarse = self._words.parts, self._words.coarse_parts
+        nearest = self._hist_distances(self._histograms(images)).argmin(axis=1)
+        found = zip(self._segmenter.of(images), self._maps(images), nearest, strict=True)
+        return [
+            views(each, heat, coarse, names, self.m_hist[i], self.support.ids[i]) for each, heat, i in found
+        ]
+
+    def segment(self, images: ImageSet) -> Segmentation:
+        """The fine segmentation, on the upsampled grid."""
+        labels = [each.parts for each in self._segmenter.of(images)]
+        return Segmentation(np.stack(labels), ("background", *self._words.parts))
+
+    # Scores
+
+    def _pairs(self, histograms: NDArray[np.float64], maps: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(s_log, s_str) of every image, (n, 2)."""
+        s_log = self._hist_distances(histograms).min(axis=1)  # Eq. 2
+        return np.stack([s_log, maps.max(axis=(1, 2))], axis=1)  # Eq. 3
+
+    def _hist_distances(self, histograms: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+        return histogram_distances(histograms, self.m_hist, self.hist_score, self.hist_eps, self.hist_norm)
+
+    def _normalisation(self, validation: ImageSet) -> Normalisation:
+        if self.norm_source == "none":
+            return Normalisation.nothing()
+        if self.norm_source == "validation":
+            pairs = self._pairs(self._histograms(validation), self._maps(validation))
+        else:
+            pairs = self._left_out()
+        return Normalisation.of(pairs, self.maha, self.maha_one_sided)
+
+    def _left_out(self) -> NDArray[np.float64]:
+        """(s_log, s_str) of each support image against the others; the centres stay those of all."""
+        s_log = self._hist_distances(self.m_hist)
+        np.fill_diagonal(s_log, np.inf)
+        rows = self._rows(self.support)
+        others = [np.delete(rows[:, i], i, axis=1) for i in range(len(self.support))]
+        s_str = [patch_map(each, self.stage_fuse).max() for each in others]
+        return np.stack([s_log.min(axis=1), s_str], axis=1)
+
+    def _maps(self, images: ImageSet) -> NDArray[np.float64]:
+        """Distance of every patch to the nearest support patch, (n, grid, grid)."""
+        rows = self._rows(images)
+        maps = [patch_map(rows[:, i], self.stage_fuse) for i in range(len(images))]
+        return np.stack(maps).reshape(len(images), self._patch_side, self._patch_side)
+
+    def _rows(self, images: ImageSet) -> NDArray[np.float32]:
+        """Distance rows (stages, n, k, patches)."""
+        from methods.openclip_distances import distance_rows
+
+        stages = (self._layers,) if self.stage_fuse == "concat" else self._layers
+        given = (self._spec, self._store, self.context.device, self._patch_side, self.patch_metric)
+        return np.stack([distance_rows(images, self.support, stage, *given) for stage in stages])
+
+    # Parts
+
+    def _histograms(self, images: ImageSet) -> NDArray[np.float64]:
+        """Patches per part of every image, h, (n, C)."""
+        number = len(self._words.parts)
+        return np.array([histogram(each.parts, number) for each in self._segmenter.of(images)])
+
+    @property
+    def _segmenter(self) -> Segmenter:
+        side = self._grid if self.cluster_grid == "upsampled" else self._spec.grid
+        stages = tuple(self.cluster_stages or self._quarters[:2])
+        seed = self.context.run_seed if self.kmeans_seed is None else self.kmeans_seed
+        how = Clustering(stages, side, self._words.n_clusters, self.kmeans_init, seed)
+        where = (self._spec, self._store, self.context.device)
+        return Segmenter(self.support, self._words, how, self._grid, self.min_region, self.pool, *where)
+
+    def _read(self, category: str) -> Prompts:
+        """The category's prompts, with what the parameters change of them."""
+        path = find(self.prompts, self.weights, category)
+        if path is None:
+            raise NeedNotMet(missing(category))
+        return read(path).changed(self.n_clusters, self.coarse_threshold, self.fine_level)
+
+    @cached_property
+    def _spec(self) -> ClipSpec:
+        """The network, with every block that is clustered or compared."""
+        quarters = self._quarters
+        blocks = {*(self.cluster_stages or quarters[:2]), *(self.patch_stages or quarters)}
+        return replace(self._model, stages=tuple(sorted(blocks)))
+
+    @property
+    def _model(self) -> ClipSpec:
+        given = (self.model, self.pretrained, self.weights, self.image_size, self.precision, self.pos_embed)
+        return ClipSpec(*given, naclip_sigma=self.naclip_sigma, naclip_arch=self.naclip_arch)
+
+    @cached_property
+    def _quarters(self) -> tuple[int, ...]:
+        return self._model.blocks
+
+    @property
+    def _layers(self) -> tuple[int | Literal["naclip"], ...]:
+        """What patches are compared by."""
+        last = self._spec.depth if self.stage4 == "naclip" else None
+        return tuple("naclip" if s == last else s for s in self.patch_stages or self._quarters)
+
+    @property
+    def _grid(self) -> int:
+        return self._spec.grid * self.upsample
+
+    @property
+    def _patch_side(self) -> int:
+        return self._grid if self.patch_grid == "upsampled" else self._spec.grid
+
+    @cached_property
+    def _store(self) -> ArtifactStore:
+        """The artifact store; where the context keeps nothing, a folder that lives as long as this method.
+
+        One pass of the network serves half a dozen calls, so that something has to keep it.
+        """
+        given = self.context.artifacts
+        if given.root is not None:
+            return given
+        folder = tempfile.mkdtemp(prefix="clip_lad-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        store = ArtifactStore(Path(folder))
+        store.counters = given.counters
+        return store
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_store"}

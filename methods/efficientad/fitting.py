@@ -1,0 +1,83 @@
+"""Trained weights through the artifact store: trials that differ only in how maps are read train once.
+
+The key is the training's identity. Losses of every step are stored likewise, and lie as `losses.csv` in
+the scratch folder of every trial.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from methods.efficientad.task import Task
+
+WEIGHTS, LOSSES = "efficientad_weights", "efficientad_losses"
+
+
+def trained(task: Task) -> NDArray[np.float32]:
+    """The weights of a training, from the store, from a finished checkpoint, or trained now.
+
+    Raises:
+        HarnessError: a loss is not finite; names the step.
+    """
+    store = task.context.artifacts
+    weights = store.get(task.op(WEIGHTS), task.inputs, lambda: _alone(task))
+    losses = store.read(task.op(LOSSES), task.op(LOSSES).key(*task.inputs))
+    if losses is not None and task.curve is not None and not task.curve.is_file():
+        from methods.efficientad.train import write_curve  # which imports torch
+
+        write_curve(task, losses)
+    _tidy(task)
+    return weights
+
+
+def train_together(tasks: Sequence[Task]) -> None:
+    """Train what is neither stored nor finished of `tasks`, as one network, and store it.
+
+    Members that stopped at different steps before go on apart from each other. One whose loss ceases to
+    be finite is left out; its own `trained` will say so.
+
+    Args:
+        tasks: with recipes that are equal but for the constraint.
+    """
+    from methods.efficientad.train import steps_done, train
+
+    missing = {task.key: task for task in tasks if not _stored(task)}
+    ordered = sorted(
+        ((steps_done(task), n, task) for n, task in enumerate(missing.values())), key=lambda t: t[:2]
+    )
+    for _, group in groupby(ordered, key=lambda t: t[0]):
+        members = [task for _, _, task in group]
+        for task, outcome in zip(members, train(members), strict=True):
+            if outcome.weights is not None:
+                _store(task, outcome.weights, outcome.losses)
+                _tidy(task)
+
+
+def _alone(task: Task) -> NDArray[np.float32]:
+    from methods.efficientad.train import diverged, train, write_curve
+
+    (outcome,) = train([task])
+    write_curve(task, outcome.losses)
+    if outcome.weights is None:
+        raise diverged(outcome)
+    task.context.artifacts.get(task.op(LOSSES), task.inputs, lambda: outcome.losses)
+    return outcome.weights
+
+
+def _store(task: Task, weights: NDArray[np.float32], losses: NDArray[np.float32]) -> None:
+    store = task.context.artifacts
+    store.get(task.op(WEIGHTS), task.inputs, lambda: weights)
+    store.get(task.op(LOSSES), task.inputs, lambda: losses)
+
+
+def _stored(task: Task) -> bool:
+    op = task.op(WEIGHTS)
+    return task.context.artifacts.read(op, op.key(*task.inputs)) is not None
+
+
+def _tidy(task: Task) -> None:
+    """Remove the checkpoint of a training whose weights are in the store."""
+    if task.checkpoint is not None and _stored(task):
+        task.checkpoint.unlink(missing_ok=True)

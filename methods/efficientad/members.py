@@ -1,0 +1,227 @@
+"""Students and autoencoders of one shape, trained together as one network; also one alone.
+
+Members differ in seed and constraint and share everything else. What they have in common runs as one
+operation (see `networks`); losses are taken member by member, so that on a CPU every member ends with
+the bits that it would end with alone.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from methods.distillation import imagenet
+from methods.efficientad.draws import WEIGHTS, jittered, torch_seed
+from methods.efficientad.losses import Outputs, terms, weights
+from methods.efficientad.networks import WIDTH, Autoencoder, Student, channels_last, joint, sizes
+from methods.efficientad.recipe import Constraint, Recipe
+from methods.pdn import Shape
+
+
+@final
+@dataclass(frozen=True)
+class Feed:
+    """What one step of n members takes: tensors that stay where they are, as a CUDA graph needs.
+
+    Attributes:
+        image: float32 (n, 3, s, s) in [0, 255].
+        teacher: T of it, not normalised, (n, channels, h, w).
+        jitter: `draws.jitter` of every member (n, 3), or None.
+        penalty: an image of something else, as `image`, or None.
+        uniform: numbers in [0, 1) for dropout, (n, `dropout_numbers`), or None.
+    """
+
+    image: Tensor
+    teacher: Tensor
+    jitter: Tensor | None
+    penalty: Tensor | None
+    uniform: Tensor | None
+
+
+def pair(recipe: Recipe, shape: Shape, seed: int) -> tuple[Student, Autoencoder]:
+    """Student and autoencoder with the random weights of a seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch_seed(seed, WEIGHTS))
+        student = Student(shape)
+        return student, Autoencoder(shape.output, recipe.image_size, recipe.in_relu, recipe.in_affine)
+
+
+@final
+class Members:
+    """n students and autoencoders with their optimiser and averages.
+
+    Args:
+        recipe: of all of them, but for the constraint.
+        constraints: of every member.
+        seeds: of every member's initial weights.
+        teacher: the frozen network.
+        shape: of it.
+        statistics: mean and standard deviation of the teacher's channels for every member, each
+            (n, channels).
+        device: torch device.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        constraints: Sequence[Constraint | None],
+        seeds: Sequence[int],
+        teacher: nn.Module,
+        shape: Shape,
+        statistics: tuple[Tensor, Tensor],
+        device: torch.device,
+    ) -> None:
+        self.recipe, self.number, self.device = recipe, len(seeds), device
+        self.constraints, self.teacher = constraints, teacher
+        self.mean, self.deviation = (t[:, :, None, None].to(device) for t in statistics)
+        self.weights = torch.stack([weights(c) for c in constraints]).to(device)
+        students, autoencoders = zip(*(pair(recipe, shape, seed) for seed in seeds), strict=True)
+        self.student, self.autoencoder = (
+            channels_last(joint(networks), device) for networks in (students, autoencoders)
+        )
+        self.parameters = [*self.student.parameters(), *self.autoencoder.parameters()]
+        self.averaged = list(self.student.parameters()) if recipe.ema != "off" else []
+        self.averages = [p.detach().clone() for p in self.averaged]
+        self.optimiser = _optimiser(recipe, self.parameters, device)
+
+    def step(self, feed: Feed) -> Tensor:
+        """One step of the optimiser; the terms of the loss (n, 5) before it."""
+        found = self.losses(feed)
+        self.optimiser.zero_grad(set_to_none=True)
+        (found * self.weights).sum().backward()
+        self.optimiser.step()
+        self._average()
+        return found.detach()
+
+    def set_rate(self, rate: float) -> None:
+        """The learning rate of the next step."""
+        for group in self.optimiser.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def losses(self, feed: Feed) -> Tensor:
+        """The unweighted terms of the loss of every member, (n, 5)."""
+        image = feed.image / 255
+        T = T_A = self._normalised(feed.teacher)
+        views = [self._along_channels(imagenet(image))]
+        if feed.penalty is not None:
+            views.append(self._along_channels(imagenet(feed.penalty / 255)))
+        with self._precision():
+            if feed.jitter is not None:
+                other = imagenet(jittered(image, feed.jitter))
+                T_A = self._normalised(self._taught(other))
+                views.append(self._along_channels(other))
+            z = self.student.trunk(torch.cat(views))
+            S_T = self.student.to_teacher(z[: 1 if feed.penalty is None else 2])
+            S_A = self.student.to_autoencoder(z[:1] if feed.jitter is None else z[-1:])
+            A = self.autoencoder(views[0] if feed.jitter is None else views[-1], self._keep(feed.uniform))
+        return torch.stack([self._terms(i, T, S_T, T_A, A, S_A) for i in range(self.number)])
+
+    def _terms(self, i: int, T: Tensor, S_T: Tensor, T_A: Tensor, A: Tensor, S_A: Tensor) -> Tensor:
+        s_t, a, s_a = (t.float().unflatten(1, (self.number, -1))[:, i] for t in (S_T, A, S_A))
+        outputs = Outputs(T[i], s_t[0], T_A[i], a[0], s_a[0], s_t[1] if len(s_t) > 1 else None)
+        return terms(outputs, self.recipe, self.constraints[i])
+
+    def _taught(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            rows = (row.contiguous(memory_format=torch.channels_last) for row in images.split(1))
+            return torch.cat([self.teacher(row) for row in rows]).float()
+
+    def _normalised(self, maps: Tensor) -> Tensor:
+        return (maps - self.mean) / self.deviation
+
+    def _along_channels(self, maps: Tensor) -> Tensor:
+        return maps.flatten(0, 1)[None].contiguous(memory_format=torch.channels_last)
+
+    def _keep(self, uniform: Tensor | None) -> list[Tensor] | None:
+        """Factors 0 or 1 / (1 - p) of the decoder's activations, drawn place by place, then by channel."""
+        if uniform is None:
+            return None
+        keep = (uniform >= self.recipe.dropout).float() / (1 - self.recipe.dropout)
+        sides = [size + 1 for size in sizes(self.recipe.image_size)]
+        parts = keep.split([WIDTH * side**2 for side in sides], dim=1)
+        maps = (
+            part.unflatten(1, (s, s, WIDTH)).permute(0, 3, 1, 2) for part, s in zip(parts, sides, strict=True)
+        )
+        return [m.flatten(0, 1)[None].contiguous(memory_format=torch.channels_last) for m in maps]
+
+    def _average(self) -> None:
+        with torch.no_grad():
+            for average, parameter in zip(self.averages, self.averaged, strict=True):
+                average.lerp_(parameter, 1 - self.recipe.ema_momentum)
+                if self.recipe.ema == "inplace":
+                    parameter.copy_(average)
+
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        low = self.recipe.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=low, cache_enabled=False):
+            yield
+
+    def state(self, i: int) -> dict[str, list[Tensor]]:
+        """All that a member needs to go on, copied to the CPU."""
+        moments = [self.optimiser.state[p] for p in self.parameters]
+        kinds = {
+            "parameters": self.parameters,
+            "averages": self.averages,
+            "first": [m["exp_avg"] for m in moments],
+            "second": [m["exp_avg_sq"] for m in moments],
+        }
+        return {kind: [self._of(t, i).detach().cpu().clone() for t in found] for kind, found in kinds.items()}
+
+    def restore(self, states: Sequence[Mapping[str, Sequence[Tensor]]], step: int) -> None:
+        """Go on where the members were after so many steps."""
+        with torch.no_grad():
+            for kind, targets in (("parameters", self.parameters), ("averages", self.averages)):
+                for k, target in enumerate(targets):
+                    target.copy_(torch.cat([state[kind][k] for state in states]))
+        moments = {
+            k: {
+                "step": torch.tensor(float(step)),
+                "exp_avg": torch.cat([state["first"][k] for state in states]),
+                "exp_avg_sq": torch.cat([state["second"][k] for state in states]),
+            }
+            for k in range(len(self.parameters))
+        }
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+
+    def trained(self, i: int) -> Tensor:
+        """Weights of student and autoencoder for evaluation, as one vector on the CPU (see `evaluated`)."""
+        students = self.averages if self.recipe.ema == "eval_copy" else list(self.student.parameters())
+        found = [*students, *self.autoencoder.parameters()]
+        return torch.cat([self._of(t, i).detach().flatten().cpu() for t in found])
+
+    def _of(self, joint_tensor: Tensor, i: int) -> Tensor:
+        return joint_tensor.unflatten(0, (self.number, -1))[i]
+
+
+def dropout_numbers(image_size: int) -> int:
+    """How many activations of the decoder one step may drop."""
+    return sum(WIDTH * (size + 1) ** 2 for size in sizes(image_size))
+
+
+def evaluated(
+    recipe: Recipe, shape: Shape, vector: Tensor, device: torch.device
+) -> tuple[Student, Autoencoder]:
+    """Student and autoencoder with trained weights, in evaluation mode."""
+    student, autoencoder = pair(recipe, shape, 0)
+    parameters = [*student.parameters(), *autoencoder.parameters()]
+    nn.utils.vector_to_parameters(vector, parameters)
+    for network in (student, autoencoder):
+        channels_last(network.eval().requires_grad_(False), device)
+    return student, autoencoder
+
+
+def _optimiser(
+    recipe: Recipe, parameters: Sequence[nn.Parameter], device: torch.device
+) -> torch.optim.Optimizer:
+    kind: Any = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+    on_gpu = device.type == "cuda"
+    rate = torch.tensor(recipe.learning_rate, device=device) if on_gpu else recipe.learning_rate
+    return kind(parameters, lr=rate, weight_decay=recipe.weight_decay, capturable=on_gpu, fused=True)

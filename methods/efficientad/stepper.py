@@ -1,0 +1,162 @@
+"""One step after the other: data and random numbers are brought in place, then all members step at once."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from methods.efficientad import draws
+from methods.efficientad.members import Feed, Members, dropout_numbers
+from methods.efficientad.networks import map_size
+from methods.efficientad.task import Task
+from methods.pdn import shape_of
+
+Array = NDArray[Any]
+EAGER = 3  # steps before the capture, in which libraries choose their algorithms
+
+
+@final
+class Stepper:
+    """Members with all that they need to be trained.
+
+    Args:
+        tasks: equal but for images, seeds and constraints.
+
+    Attributes:
+        members: what is trained.
+    """
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        first = tasks[0]
+        device, teacher = torch.device(first.context.device), first.teacher.network
+        statistics = zip(*(task.statistics() for task in tasks), strict=True)
+        mean, deviation = (torch.from_numpy(np.stack(s)) for s in statistics)
+        self.recipe = first.recipe
+        self.members = Members(
+            first.recipe,
+            [task.recipe.constraint for task in tasks],
+            [task.context.run_seed for task in tasks],
+            teacher,
+            shape_of(teacher.state_dict()),
+            (mean, deviation),
+            device,
+        )
+        self.feeder = Feeder(tasks, device)
+        self._step = _captured(lambda: self.members.step(self.feeder.feed), device)
+
+    def take(self, step: int) -> Tensor:
+        """Take the step of this number; the terms of the loss before it, (members, 5), on the device."""
+        self.feeder.fill(step)
+        self.members.set_rate(self.recipe.rate(step))
+        return self._step()
+
+
+@final
+class Feeder:
+    """Brings images, teacher maps and random numbers of every step to their places.
+
+    Args:
+        tasks: of the members.
+        device: where the places are.
+
+    Attributes:
+        feed: the places.
+    """
+
+    def __init__(self, tasks: Sequence[Task], device: torch.device) -> None:
+        self.tasks, self.device, recipe = tasks, device, tasks[0].recipe
+        side, grid = recipe.image_size, map_size(recipe.image_size)
+        shared = {task.inputs: task for task in tasks}  # members on the same images need them once
+        held = {inputs: self._held(task) for inputs, task in shared.items()}
+        self.data = [held[task.inputs] for task in tasks]
+        channels = self.data[0][0][1].shape[0]
+
+        def empty(*shape: int) -> Tensor:
+            return torch.empty(len(tasks), *shape, device=device)
+
+        self.feed = Feed(
+            image=empty(3, side, side),
+            teacher=empty(channels, grid, grid),
+            jitter=empty(3) if recipe.ae_augment else None,
+            penalty=empty(3, side, side) if recipe.penalty else None,
+            uniform=empty(dropout_numbers(side)) if recipe.dropout else None,
+        )
+        self.generator = torch.Generator(device)
+
+    def fill(self, step: int) -> None:
+        """Put the step's data where the networks look for them."""
+        for i, task in enumerate(self.tasks):
+            self._fill(i, task, task.context.run_seed, step)
+
+    def _fill(self, i: int, task: Task, seed: int, step: int) -> None:
+        n, feed = draws.index(seed, draws.IMAGES, step, len(task.images)), self.feed
+        pixels, maps = (_tensor(array) for array in self.data[i][n])
+        feed.image[i].copy_(pixels.permute(2, 0, 1))
+        feed.teacher[i].copy_(maps)
+        if feed.jitter is not None:
+            feed.jitter[i].copy_(torch.tensor(draws.jitter(seed, step)), non_blocking=True)
+        if feed.penalty is not None:
+            feed.penalty[i].copy_(_penalty(task, seed, step), non_blocking=True)
+        if feed.uniform is not None:
+            draws.uniform(seed, step, feed.uniform[i], self.generator)
+
+    def _held(self, task: Task) -> list[tuple[Array | Tensor, Array | Tensor]]:
+        """Pixels and teacher maps of every image; on a GPU they lie there, for a CPU mapped files will do."""
+        pairs = zip(task.pixels(), task.maps(), strict=True)
+        if self.device.type == "cpu":
+            return list(pairs)
+        return [(_tensor(x).to(self.device), _tensor(t).to(self.device)) for x, t in pairs]
+
+
+def _tensor(held: Array | Tensor) -> Tensor:
+    return held if isinstance(held, Tensor) else torch.from_numpy(np.array(held))  # the store's is read-only
+
+
+def _penalty(task: Task, seed: int, step: int) -> Tensor:
+    """The image (3, s, s) in [0, 255] on which S^T is to be small, grey with a probability of 0.3."""
+    image = task.other(draws.index(seed, draws.PENALTY, step, task.others))
+    tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
+    return draws.grey(tensor) if draws.is_grey(seed, step) else tensor
+
+
+def _captured(step: Callable[[], Tensor], device: torch.device) -> Callable[[], Tensor]:
+    """The step itself; on a GPU its replay as a CUDA graph, which spares the launch of every kernel."""
+    return _Captured(step) if device.type == "cuda" else step
+
+
+@final
+class _Captured:
+    """A step that is captured once and then replayed.
+
+    The first steps run as they are, on a stream beside, as CUDA wants it before a capture; they are
+    steps like any others. All that a step reads and writes has a fixed place: its feed, parameters,
+    their moments, averages and the learning rate.
+    """
+
+    def __init__(self, step: Callable[[], Tensor]) -> None:
+        self.step, self.calls = step, 0
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.result: Tensor | None = None
+
+    def __call__(self) -> Tensor:
+        self.calls += 1
+        if self.calls <= EAGER:
+            return self._aside()
+        if self.graph is None:
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                self.result = self.step()
+        self.graph.replay()
+        assert self.result is not None
+        return self.result
+
+    def _aside(self) -> Tensor:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            result = self.step()
+        torch.cuda.current_stream().wait_stream(stream)
+        return result

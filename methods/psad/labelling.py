@@ -1,0 +1,135 @@
+"""Which training images have part labels, which of these are used, and what belongs to them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data import FitData, ImageSet, image_size
+from harness.data.labels import LabelFolder, Labels, check_labels, find_labels, read_labels
+from harness.data.representatives import medoids
+from harness.errors import NeedNotMet
+from harness.method import Asset, Task
+from methods import weights
+
+N_L = 5  # labelled images where a category is of one type; of several types, one each
+TYPES = {"juice_bottle": 3, "splicing_connectors": 3}  # product types of LOCO's categories (paper)
+RESNET = "resnet101.tv_in1k"  # of `comp_encoder: r101_p5`
+RESNET_LAYERS = ("layer1", "layer2", "layer3")
+HOW = (
+    "give `labels_dir` with index PNGs or LabelMe files (`python -m harness.data partmasks` proposes some, "
+    "and which images to label)"
+)
+
+
+def unmet(params: Mapping[str, Any], task: Task) -> str | None:
+    """Why there are no labels for a task, or None."""
+    root = params["labels_dir"]
+    if root is None:
+        return None if task.has_part_masks else f"needs part labels, and {task.dataset} has none; {HOW}"
+    if find_labels(Path(root).expanduser(), task.category) is None:
+        return f"needs part labels, and {root} has none of {task.category}; {HOW}"
+    return None
+
+
+def assets(params: Mapping[str, Any], category: str) -> tuple[Asset, ...]:
+    """The weights of the networks and the labels in `labels_dir`.
+
+    Raises:
+        ConfigError, WeightsError: see `methods.weights.find`.
+        DataError: see `harness.data.labels.find_labels`.
+    """
+    found = [*weights.assets(params, category)]
+    if params["comp_encoder"] == "r101_p5" and "c" in params["banks"]:
+        other = {"backbone": RESNET, "weights": comp_weights(params["weights"], params["comp_weights"])}
+        found += weights.assets(other, category)
+    root = params["labels_dir"]
+    folder = find_labels(Path(root).expanduser(), category) if root else None
+    if folder is not None:
+        found.append(Asset(f"labels of {category}", folder.sha256, str(folder.folder), folder.marks))
+    return tuple(found)
+
+
+def comp_weights(of_backbone: str | None, own: str | None) -> str | None:
+    """The `weights` of the second encoder: demo ones come along with those of the first."""
+    return weights.DEMO if of_backbone == weights.DEMO else own
+
+
+@final
+@dataclass(frozen=True)
+class Known:
+    """What can be known of the parts of a support set.
+
+    Attributes:
+        sources: index of a training image -> file or array with its labels.
+        classes: names of the labels.
+    """
+
+    sources: Mapping[int, Path | Labels]
+    classes: tuple[str, ...]
+
+    @staticmethod
+    def of(data: FitData, labels_dir: str | None) -> "Known":
+        """The labels in `labels_dir`, else the data set's own part masks.
+
+        Raises:
+            DataError: see `harness.data.labels.find_labels`.
+            NeedNotMet: no training image has labels.
+        """
+        folder = find_labels(Path(labels_dir).expanduser(), data.category) if labels_dir else None
+        known = Known(data.part_masks, data.part_classes) if labels_dir is None else _in(folder, data.train)
+        if not known.sources:
+            where = labels_dir or "the data set"
+            raise NeedNotMet(f"none of the {len(data.train)} training images has part labels in {where}")
+        return known
+
+    def read(self, train: ImageSet, index: int) -> Labels:
+        """The label map of a training image at native size.
+
+        Raises:
+            DataError: see `harness.data.labels.read_labels`.
+        """
+        source = self.sources[index]
+        if isinstance(source, Path):
+            return read_labels(source, self.classes, native_size(train, index))
+        return check_labels(source, self.classes, f"labels of {train.ids[index]}")
+
+
+def _in(folder: LabelFolder | None, train: ImageSet) -> Known:
+    if folder is None:
+        return Known({}, ())
+    found = {i: folder.of(name) for i, name in enumerate(train.ids)}
+    return Known({i: path for i, path in found.items() if path is not None}, folder.classes)
+
+
+def native_size(images: ImageSet, index: int) -> tuple[int, int]:
+    """(height, width) of an image as it is stored."""
+    source = images.sources[index]
+    return image_size(source) if isinstance(source, Path) else (source.shape[0], source.shape[1])
+
+
+def to_label(candidates: Sequence[int], number: int, pooled: NDArray[np.floating[Any]]) -> list[int]:
+    """Which of the candidates are labelled: all, or so many medoids in the space of pooled features.
+
+    Args:
+        candidates: indices of training images.
+        number: N_L.
+        pooled: globally average-pooled features of all training images (n, d).
+    """
+    if len(candidates) <= number:
+        return list(candidates)
+    return [candidates[i] for i in medoids(pooled[list(candidates)], number)]
+
+
+def matched(
+    unlabelled: Sequence[int], labelled: Sequence[int], pooled: NDArray[np.floating[Any]]
+) -> tuple[int, ...]:
+    """For every unlabelled image the position of the labelled one nearest in pooled features.
+
+    ("Handling Multiple Types of Products": that one's type is taken for its own.)
+    """
+    difference = pooled[list(unlabelled)][:, None] - pooled[list(labelled)][None]
+    return tuple(int(i) for i in (difference**2).sum(axis=2).argmin(axis=1))

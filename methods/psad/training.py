@@ -1,0 +1,204 @@
+"""Training the part segmenter: what a step is shown, what it minimises (Eq. 1), how it goes on."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from methods.backbones import Backbone
+from methods.pixels import RGB
+from methods.psad import augment
+from methods.psad.augment import Labels, Sample
+from methods.psad.losses import HistLoss, cross_entropy, dice, entropy, histogram_matching
+from methods.training import Plan, steps
+
+Losses = Literal["sup", "sup+H", "sup+H+hist"]
+EVERY = 500  # steps between two states: one of WideResNet-101 takes a gigabyte
+SECOND_BATCH = 8
+
+
+@final
+@dataclass(frozen=True)
+class Recipe:
+    """Everything besides data and network that decides the trained weights.
+
+    Attributes:
+        losses: "sup" = L_Dice + λ1 L_CE; "+H" and "+hist" add λ2 L_H and λ3 L_hist after the warm-up.
+        hist_loss: see `losses.histogram_matching`; "repo_sum_x1" has λ3 = 1.
+        lambdas: λ1, λ2, λ3.
+        warm_up, joint: steps with the supervised losses alone, and with all of them.
+        second: steps of the second segmenter on pseudo labels; 0 for none.
+        batch: labelled images in a step, and unlabelled ones.
+        learning_rate: of AdamW.
+        rotation: the labelled images are turned by up to so many degrees to either side.
+        seed: of the classifier's first weights and of everything drawn.
+    """
+
+    losses: Losses
+    hist_loss: HistLoss
+    lambdas: tuple[float, float, float]
+    warm_up: int
+    joint: int
+    second: int
+    batch: int
+    learning_rate: float
+    rotation: int
+    seed: int
+
+
+@final
+@dataclass(frozen=True)
+class Lessons:
+    """The images a segmenter learns from, at the size of its input.
+
+    Attributes:
+        labelled: with their labels and coordinates.
+        unlabelled: may be empty.
+        match: for every unlabelled image the labelled one of its product type; None: any will do.
+        n_classes: N_C.
+    """
+
+    labelled: Sequence[Sample]
+    unlabelled: Sequence[RGB]
+    match: Sequence[int] | None
+    n_classes: int
+
+    @property
+    def histograms(self) -> NDArray[np.float32]:
+        """Part of each labelled image that each class takes, (N_L, N_C)."""
+        counts = [np.bincount(s.labels.ravel(), minlength=self.n_classes) for s in self.labelled]
+        return np.stack([c / c.sum() for c in counts]).astype(np.float32)
+
+    def epoch_batch(self, number: int, size: int, seed: int) -> list[int]:
+        """Indices of the unlabelled images of the `number`-th batch; every epoch shuffles anew."""
+        n = len(self.unlabelled)
+        positions = range(number * size, (number + 1) * size)
+        return [int(np.random.default_rng([seed, 1, p // n]).permutation(n)[p % n]) for p in positions]
+
+
+def train(
+    network: nn.Module, backbone: Backbone, lessons: Lessons, recipe: Recipe, end: int, state: Path
+) -> None:
+    """Train until step `end`, going on from the file `state` if it is there; the state is kept in it.
+
+    Every step draws from its own number, so that an interrupted training ends where an uninterrupted
+    one does.
+    """
+    histograms = torch.from_numpy(lessons.histograms).to(backbone.device)
+
+    def terms(step: int) -> Iterator[Tensor]:
+        rng = np.random.default_rng([recipe.seed, 0, step])
+        chosen = rng.integers(len(lessons.labelled), size=recipe.batch)
+        batch = [augment.augmented(lessons.labelled[i], recipe.rotation, rng) for i in chosen]
+        yield supervised(network, backbone, batch, recipe.lambdas[0], lessons.n_classes)
+        if step < recipe.warm_up or recipe.losses == "sup" or not lessons.unlabelled:
+            return
+        size = min(recipe.batch, len(lessons.unlabelled))
+        indices = lessons.epoch_batch(step - recipe.warm_up, size, recipe.seed)
+        labels = chosen[:size] if lessons.match is None else [lessons.match[i] for i in indices]
+        images = [lessons.unlabelled[i] for i in indices]
+        yield _unsupervised(network, backbone, images, histograms[list(labels)], recipe)
+
+    _descend(network, recipe.learning_rate, terms, end, state, backbone.device)
+
+
+def train_second(
+    network: nn.Module, backbone: Backbone, lessons: Lessons, recipe: Recipe, end: int, state: Path
+) -> None:
+    """Train the second segmenter on pseudo labels: turned and mirrored images, L_Dice + 10 L_CE."""
+
+    def terms(step: int) -> Iterator[Tensor]:
+        rng = np.random.default_rng([recipe.seed, 2, step])
+        chosen = rng.integers(len(lessons.labelled), size=SECOND_BATCH)
+        turned = [augment.turned(lessons.labelled[i], recipe.rotation, rng) for i in chosen]
+        batch = [augment.flipped(sample, rng) for sample in turned]
+        yield supervised(network, backbone, batch, 10.0, lessons.n_classes)
+
+    _descend(network, recipe.learning_rate, terms, end, state, backbone.device)
+
+
+def _descend(
+    network: nn.Module,
+    rate: float,
+    terms: Callable[[int], Iterator[Tensor]],
+    end: int,
+    state: Path,
+    device: str,
+) -> None:
+    """Minimise the sum of the terms of every step; each is derived before the next is computed."""
+    plan = Plan(steps=end, peak=rate, constant=True, every=EVERY)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate)
+    network.train()
+    with repeatable(device):
+        for step in steps(plan, {"network": network}, optimiser, state):
+            optimiser.zero_grad(set_to_none=True)
+            for loss in terms(step):
+                loss.backward()
+            optimiser.step()
+    network.eval()
+
+
+def supervised(
+    network: nn.Module, backbone: Backbone, batch: Sequence[Sample], lambda_1: float, n_classes: int
+) -> Tensor:
+    """L_Dice + λ1 L_CE of labelled samples."""
+    y = _on(backbone, np.stack([s.labels for s in batch])).long()
+    y = nn.functional.one_hot(y, n_classes).permute(0, 3, 1, 2).float()
+    logits = network(*inputs(backbone, [s.image for s in batch], [s.coordinates for s in batch]))
+    return dice(logits.softmax(dim=1), y) + lambda_1 * cross_entropy(logits, y)
+
+
+def _unsupervised(
+    network: nn.Module, backbone: Backbone, images: Sequence[RGB], targets: Tensor, recipe: Recipe
+) -> Tensor:
+    """λ2 L_H + λ3 L_hist of unlabelled images; targets are the histograms they should have."""
+    place = augment.coordinates(*images[0].shape[:2])
+    p = network(*inputs(backbone, images, [place] * len(images))).softmax(dim=1)
+    loss = recipe.lambdas[1] * entropy(p)
+    if recipe.losses != "sup+H+hist":
+        return loss
+    lambda_3 = recipe.lambdas[2] if recipe.hist_loss == "paper_mean_x10" else 1.0
+    return loss + lambda_3 * histogram_matching(p, targets, recipe.hist_loss)
+
+
+def predicted(network: nn.Module, backbone: Backbone, images: Sequence[RGB]) -> Iterator[Labels]:
+    """The most probable class of every pixel, uint8 (h, w), image by image."""
+    network.eval()
+    with torch.inference_mode(), repeatable(backbone.device):
+        for image in images:
+            place = augment.coordinates(*image.shape[:2])
+            logits = network(*inputs(backbone, [image], [place]))
+            yield logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+
+
+def inputs(
+    backbone: Backbone, images: Sequence[RGB], places: Sequence[NDArray[np.float32]]
+) -> tuple[Tensor, Tensor]:
+    """Normalised images (b, 3, h, w) and coordinates (b, 2, h, w) on the backbone's device."""
+    pixels = _on(backbone, np.stack(images)).permute(0, 3, 1, 2).float() / 255
+    return (pixels - backbone.mean) / backbone.std, _on(backbone, np.stack(places)).permute(0, 3, 1, 2)
+
+
+def _on(backbone: Backbone, array: NDArray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).to(backbone.device)
+
+
+@contextmanager
+def repeatable(device: str) -> Iterator[None]:
+    """On a GPU: deterministic kernels and no silent TF32."""
+    if not device.startswith("cuda"):
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before)

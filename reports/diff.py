@@ -1,0 +1,218 @@
+"""`python -m reports diff A B`: cells that differ between two runs, that one of them lacks, and what made them.
+
+A difference of AUROCs on the same test images has an interval and a p-value: what other images of the same
+kind would change. Other metrics are compared as numbers.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pandas as pd
+
+from harness.errors import DataError, HarnessError
+from harness.stats import Difference, family, paired_auroc, score_table
+from reports.cells import SUBSETS, cells
+from reports.compare import BOOTSTRAP, scores_of
+from reports.formats import FORMATS, write
+from reports.load import Frame, load
+from reports.merge import TOLERANCE
+from reports.naming import measure_title, setting_labels, shots_title, words
+from reports.render_markdown import render
+from reports.report import Report, Section, state
+from reports.table import Cell, Column, Group, Kind, Row, Table, statistic, text
+from reports.tables.provenance import facts
+
+PLACE = ["dataset", "measure", "subset", "variant", "shots", "category"]
+TESTED = 200  # at most so many differences get an interval: the largest
+
+Place = tuple[Any, ...]
+Cells = dict[Place, Mapping[str, Any]]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compare two runs; 0 where nothing differs, 1 where something does, 2 where a run is wrong."""
+    options = _parser(list(FORMATS)).parse_args(arguments)
+    try:
+        report = compare(load([options.first]), load([options.second]))
+        if options.out:
+            write(options.out, {n: t for make in FORMATS.values() for n, t in make(report).items()})
+    except HarnessError as error:
+        print(f"reports diff: {error}", file=sys.stderr)
+        return 2
+    print(render(report))
+    return 1 if any(section.tables for section in report.sections[:2]) else 0
+
+
+def _parser(formats: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m reports diff", description="Two runs side by side.")
+    parser.add_argument("first", type=Path, metavar="A", help="a run directory")
+    parser.add_argument("second", type=Path, metavar="B", help="another one")
+    parser.add_argument("--out", type=Path, help=f"also write {', '.join(formats)} into this folder")
+    return parser
+
+
+def compare(first: Frame, second: Frame) -> Report:
+    """What differs between two frames of one run each."""
+    frames = _named_alike(first, second)
+    found = [_by_place(cells(frame)) for frame in frames]
+    both = [p for p in found[0] if all(_has(p, some) for some in found)]
+    differing = sorted((p for p in both if _size(p, found) > TOLERANCE), key=lambda p: -_size(p, found))
+    lacking = [p for p in {**found[0], **found[1]} if _has(p, found[0]) != _has(p, found[1])]
+    sections = (
+        Section("differing", "Cells that differ", _differing(frames, found, differing), "None."),
+        Section("lacking", "Cells that only one run has", _lacking(found, lacking), "None."),
+        Section("origin", "What made them", _origin(frames), "The same in everything that is recorded."),
+    )
+    equal = len(both) - len(differing)
+    names = [str(frame.sources[0].path) for frame in frames]
+    note = f"A is {names[0]}, B is {names[1]}. {equal} cells are the same in both."
+    return Report(" against ".join(names), state(frames[0]), (note, *first.notes, *second.notes), sections)
+
+
+def _named_alike(first: Frame, second: Frame) -> tuple[Frame, Frame]:
+    """Both frames with the names that their methods have side by side."""
+    trials = pd.concat([first.trials, second.trials], ignore_index=True)
+    names = dict(zip(trials["trial_id"], setting_labels(trials), strict=True))
+
+    def renamed(frame: Frame) -> Frame:
+        return replace(
+            frame,
+            trials=frame.trials.assign(variant=frame.trials["trial_id"].map(names)),
+            metrics=frame.metrics.assign(variant=frame.metrics["trial_id"].map(names)),
+        )
+
+    return renamed(first), renamed(second)
+
+
+def _by_place(cells: pd.DataFrame) -> Cells:
+    return {tuple(row[name] for name in PLACE): row for row in cells.to_dict("records")}  # pyright: ignore
+
+
+def _has(place: Place, cells: Cells) -> bool:
+    return place in cells and cells[place]["n"] > 0
+
+
+def _size(place: Place, found: Sequence[Cells]) -> float:
+    return abs(found[0][place]["mean"] - found[1][place]["mean"])
+
+
+_COLUMNS = (
+    Column("a", "A", Kind.STATISTIC),
+    Column("b", "B", Kind.STATISTIC),
+    Column("difference", "B − A"),
+    Column("low", "from"),
+    Column("high", "to"),
+    Column("p", "p"),
+    Column("p_holm", "p, Holm"),
+)
+
+
+def _differing(frames: Sequence[Frame], found: Sequence[Cells], places: Sequence[Place]) -> tuple[Table, ...]:
+    if not places:
+        return ()
+    tests = {p: _test(frames, p) for p in places[:TESTED] if p[1].partition(" ")[0] == "auroc"}
+    adjusted = family(tests)
+    groups: dict[str, list[Row]] = {}
+    for place in places:
+        row = Row(_place(place), tuple(_cells(place, found, tests.get(place), adjusted.get(place))))
+        groups.setdefault(f"{measure_title(place[1])}, {SUBSETS[place[2]].lower()}", []).append(row)
+    caption = (
+        "Percent, mean ± standard deviation over seeds; the largest differences first. "
+        f"{100 * BOOTSTRAP.level:g} % intervals of AUROCs on the same test images: bootstrap over the images, "
+        "seeds averaged; p: DeLong, adjusted by Holm over all that are tested. Blank: another metric, "
+        "other images, or beyond the largest {0}."
+    ).format(TESTED)
+    rows = tuple(Group(label, tuple(some)) for label, some in groups.items())
+    return (Table("differing", "Cells that differ", caption, "Cell", _COLUMNS, rows),)
+
+
+def _place(place: Place) -> str:
+    dataset, _, _, variant, shots, category = place
+    return f"{variant}, {shots_title(shots)}, {words(category)} · {dataset}"
+
+
+def _cells(
+    place: Place, found: Sequence[Cells], test: Difference | None, adjusted: float | None
+) -> Iterator[Cell]:
+    a, b = (some[place] for some in found)
+    for row in (a, b):
+        std = None if pd.isna(row["std"]) else row["std"]
+        yield statistic(row["mean"], std, int(row["n"]), int(row["planned"]), row["marks"])
+    yield _points(b["mean"] - a["mean"])
+    yield from (Cell(), Cell()) if test is None else (_points(test.low), _points(test.high))
+    yield from (_p(test.p if test else None), _p(adjusted))
+
+
+def _points(value: float) -> Cell:
+    return Cell(f"{round(100 * value, 2) + 0.0:+.2f}".replace("-", "−"), value)
+
+
+def _p(value: float | None) -> Cell:
+    return Cell() if value is None else Cell("<0.001" if value < 0.001 else f"{value:.3g}", value)
+
+
+def _test(frames: Sequence[Frame], place: Place) -> Difference | None:
+    """B - A on the same images, seeds averaged; None where the images or their labels are others."""
+    _, _, subset, _, _, category = place
+    scores = [_scores(frame, place, prefix) for frame, prefix in zip(frames, "ab", strict=True)]
+    ids = [list(dict.fromkeys(some["trial_id"])) for some in scores]
+    try:
+        table = score_table(pd.concat(scores), [*ids[0], *ids[1]])
+    except DataError:
+        return None
+    options = replace(BOOTSTRAP, seed=crc32(str(category).encode()))
+    a, b = (table.of(some) for some in ids)
+    return paired_auroc(b, a, table.labels, subset, options)
+
+
+def _scores(frame: Frame, place: Place, prefix: str) -> pd.DataFrame:
+    """Scores of the trials of a cell, whose ids do not coincide with those of the other run."""
+    dataset, _, _, variant, shots, category = place
+    t = frame.trials
+    mine = (t["dataset"] == dataset) & (t["variant"] == variant) & (t["shots"] == shots)
+    ids = t.loc[mine & (t["category"] == category) & (t["status"] == "ok"), "trial_id"].tolist()
+    found = scores_of(frame.sources[0].path, ids)
+    return found.assign(trial_id=prefix + found["trial_id"].astype(str))
+
+
+def _lacking(found: Sequence[Cells], places: Sequence[Place]) -> tuple[Table, ...]:
+    """By setting and category, whatever the metric."""
+    rows: dict[str, Row] = {}
+    for place in places:
+        cells = tuple(text(_state(place, some)) for some in found)
+        rows.setdefault(_place(place), Row(_place(place), cells))
+    columns = (Column("a", "A", Kind.TEXT), Column("b", "B", Kind.TEXT))
+    caption = "What each run has instead of a number."
+    table = Table(
+        "lacking", "Cells that only one run has", caption, "Cell", columns, (Group("", tuple(rows.values())),)
+    )
+    return (table,) if rows else ()
+
+
+def _state(place: Place, cells: Cells) -> str:
+    if place not in cells:
+        return "not planned or not measured"
+    cell = cells[place]
+    return (
+        f"{cell['n']} of {cell['planned']} seeds"
+        if cell["n"]
+        else "undefined"
+        if cell["undefined"]
+        else cell["state"]
+    )
+
+
+def _origin(frames: Sequence[Frame]) -> tuple[Table, ...]:
+    """Facts of the provenance that differ."""
+    first, second = (dict(facts(frame.sources[0], frame.trials)) for frame in frames)
+    rows = [
+        Row(name, (first[name], second[name])) for name in first if first[name].value != second[name].value
+    ]
+    columns = (Column("a", "A", Kind.TEXT), Column("b", "B", Kind.TEXT))
+    table = Table("origin", "What made them", "Where it differs.", "What", columns, (Group("", tuple(rows)),))
+    return (table,) if rows else ()

@@ -1,0 +1,59 @@
+"""What figures are made from: a frame with its cells and averages, each made once."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+import pandas as pd
+
+from reports.cells import averages, cells
+from reports.load import Frame
+from reports.naming import FULL, shots_title
+
+LOCO = "mvtec_loco"  # the data set of all published numbers
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A frame and what tables are made from it."""
+
+    frame: Frame
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """See `reports.cells.cells`."""
+        return cells(self.frame)
+
+    @cached_property
+    def averages(self) -> pd.DataFrame:
+        """See `reports.cells.averages`."""
+        return averages(self.frame, self.cells)
+
+
+def auroc(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the image AUROC, by whichever definition comes first."""
+    measures = [m for m in rows["measure"].unique() if m.partition(" ")[0] == "auroc"]
+    return rows[rows["measure"] == measures[0]] if measures else rows.iloc[:0]
+
+
+def percent(value: float) -> float:
+    """A fraction as figures show it."""
+    return 100 * float(value)
+
+
+def shots_words(shots: int) -> str:
+    """A number of shots in a title."""
+    return "all training images" if shots == FULL else shots_title(shots)
+
+
+def shots_key(shots: int) -> str:
+    """A number of shots in a file name."""
+    return "full" if shots == FULL else str(shots)
+
+
+def left_out(incomplete: list[str]) -> tuple[str, ...]:
+    """What to say of averages that are not shown because trials are missing."""
+    some = list(dict.fromkeys(incomplete))
+    more = f" and {len(some) - 3} more" if len(some) > 3 else ""
+    return (f"Not complete, not shown: {', '.join(some[:3])}{more}.",) if some else ()

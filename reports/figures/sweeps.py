@@ -1,0 +1,148 @@
+"""AUROC against a parameter of a method.
+
+Margin and quantile (EfficientAD-DFSC, Table 3 and Fig. 4), number of clusters (CLIP-LAD, Fig. 4).
+"""
+
+import json
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any, final
+
+import pandas as pd
+
+from reports.figures.data import LOCO, Data, auroc, left_out, percent, shots_key, shots_words
+from reports.figures.figure import Curve, Figure, Panel, mark_notes
+from reports.naming import FULL, setting_labels, words
+from reports.published import numbers
+
+AVERAGE = "mean of categories"
+_BANDS = (
+    "Bands: ± standard deviation over seeds. Ring: highest on the test images; a choice by it is an oracle."
+)
+_OPEN = "Open: not all planned seeds yet."
+_COLUMNS = 5
+
+
+@final
+@dataclass(frozen=True)
+class Swept:
+    """A parameter that a figure is about.
+
+    Attributes:
+        key: of the figure.
+        method, parameter: ours.
+        x_label: of the axis.
+        subset: what is measured.
+        log: the values are spread over orders of magnitude.
+        published: (source, table, method) of the ledger with `param` "parameter=value"; None where the paper
+            prints no number.
+    """
+
+    key: str
+    method: str
+    parameter: str
+    x_label: str
+    subset: str = "mean"
+    log: bool = False
+    published: tuple[str, str, str] | None = None
+
+
+SWEPT = (
+    Swept(
+        "margin", "efficientad_dfsc", "margin", "margin m", published=("dfsc", "table3", "EfficientAD-DFSC")
+    ),
+    Swept("quantile", "efficientad_dfsc", "quantile", "quantile"),
+    Swept("clusters", "clip_lad", "n_clusters", "number of clusters", "all"),
+)
+
+
+def parameter_curves(data: Data) -> list[Figure]:
+    """One figure per parameter, data set and number of shots that has at least two of its values."""
+    return [figure for swept in SWEPT for figure in _figures(data, swept)]
+
+
+def _figures(data: Data, swept: Swept) -> Iterator[Figure]:
+    points = _points(data, swept)
+    for (dataset, shots), some in points.groupby(["dataset", "shots"], sort=False):
+        several = some.groupby("label")["x"].transform("nunique") > 1
+        if several.any():
+            yield _figure(swept, str(dataset), int(str(shots)), some[several])
+
+
+def _points(data: Data, swept: Swept) -> pd.DataFrame:
+    """Cells and averages of the method, with `x` (the value) and `label` (its other settings)."""
+    found = auroc(pd.concat([data.cells, data.averages.assign(category=AVERAGE)], ignore_index=True))
+    found = found[found["subset"] == swept.subset]
+    return found.merge(_settings(data, swept), on="variant")
+
+
+def _settings(data: Data, swept: Swept) -> pd.DataFrame:
+    """variant, x, label of the method's settings whose value is a number."""
+    trials = data.frame.trials[data.frame.trials["method"] == swept.method]
+    every = trials.assign(own=setting_labels(trials)).drop_duplicates("variant")
+    params = [json.loads(p or "{}") for p in every["params"]]
+    values = [_number(p.pop(swept.parameter, None)) for p in params]
+    every = every.assign(
+        x=pd.Series(values, every.index, dtype=float), params=[json.dumps(p, sort_keys=True) for p in params]
+    )
+    every = every[every["x"].notna()]
+    suffixes = [v[len(own) :] for v, own in zip(every["variant"], every["own"], strict=True)]
+    labels = [rest + suffix for rest, suffix in zip(setting_labels(every), suffixes, strict=True)]
+    return every.assign(label=labels)[["variant", "x", "label"]]
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _figure(swept: Swept, dataset: str, shots: int, points: pd.DataFrame) -> Figure:
+    categories = [c for c in points["category"].unique() if c != AVERAGE] + [AVERAGE]
+    panels = tuple(_panel(swept, dataset, shots, c, points[points["category"] == c]) for c in categories)
+    shown = points[points["mean"].notna()]
+    marked = mark_notes(zip(shown["label"], shown["marks"], strict=True))
+    missing = points[(points["category"] == AVERAGE) & points["mean"].isna()]
+    gaps = left_out([f"mean at {x:g}" for x in missing["x"].sort_values()])
+    partial = (_OPEN,) if bool((shown["n"] < _wanted(shown)).any()) else ()
+    return Figure(
+        f"{swept.key}-{dataset}-{shots_key(shots)}",
+        f"{swept.method}: AUROC by {swept.x_label} ({dataset}, {shots_words(shots)})",
+        swept.x_label,
+        "AUROC, %, " + ("pooled" if swept.subset == "all" else "mean of logical and structural"),
+        panels,
+        min(_COLUMNS, len(panels)),
+        (_BANDS, *partial, *gaps, *marked),
+        swept.log,
+    )
+
+
+def _wanted(rows: pd.DataFrame) -> pd.Series:
+    """Seeds that should be in each number."""
+    return rows["planned"].astype(int)
+
+
+def _panel(swept: Swept, dataset: str, shots: int, category: str, points: pd.DataFrame) -> Panel:
+    shown = points[points["mean"].notna()].sort_values("x", kind="stable")
+    curves = [_curve(str(label), some) for label, some in shown.groupby("label", sort=False)]
+    if swept.published and dataset == LOCO and shots == FULL:
+        curves += _published(swept, category, str(points["label"].iloc[0]))
+    return Panel(words(category), tuple(curves))
+
+
+def _curve(label: str, points: pd.DataFrame) -> Curve:
+    y = tuple(percent(v) for v in points["mean"])
+    spread = tuple(percent(v) for v in points["std"].fillna(0))
+    missing = tuple(bool(b) for b in points["n"] < _wanted(points))
+    return Curve(label, tuple(points["x"]), y, spread, missing, best=y.index(max(y)))
+
+
+def _published(swept: Swept, category: Hashable, like: str) -> list[Curve]:
+    """The printed numbers of a category."""
+    assert swept.published is not None
+    source, table, method = swept.published
+    found = {
+        float(key.param.partition("=")[2]): one.value
+        for key, one in numbers(source, table).items()
+        if (key.method, key.category) == (method, category) and one.value is not None
+    }
+    at = tuple(sorted(found))
+    return [Curve("published", at, tuple(found[x] for x in at), published=True, like=like)] if at else []

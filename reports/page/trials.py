@@ -1,0 +1,65 @@
+"""Every planned trial for the page: what it was, what came of it, what it cost."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from reports.cells import SUBSETS
+from reports.load import Frame
+from reports.naming import measure_title
+from reports.page.columns import measurements, thousandths, words
+from reports.tables.provenance import sweep_file
+
+LISTED = 8  # support images; of larger supports their number is said
+_WORDS = ("variant", "method", "dataset", "category", "seed", "status", "error_type", "reason", "traceback")
+_MORE = ("params", "device", "host", "git_commit", "finished_at")
+_NUMBERS = ("fit_seconds", "score_seconds", "ms_per_image", "peak_rss_mib", "peak_gpu_mib")
+
+
+def trials(frame: Frame) -> dict[str, Any]:
+    """Columns of the trials table and of the main metrics, in the order of the plan."""
+    t = frame.trials
+    listed = [_listed(files) for files in t["support"]]
+    return {
+        "runs": [{"path": str(s.path), "sweep": sweep_file(s)} for s in frame.sources],
+        "id": t["trial_id"].tolist(),
+        "run": t["run"].tolist(),
+        "shots": t["shots"].tolist(),
+        "words": {name: words(t[name]) for name in (*_WORDS, *_MORE)}
+        | {"marks": words(map(", ".join, t["marks"])), "support": words(listed)}
+        | {"weights": words(map(_weights, t["weights"]))},
+        "numbers": {name: measurements(t[name]) for name in _NUMBERS},
+        "measures": _measures(frame),
+    }
+
+
+def _listed(files: Any) -> str:
+    if files is None or isinstance(files, float):
+        return ""
+    return ", ".join(files) if len(files) <= LISTED else f"{len(files)} images"
+
+
+def _weights(listed: Any) -> str:
+    if listed is None or isinstance(listed, float):
+        return ""
+    return ", ".join(f"{w['name']} sha256:{w['sha256']}" for w in listed)
+
+
+def _measures(frame: Frame) -> list[dict[str, Any]]:
+    """AUROC on every subset; of other metrics the mean of logical and structural, or all anomalies."""
+    metrics = frame.metrics
+    shown = []
+    for measure, some in metrics.groupby("measure", sort=False):
+        present = [s for s in SUBSETS if s in set(some["subset"])]
+        auroc = str(measure).partition(" ")[0] == "auroc"
+        subsets = present if auroc else [s for s in ("mean", "all") if s in present][:1]
+        shown += [_values(frame.trials, some, str(measure), subset) for subset in subsets]
+    return sorted(shown, key=lambda one: not one["title"].startswith("AUROC"))
+
+
+def _values(trials: pd.DataFrame, metrics: pd.DataFrame, measure: str, subset: str) -> dict[str, Any]:
+    by_trial = metrics[metrics["subset"] == subset].drop_duplicates("trial_id").set_index("trial_id")["value"]
+    values: Sequence[float] = trials["trial_id"].map(by_trial).tolist()
+    title = f"{measure_title(measure)}, {'pooled' if subset == 'all' else subset}"
+    return {"title": title, "values": thousandths(values)}

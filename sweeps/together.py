@@ -1,0 +1,79 @@
+"""Training the trials of a unit as one before they run one by one.
+
+An economy, never a condition: whatever it leaves undone, and everything if it fails, is done by the `fit` of
+each trial afterwards.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, final
+
+from harness import provenance
+from harness.data import FitData
+from harness.run import fit_data
+from harness.seeding import seeded
+from harness.trial import Trial, TrialResult
+from sweeps.plan import WorkUnit
+from sweeps.worker import Setting, build, context_of, splits_of, threads
+
+SHARED = ("fit_seconds", "total_seconds")
+
+
+@final
+@dataclass(frozen=True)
+class Together:
+    """How the trials of a unit were trained as one.
+
+    Attributes:
+        members: how many trials.
+        seconds: that all of them took together.
+        error: why it broke off, or None.
+        peaks: greatest use of memory meanwhile, in columns of the trials table.
+    """
+
+    members: int
+    seconds: float
+    error: str | None = None
+    peaks: Mapping[str, float | None] = field(default_factory=dict)
+
+    def told(self, result: TrialResult) -> TrialResult:
+        """The result of one of the trials, with its share of the seconds."""
+        row = dict(result.trial)
+        row |= {k: row[k] + self.seconds / self.members for k in SHARED if row.get(k) is not None}
+        row |= {k: max(row.get(k) or 0.0, peak) for k, peak in self.peaks.items() if peak is not None}
+        return replace(result, trial=row | {"together": self.members, "together_error": self.error})
+
+
+def train(
+    unit: WorkUnit, setting: Setting, on_failure: Callable[[Exception], None] | None = None
+) -> Together:
+    """Train all trials of a unit in this process, where `execute` is to run them.
+
+    Args:
+        unit: see `WorkUnit.together`.
+        setting: what all trials of the sweep share.
+        on_failure: sees an exception while its frames are alive.
+    """
+    began, error = time.perf_counter(), None
+    provenance.reset_peaks()
+    try:
+        _train(unit, setting)
+    except Exception as reason:  # noqa: BLE001 - each trial gets its own chance, and its own row
+        error = f"{type(reason).__name__}: {reason}"[:2000]
+        if on_failure:
+            on_failure(reason)
+    return Together(len(unit.trials), time.perf_counter() - began, error, provenance.peaks())
+
+
+def _train(unit: WorkUnit, setting: Setting) -> None:
+    with threads(unit.resources.cpus), seeded(unit.trials[0].run_seed or 0):
+        members = [_member(trial, unit, setting) for trial in unit.trials]
+        type(members[0][0]).fit_together(members)
+
+
+def _member(trial: Trial, unit: WorkUnit, setting: Setting) -> tuple[Any, FitData]:
+    context = context_of(trial, setting, unit.resources)
+    with seeded(context.run_seed):
+        method = build(trial, context)
+    return method, fit_data(trial.support, splits_of(setting.source).get(trial.category))

@@ -1,0 +1,254 @@
+"""The page in a real browser: clicked, typed into and read."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from browser import CHROMIUM, Page, browser
+from reports_synthetic import TRACE, Entry, of_papers, showcase, unfinished, write_run
+
+from reports.load import load
+from reports.page import page_data
+from reports.page.columns import measurements, thousandths, words
+from reports.papers import PAPERS
+from reports.render_html import render
+from reports.report import build, with_page
+from reports.shown import above
+
+needs_browser = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
+
+
+def write_page(folder: Path, *runs: Path, papers: tuple[str, ...] = (), watched: int = 0) -> Path:
+    frame = load(list(runs))
+    path = folder / "report.html"
+    path.write_text(render(with_page(build(frame, papers), frame, watched=watched)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    return write_page(folder, write_run(folder / "few", showcase(), images=6), papers=("psad1",))
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    if not CHROMIUM:
+        pytest.skip("needs Chromium")
+    with browser(tmp_path_factory.mktemp("profile")) as page:
+        yield page
+        assert page.complaints == []
+
+
+def test_the_data_of_a_page_are_every_trial_and_its_numbers(tmp_path: Path):
+    run = write_run(tmp_path / "run", showcase())
+    frame = load([run])
+    found = page_data(frame)["trials"]
+    assert found["id"] == frame.trials["trial_id"].tolist()
+    status = found["words"]["status"]
+    assert [status["words"][i] for i in status["index"]] == frame.trials["status"].tolist()
+    logical = next(m for m in found["measures"] if m["title"] == "AUROC, logical")["values"]
+    m = frame.metrics[(frame.metrics["measure"] == "auroc") & (frame.metrics["subset"] == "logical")]
+    by_id = dict(zip(m["trial_id"], m["value"], strict=True))
+    for trial, value in zip(found["id"], logical, strict=True):
+        assert value == (round(1e4 * by_id[trial]) if trial in by_id else None)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_columns_are_small_and_lose_nothing_that_is_shown():
+    assert words(["a", None, "a", float("nan"), "b"]) == {"words": ["a", "", "b"], "index": [0, 1, 0, 1, 2]}
+    assert measurements([1234.5678, None, float("nan"), 0.00012345]) == [1235.0, None, None, 0.0001234]
+    assert thousandths([0.98765, None, pd.NA if False else float("nan")]) == [9876, None, None]
+
+
+def test_ranks_of_images_are_shares_of_the_other_good_ones():
+    scores = np.array([1.0, 2.0, 3.0, 2.0, 9.0, np.nan])
+    good = np.array([True, True, True, False, False, False])
+    assert above(scores, good) == [0.0, 0.5, 1.0, pytest.approx(1 / 3), 1.0, None]
+    assert above(np.array([1.0]), np.array([True])) == [None]
+
+
+def test_images_are_ranked_by_the_trial_with_the_most_shots(tmp_path: Path):
+    run = write_run(tmp_path / "run", [Entry("a", 0.8), Entry("b", 0.7)], images=5)
+    found = page_data(load([run]))["images"]
+    assert [panel["category"] for panel in found] == ["breakfast_box", "juice_bottle/cherry", "juice_bottle/orange"]
+    assert {m["shots"] for panel in found for m in panel["methods"]} == {"4-shot"}
+    areas = [[m["area"] for m in panel["methods"]] for panel in found]
+    assert areas == [sorted(a, reverse=True) for a in areas]
+
+
+@needs_browser
+def test_a_click_on_a_heading_sorts_and_the_third_restores(tab: Page, report: Path):
+    tab.open(report)
+    names = "#table-overview_auroc_loco tbody th"
+    numbers = "#table-overview_auroc_loco tbody td:nth-child(2)"
+    before = tab.texts(names)
+    tab.click("#table-overview_auroc_loco thead tr:last-child th:first-child button")
+    found = [float(t.split()[0]) for t in tab.texts(numbers) if t]
+    assert found == sorted(found, reverse=True)
+    assert tab.run("document.querySelector('#table-overview_auroc_loco th[aria-sort]').ariaSort") == "descending"
+    tab.click("#table-overview_auroc_loco thead tr:last-child th:first-child button")
+    assert [float(t.split()[0]) for t in tab.texts(numbers) if t] == sorted(found)
+    assert tab.texts(numbers)[-1] == ""  # what has no number stays last
+    tab.click("#table-overview_auroc_loco thead tr:last-child th:first-child button")
+    assert tab.texts(names) == before
+
+
+@needs_browser
+def test_groups_stay_together_when_sorted_and_details_below_their_row(tab: Page, report: Path):
+    tab.open(report)
+    tab.click("#table-auroc_loco_4_shot thead th.stub button")
+    groups = tab.texts("#table-auroc_loco_4_shot tr.group")
+    assert groups == ["Logical anomalies", "Structural anomalies", "Mean of logical and structural", "All anomalies, pooled"]
+    tab.click("#table-failures thead th.stub button")
+    shown = tab.run("[...document.querySelectorAll('#table-failures tbody tr')].map((r) => r.className)")
+    assert shown.count("detail") == 1
+    at = shown.index("detail")
+    assert "oom" in tab.run(f"document.querySelectorAll('#table-failures tbody tr')[{at - 1}].innerText")
+
+
+@needs_browser
+def test_the_filter_leaves_matching_rows_in_every_table(tab: Page, report: Path):
+    tab.open(report)
+    tab.choose("#filter", "patchcore")
+    names = tab.texts("#results tbody th[scope=row]")
+    assert names
+    assert all(name.startswith("patchcore") for name in names)
+    assert "filter=patchcore" in tab.run("location.hash")
+    tab.choose("#filter", "")
+    assert any(name.startswith("psad") for name in tab.texts("#results tbody th[scope=row]"))
+
+
+@needs_browser
+def test_trials_are_found_by_category_method_status_and_words(tab: Page, report: Path):
+    tab.open(report)
+    assert tab.text("#trial-count") == "75 of 75 trials"
+    tab.choose("#trial-category", "breakfast_box")
+    assert tab.text("#trial-count") == "25 of 75 trials"  # 6 + 6 + 6 + 6 + 1
+    assert tab.texts("#category-methods h3") == ["breakfast box"]
+    means = [float(t.split()[0]) for t in tab.texts("#category-methods tbody td:nth-child(4)")]
+    assert means == sorted(means, reverse=True)
+    tab.choose("#trial-status", "oom")
+    assert tab.text("#trial-count") == "2 of 75 trials"
+    tab.choose("#trial-search", "node1 3.50")
+    assert tab.text("#trial-count") == "1 of 75 trials"
+    tab.click("#clear-trials")
+    assert tab.text("#trial-count") == "75 of 75 trials"
+
+
+@needs_browser
+def test_a_trial_unfolds_to_its_error_and_the_commands_that_repeat_it(tab: Page, report: Path):
+    tab.open(report, "#trials?status=oom")
+    tab.click("#trial-table tbody button")
+    card = tab.text(".card")
+    trial = tab.run("document.querySelector('#trial-table tr.open').dataset.trial")
+    assert f"--only id={trial}" in card
+    assert f"{report.parent / 'few'} {trial}" in card
+    assert "CUDA out of memory: tried to allocate 3.50 GiB on node1" in card
+    assert TRACE.splitlines()[1].strip() in tab.text(".card pre")
+    assert f"trial={trial}" in tab.run("location.hash")
+    tab.run("location.reload()")
+    tab.open(report, f"#trials?trial={trial}")
+    assert trial in tab.text(".card")
+
+
+@needs_browser
+def test_everything_can_be_reached_with_the_keyboard(tab: Page, report: Path):
+    tab.open(report)
+    tab.run("document.querySelector('#trial-table tbody button').focus()")
+    tab.press("Enter")
+    assert tab.run("document.querySelectorAll('.card').length") == 1
+    tab.run("document.querySelector('#table-cost thead th:nth-child(3) button').focus()")
+    tab.press("Enter")
+    assert tab.run("document.querySelector('#table-cost th[aria-sort]').cellIndex") == 2
+
+
+@needs_browser
+def test_images_that_one_method_finds_and_another_misses(tab: Page, tmp_path: Path):
+    run = write_run(tmp_path / "run", [Entry("a", 0.8, shots=(1,), seeds=(0,)), Entry("b", 0.7, shots=(1,), seeds=(0,))])
+    frame = load([run])
+    report = with_page(build(frame), frame)
+    panel = {
+        "dataset": "loco",
+        "category": "box",
+        "names": ["good/1.png", "bad/1.png", "bad/2.png", "bad/3.png"],
+        "labels": {"words": ["good", "logical"], "index": [0, 1, 1, 1]},
+        "methods": [
+            {"name": n, "shots": "1-shot", "trial": n, "area": 0.8, "above": shares}
+            for n, shares in (("a", [990, 1000, 100, 960]), ("b", [0, 990, 200, 10]))
+        ],
+    }
+    path = tmp_path / "report.html"
+    path.write_text(render(report.__class__(**{**vars(report), "page": {**report.page, "images": [panel]}})))
+    tab.open(path)
+    assert tab.texts("#image-table tbody th") == ["bad/3.png"]
+    assert tab.texts("#image-table tbody td")[1:] == ["96.0 %", "1.0 %"]
+    tab.choose("#image-kind", "missed")
+    assert tab.texts("#image-table tbody th") == ["bad/2.png"]
+    tab.choose("#image-kind", "alarms")
+    assert tab.texts("#image-table tbody th") == ["good/1.png"]
+    tab.choose("#image-a", "1")
+    assert tab.texts("#image-table tbody th") == []
+
+
+@needs_browser
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [360, 1300])
+def test_nothing_sticks_out_in_either_theme_at_any_width(tab: Page, report: Path, dark: bool, width: int):
+    tab.open(report, width=width, dark=dark)
+    assert tab.run("document.documentElement.scrollWidth") <= width
+    paper = tab.run("getComputedStyle(document.body).backgroundColor")
+    lightness = sum(map(int, re.findall(r"\d+", paper)[:3])) / 3
+    assert (lightness < 60) == dark
+
+
+@needs_browser
+def test_published_numbers_look_different_on_the_page(tab: Page, report: Path):
+    tab.open(report)
+    style = "getComputedStyle(document.querySelector('#table-psad1 td.published')).fontStyle"
+    assert tab.run(style) == "italic"
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ([], "empty: no trial is planned"),
+        ([Entry("a", 0.8, fate=lambda *_: None)], "half-finished: 0 of 18 trials"),
+        ([Entry("a", 0.8, fate=lambda *_: {"status": "failed", "reason": "</script><b>"})], "18 not ok"),
+        ([Entry("a", 0.8, fate=unfinished)], "half-finished: 8 of 18 trials"),
+    ],
+)
+def test_runs_with_little_in_them_give_a_page(tab: Page, tmp_path: Path, entries: list[Entry], told: str):
+    path = write_page(tmp_path, write_run(tmp_path / "run", entries))
+    tab.open(path)
+    assert told in tab.text("header")
+    assert tab.texts("h2")[0] == "Results"
+    assert ("Trials" in tab.texts("h2")) == bool(entries)
+    assert tab.run("document.querySelectorAll('main b').length") == 0
+
+
+@needs_browser
+def test_a_watched_page_looks_for_a_newer_one(tab: Page, tmp_path: Path):
+    run = write_run(tmp_path / "run", [Entry("a", 0.8, fate=unfinished)])
+    path = write_page(tmp_path, run, watched=1)
+    tab.open(path)
+    write_run(run, [Entry("a", 0.8)])
+    write_page(tmp_path, run)
+    until = time.monotonic() + 30
+    while "finished: 18 of 18" not in tab.run("document.querySelector('.pill')?.innerText ?? ''"):
+        assert time.monotonic() < until, "the page did not refresh itself"
+
+
+@needs_browser
+def test_every_table_of_the_papers_is_on_the_page(tab: Page, tmp_path: Path):
+    path = write_page(tmp_path, *of_papers(tmp_path), papers=tuple(PAPERS))
+    tab.open(path, width=360)
+    assert tab.run("document.documentElement.scrollWidth") <= 360
+    for key in PAPERS:
+        assert tab.run(f"document.querySelectorAll('#table-{key} td.published').length") > 0
