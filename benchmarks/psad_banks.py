@@ -126,7 +126,7 @@ def shown(name: str, found: dict[str, Any], ours: dict[str, Any], number: tuple[
     line += f", peak {found['peak']:.2f} GiB"
     if found is ours:
         return line
-    ratios = [found[key] / ours[key] for key in ("seconds", "loo") if ours[key] > 0]
+    ratios = [found[key] / ours[key] for key, n in zip(("seconds", "loo"), number, strict=True) if n]
     pairs = zip((found["scores"], found["references"]), (ours["scores"], ours["references"]), strict=True)
     largest = max((abs(a - b) / b for x, y in pairs for a, b in zip(x, y, strict=True)), default=0)
     return (

@@ -5,12 +5,14 @@ from harness.registry import Registry
 METHODS = Registry(
     "method",
     {
+        "clip": "methods.clip:Clip",
         "clip_lad": "methods.clip_lad:ClipLad",
         "efficientad": "methods.efficientad:EfficientAD",
         "efficientad_dfsc": "methods.efficientad:EfficientADDFSC",
         "mean_image": "methods.mean_image:MeanImage",
         "patchcore": "methods.patchcore:PatchCore",
         "psad": "methods.psad:PSAD",
+        "winclip": "methods.winclip:WinClip",
     },
     group="ladder.methods",
 )

@@ -58,7 +58,7 @@ class Backbone:
         return [maps for chunk in chunks for maps in self._batch(chunk)]
 
     def _batch(self, images: Sequence[RGB]) -> Iterator[Maps]:
-        with torch.inference_mode(), _arithmetic(self.device, self.precision):
+        with torch.inference_mode(), arithmetic(self.device, self.precision):
             found = outputs(self.model, self.layers, self._normalised(images))
         arrays = {name: self._exported(name, found[name]) for name in self.layers}
         return ({name: maps[i] for name, maps in arrays.items()} for i in range(len(images)))
@@ -143,7 +143,7 @@ def _torchvision(weights: Weights) -> tuple[nn.Module, Triple, Triple]:
 
 
 @contextmanager
-def _arithmetic(device: str, precision: Precision) -> Iterator[None]:
+def arithmetic(device: str, precision: Precision) -> Iterator[None]:
     """Deterministic kernels, no silent TF32, autocast where a lower precision was asked for."""
     kind = device.partition(":")[0]
     flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)

@@ -21,6 +21,7 @@ from methods.training import Means, Plan, steps
 Precision = Literal["float32", "bfloat16"]
 Size = tuple[int, int]
 WEIGHT_DECAY = 1e-5
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation of its colours
 
 
 class Pair(NamedTuple):
@@ -161,6 +162,5 @@ def difference(student: nn.Module, pair: Pair, precision: Precision = "bfloat16"
 
 def imagenet(pictures: Tensor) -> Tensor:
     """Pictures in [0, 1] as networks trained on ImageNet, and all PDNs, take them."""
-    mean, std = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    shift, scale = (pictures.new_tensor(v).view(1, 3, 1, 1) for v in (mean, std))
+    shift, scale = (pictures.new_tensor(v).view(1, 3, 1, 1) for v in IMAGENET)
     return (pictures - shift) / scale

@@ -7,7 +7,6 @@ need is the input of that block, so one pass through the others serves them all.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, final
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import ConfigError, WeightsError
+from methods.backbones import arithmetic
 from methods.openclip import ClipSpec, Precision
 from methods.pixels import RGB
 from methods.weights import Weights, open_clip_name
@@ -94,9 +94,10 @@ class ClipModel:
         """Tokens before the first block, float32 (n, 1 + patches, width), positions added."""
         visual = self.visual
         pixels = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2)
-        patches = visual.conv1((pixels.float() / 255 - self.mean) / self.std).flatten(2).transpose(1, 2)
-        first = visual.class_embedding.expand(len(images), 1, -1)
-        return visual.ln_pre(torch.cat([first, patches], dim=1) + visual.positional_embedding)
+        with torch.inference_mode(), arithmetic(self.device, "float32"):
+            patches = visual.conv1((pixels.float() / 255 - self.mean) / self.std).flatten(2).transpose(1, 2)
+            first = visual.class_embedding.expand(len(images), 1, -1)
+            return visual.ln_pre(torch.cat([first, patches], dim=1) + visual.positional_embedding)
 
     def pooled(self, tokens: Tensor) -> Tensor:
         """Global embeddings (n, d), normalised, of what the last block gives."""
@@ -105,14 +106,6 @@ class ClipModel:
         found = normed[:, 0] if visual.pool_type == "tok" else normed[:, 1:].mean(dim=1)
         found = visual.ln_post(found) if visual.final_ln_after_pool else found
         return F.normalize((found @ visual.proj).float(), dim=-1)
-
-    @contextmanager
-    def arithmetic(self) -> Iterator[None]:
-        """Inference in the asked precision."""
-        kind = self.device.partition(":")[0]
-        dtype, lower = getattr(torch, self.precision), self.precision != "float32"
-        with torch.inference_mode(), torch.autocast(kind, dtype, enabled=lower):
-            yield
 
     def exported(self, values: Tensor) -> Tensor:
         """As stored: float32, or float16 within its range."""
@@ -127,9 +120,8 @@ class ClipModel:
 
     def _head(self, images: Sequence[RGB], stages: Sequence[int]) -> Iterator[dict[Reading, Array]]:
         found: dict[Reading, Tensor] = {}
-        with torch.inference_mode():
-            tokens = self.embedded(images)
-        with self.arithmetic():
+        tokens = self.embedded(images)
+        with torch.inference_mode(), arithmetic(self.device, self.precision):
             for number, block in enumerate(blocks(self.visual)[:-1], 1):
                 tokens = block(tokens)
                 if number in stages:
@@ -139,7 +131,7 @@ class ClipModel:
     def _tail(self, inputs: Sequence[Array], sigma: float, arch: str) -> Iterator[dict[Reading, Array]]:
         tokens = torch.from_numpy(np.stack(inputs)).to(self.device).float()
         visual, layers = self.visual, blocks(self.visual)
-        with self.arithmetic():
+        with torch.inference_mode(), arithmetic(self.device, self.precision):
             plain, near = layers[-1](tokens), naclip(layers[-1], tokens, sigma, arch)
             dense = visual.ln_post(near) @ visual.proj
             pooled = self.pooled(plain)

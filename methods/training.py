@@ -57,7 +57,7 @@ class Plan:
             return self.rate(self.cut[0]) * (self.first_end - step) / self.cut[1]
         rising = self.warm_up * self.steps
         if step < rising:
-            return self.peak * (step + 1) / rising
+            return self.peak * min((step + 1) / rising, 1)
         return self.peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / (self.steps - rising)))
 
 

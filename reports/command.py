@@ -19,7 +19,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {"diff": diff.main, "me
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write a report; 0, or 2 where a run or an option is wrong. `diff` and `merge` are commands of their own."""
+    """Write a report, or `diff` or `merge` runs; 0, or 2 where a run or an option is wrong."""
     if arguments and arguments[0] in COMMANDS:
         return COMMANDS[arguments[0]](arguments[1:])
     options = _parser().parse_args(arguments)
@@ -42,7 +42,8 @@ def _make(options: argparse.Namespace, formats: Sequence[str]) -> Report:
     frame = load(options.runs)
     out = options.out or (options.runs[0] / "report" if len(options.runs) == 1 else Path("report"))
     report = build(frame, chosen(frame, options.tables))
-    figures = write_figures(frame, _folder(out / "figures")) if options.figures else []
+    with_figures = options.figures and {"html", "tex"} & set(formats)
+    figures = _figures(frame, out / "figures") if with_figures else []
     if "html" in formats:
         watched = (options.watch or 0) if report.state.half_finished else 0
         report = with_page(report, frame, pictures=options.pictures, figures=figures, watched=watched)
@@ -50,19 +51,18 @@ def _make(options: argparse.Namespace, formats: Sequence[str]) -> Report:
     return report
 
 
-def _folder(path: Path) -> Path:
+def _figures(frame: Frame, folder: Path) -> list[Path]:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        return write_figures(frame, folder)
     except OSError as error:
-        raise DataError(f"{error.filename or path}: cannot be written ({error.strerror})") from None
-    return path
+        raise DataError(f"{error.filename or folder}: cannot be written ({error.strerror})") from None
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m reports",
         description="Tables of one or several runs, finished or not.",
-        epilog="`python -m reports diff A B` compares two runs, `python -m reports merge A B --out C` joins them.",
+        epilog="`python -m reports diff A B` compares two runs, `… merge A B --out C` joins them.",
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run directory")
     parser.add_argument("--format", default=",".join(FORMATS), help="some of %(default)s")
@@ -77,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-pictures", dest="pictures", action="store_false", help="no images and anomaly maps in the page"
     )
-    parser.add_argument("--no-figures", dest="figures", action="store_false", help="draw no figures")
+    parser.add_argument(
+        "--no-figures", dest="figures", action="store_false", help="draw none, for page or LaTeX"
+    )
     parser.add_argument(
         "--watch",
         nargs="?",

@@ -1,4 +1,4 @@
-"""`python -m reports diff A B`: cells that differ between two runs, that one of them lacks, and what made them.
+"""`python -m reports diff A B`: cells that differ, cells that one run lacks, and what made the two.
 
 A difference of AUROCs on the same test images has an interval and a p-value: what other images of the same
 kind would change. Other metrics are compared as numbers.
@@ -123,7 +123,7 @@ def _differing(frames: Sequence[Frame], found: Sequence[Cells], places: Sequence
         groups.setdefault(f"{measure_title(place[1])}, {SUBSETS[place[2]].lower()}", []).append(row)
     caption = (
         "Percent, mean ± standard deviation over seeds; the largest differences first. "
-        f"{100 * BOOTSTRAP.level:g} % intervals of AUROCs on the same test images: bootstrap over the images, "
+        f"{100 * BOOTSTRAP.level:g} % intervals of AUROCs on the same test images: bootstrap over images, "
         "seeds averaged; p: DeLong, adjusted by Holm over all that are tested. Blank: another metric, "
         "other images, or beyond the largest {0}."
     ).format(TESTED)

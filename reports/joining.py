@@ -1,7 +1,7 @@
 """`python -m reports merge A B … --out RUN`: runs of different people as one run directory.
 
-Each trial comes from one run: its ok row, or else the latest. Trials that are ok in several runs with differing
-numbers are conflicts, named, and refused unless told which to keep.
+Each trial comes from one run: its ok row, or else the latest. Trials that are ok in several runs with
+differing numbers are conflicts, named, and refused unless told which to keep.
 """
 
 import argparse

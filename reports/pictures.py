@@ -19,7 +19,17 @@ from harness.views import View
 from reports.details import Detail, details
 from reports.load import Frame
 from reports.naming import shots_title, words
-from reports.shown import ORDER, ROWS, Shown, choose, disagreements, maps_of, read_split, shown_trial, trials_with_maps
+from reports.shown import (
+    ORDER,
+    ROWS,
+    Shown,
+    choose,
+    disagreements,
+    maps_of,
+    read_split,
+    shown_trial,
+    trials_with_maps,
+)
 from reports.table import significant
 from reports.thumbnails import (
     Limits,
@@ -54,7 +64,7 @@ class Picture:
 @final
 @dataclass(frozen=True)
 class Row:
-    """One test image: why it is shown, its category and file, its label and defect types, and its pictures."""
+    """One test image: why it is shown, its category and file, label, defect types, and its pictures."""
 
     kind: str
     category: str

@@ -23,8 +23,8 @@ def files(report: Report) -> dict[str, str]:
 def render(table: Table) -> str:
     """One table: `group`, the row's name, then the columns.
 
-    A statistic is its mean, `_std`, `_n`, `_planned` and `_marks`; a published number has `_std` and `_marks`,
-    a difference `_verdict` and `_reasons` behind it.
+    A statistic is its mean, `_std`, `_n`, `_planned` and `_marks`; a published number has `_std` and
+    `_marks` behind it, a difference `_verdict` and `_reasons`.
     """
     grouped = any(group.label for group in table.groups)
     out = io.StringIO()

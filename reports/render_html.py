@@ -1,4 +1,4 @@
-"""One self-contained page: no network, light and dark, readable on a phone, by keyboard and without a script."""
+"""One self-contained page: no network, light and dark, for a phone, a keyboard and no script, too."""
 
 import json
 import re

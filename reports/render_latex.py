@@ -80,14 +80,19 @@ def render(table: Table) -> str:
 
 def _parts(table: Table) -> Iterator[Table]:
     """A wide table cut between groups of columns."""
-    cuts, start = [0], 0
+    first = last = 0
+    for width in _widths(table):
+        if last > first and last + width - first > COLUMNS:
+            yield _columns(table, slice(first, last))
+            first = last
+        last += width
+    yield _columns(table, slice(first, last))
+
+
+def _widths(table: Table) -> Iterator[int]:
+    """Of what stays together: columns with a common heading, or a single one."""
     for name, width in table.spans or [("", len(table.columns))]:
-        for step in (width,) if name or not table.spans else [1] * width:
-            if start + step - cuts[-1] > COLUMNS and start > cuts[-1]:
-                cuts.append(start)
-            start += step
-    for first, last in zip(cuts, [*cuts[1:], len(table.columns)], strict=True):
-        yield _columns(table, slice(first, last))
+        yield from [width] if name else [1] * width
 
 
 def _columns(table: Table, some: slice) -> Table:

@@ -107,12 +107,12 @@ def disagreements(first: Shown, second: Shown | None = None) -> list[tuple[str, 
     tables = [shown.scores.loc[names] for shown in (first, second)]
     good = (tables[0]["label"] == GOOD).to_numpy(bool)
     ranks = [np.array(above(t["score"].to_numpy(np.float64), good), np.float64) for t in tables]
-    gain = np.where(good, 0.0, ranks[0] - ranks[1])
+    gain = np.nan_to_num(np.where(good, 0.0, ranks[0] - ranks[1]))
     found = []
     for sign, finds, misses in ((1, first, second), (-1, second, first)):
-        if gain.size and np.nanmax(sign * gain) >= DISAGREE:
+        if gain.size and np.max(sign * gain) >= DISAGREE:
             kind = f"found by {finds.row['variant']}, missed by {misses.row['variant']}"
-            found.append((kind, names[int(np.nanargmax(sign * gain))]))
+            found.append((kind, names[int(np.argmax(sign * gain))]))
     return found
 
 

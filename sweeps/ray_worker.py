@@ -84,12 +84,12 @@ class Supervisor(tune.Trainable):
         answer = ask()
         if isinstance(answer, _Ended) and answer.status == Status.CRASHED:
             answer = ask()  # goes on at its checkpoint
+        seconds = time.monotonic() - began
         if isinstance(answer, _Ended):
-            error = f"{answer.status}: {answer.reason}"
-            return Together(len(unit.trials), time.monotonic() - began, error)
+            return Together(len(unit.trials), seconds, f"{answer.status}: {answer.reason}")
         if answer.error:
             self._kill()
-        return answer
+        return replace(answer, seconds=seconds)
 
     def _run(self, trial: Trial, unit: WorkUnit) -> TrialResult:
         attempt, result = 1, self._attempt(trial, unit, 1)

@@ -99,8 +99,9 @@ class Page:
     def click(self, selector: str) -> None:
         """Press the mouse on the first element of that kind."""
         script = (
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center'}});"
-            " const r = e.getBoundingClientRect(); return [r.x + Math.min(r.width, 40) / 2, r.y + r.height / 2]; })()"
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
+            " e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"
+            " return [r.x + Math.min(r.width, 40) / 2, r.y + r.height / 2]; })()"
         )
         x, y = self.run(script)
         for kind in ("mousePressed", "mouseReleased"):
@@ -123,8 +124,8 @@ class Page:
             else "input"
         )
         self.run(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.value = {json.dumps(value)};"
-            f" e.dispatchEvent(new Event('{event}', {{bubbles: true}})); }})()"
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
+            f" e.value = {json.dumps(value)}; e.dispatchEvent(new Event('{event}', {{bubbles: true}})); }})()"
         )
 
     def picture(self, path: Path, whole: bool = False) -> None:

@@ -19,8 +19,8 @@ from methods.demo_weights.train import image_text, read_out
 from methods.demo_weights.train.backbone import distances
 from methods.demo_weights.train.captions import counted, statements
 from methods.demo_weights.train.crops import IGNORED, Window, cut
-from methods.demo_weights.train.image_text import shares, weighed
-from methods.demo_weights.train.measure import Model, retrieval
+from methods.demo_weights.train.losses import shares, weighed
+from methods.demo_weights.train.measure import Model, overlaps, retrieval
 from methods.demo_weights.train.pairs import Source, at_a_part
 from methods.demo_weights.train.renders import Renders, defect_of, renders
 from methods.demo_weights.train.shipping import ship
@@ -132,8 +132,8 @@ def _omega(i: int, j: int) -> float:
     return float(np.exp(-((yi - yj) ** 2 + (xi - xj) ** 2) / (2 * 5.0**2)))
 
 
-def _crop_of(part: str, category: str = "screw_bag") -> np.ndarray:
-    drawn = scene(category, 11, "weights-test", 1, 224)
+def _crop_of(part: str, index: int, category: str = "screw_bag") -> np.ndarray:
+    drawn = scene(category, 11, "weights-test", index, 224)
     mask = drawn.parts == PART_NAMES[category].index(part)
     from scipy.ndimage import find_objects, label
 
@@ -142,13 +142,26 @@ def _crop_of(part: str, category: str = "screw_bag") -> np.ndarray:
     return drawn.image[max(0, y.start - 5) : y.stop + 5, max(0, x.start - 5) : x.stop + 5]
 
 
-def test_the_text_nut_tells_nuts_from_washers(model: Model):
-    """By how much nearer it is than "washer": the card says that washers are named too often."""
-    texts = torch.stack([model.names([name]) for name in ("hexagonal nut", "ring washer", "orange juice")])
-    nut, washer = (texts @ model.image(_crop_of(part))[0] for part in ("hexagonal nut", "ring washer"))
-    assert nut[0] - nut[1] > washer[0] - washer[1] + 0.02
-    assert washer.argmax() == 1
-    assert nut[:2].min() > nut[2] + 0.3
+def test_the_text_nut_is_nearest_to_nuts(model: Model):
+    parts = ("hexagonal nut", "ring washer", "long screw", "short screw")
+    with torch.no_grad():
+        texts = model.text([f"a photo of a {name}" for name in (*parts, "orange juice")])
+    crops = [(part, _crop_of(part, i)) for i in range(3) for part in parts]
+    similar = torch.stack([texts @ model.image(crop)[0] for _, crop in crops])
+    is_nut, is_washer = (torch.tensor([part == name for part, _ in crops]) for name in parts[:2])
+    assert similar[is_nut, 0].min() > similar[~is_nut, 0].max()
+    assert (similar[is_nut].argmax(dim=1) == 0).all() and (similar[is_washer].argmax(dim=1) == 1).all()
+    assert similar[:, 4].max() < similar[:, :4].max(dim=1).values.min() - 0.3
+
+
+def test_dense_prompts_segment_the_screw_bag(model: Model):
+    drawn = [scene("screw_bag", 12, "weights-test", i, 224) for i in range(4)]
+    images, parts = (np.stack([getattr(d, name) for d in drawn]) for name in ("image", "parts"))
+    of = overlaps(model, Renders("screw_bag", images, parts, ("",) * 4, ("",) * 4), coarser=False)
+    found = dict(zip(PART_NAMES["screw_bag"], of["naclip"], strict=True))
+    assert found["hexagonal nut"] > 0.4 and found["ring washer"] > 0.4
+    assert found["plastic bag"] > 0.85
+    assert np.mean(list(found.values())) > 0.5
 
 
 def test_dense_prompts_find_the_parts_of_a_scene(model: Model):
@@ -317,6 +330,7 @@ def test_training_gives_the_same_bytes_again_and_after_a_stop(
 ):
     monkeypatch.setattr(image_text, "SMALL", {"crop": 1, "part": 1, "scene": 1})
     monkeypatch.setattr(image_text, "LARGE", {"part": 1})
+    monkeypatch.setattr(image_text, "WORDS_FROM", 2)
     whole = _trained(scenes, tmp_path, None)
     losses = image_text.Trainer.losses
 

@@ -17,6 +17,7 @@ from harness.console import leave
 from methods.distillation import Moments, join, on_grid
 from methods.efficientad import distill
 from methods.pdn import pdn_from, pdn_small, shape_of
+from methods.training import Plan
 
 STEPS = 9
 Command = Callable[..., int]
@@ -189,6 +190,13 @@ def test_moments_and_grids():
     torch.testing.assert_close(done.std(dim=(0, 2, 3)), torch.ones(2), atol=0.01, rtol=0)
     assert on_grid(maps, (5, 5)) is maps
     assert on_grid(maps, (9, 4)).shape == (8, 2, 9, 4)
+
+
+@pytest.mark.parametrize("number", [1, 2, 50, 300])
+def test_the_rate_never_exceeds_its_peak(number: int):
+    plan = Plan(number, 2.0)
+    assert max(plan.rate(step) for step in range(number)) <= 2.0
+    assert {Plan(number, 2.0, constant=True).rate(step) for step in range(number)} == {2.0}
 
 
 @pytest.mark.parametrize(("size", "parameters"), [("S", 2.69e6), ("M", 8.03e6)])

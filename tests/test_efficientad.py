@@ -7,23 +7,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import write_tree
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import functional as V
 
 from harness.artifacts import ArtifactStore
 from harness.checks.plates import plates
+from harness.config import load
 from harness.data import FitData
 from harness.errors import HarnessError, NeedNotMet, WeightsError
 from harness.method import Context
+from methods import METHODS
 from methods.efficientad import EfficientAD, EfficientADDFSC, draws, losses
 from methods.efficientad import train as training
 from methods.efficientad.detector import Fusion
 from methods.efficientad.networks import Autoencoder, JointConv2d, Student, joint, map_size, sizes
 from methods.efficientad.recipe import Constraint, Recipe
-from methods.efficientad.stepper import Feeder
+from methods.efficientad.stepper import Feeder, Stepper
 from methods.efficientad.task import Task
 from methods.efficientad.train import Pace, Trained, train
 from methods.pdn import MEDIUM, OUTPUT, SMALL, Shape, pdn, pdn_from, pdn_medium, pdn_small, shape_of
+from sweeps.expand import expand
+from sweeps.problems import CHECKS
 
 STEPS = 6
 QUICK = {"weights": "demo", "image_size": 64, "steps": STEPS}
@@ -372,6 +378,27 @@ def test_grouped_convolutions_stay_close_to_single_ones(store: Path, monkeypatch
     np.testing.assert_allclose(grouped, alone, rtol=1e-4, atol=1e-6)
 
 
+class Watch(TorchDispatchMode):
+    """Names the operations that wait for a device, take from the host, or give tensors of unknown size."""
+
+    FORBIDDEN = ("_local_scalar_dense", "lift_fresh", "index.Tensor", "nonzero", "masked_select")
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert not func.__name__.startswith(self.FORBIDDEN), f"{func} in a step that is to be captured"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("cls", [EfficientAD, EfficientADDFSC])
+def test_a_step_could_be_captured_as_a_cuda_graph(cls: Any, store: Path):
+    stepper = Stepper([task(store, cls, seed=seed) for seed in (0, 1)])
+    stepper.take(0)
+    with Watch():
+        stepper.members.step(stepper.feeder.feed)
+    for forbidden in (lambda x: x.sum().item(), lambda x: x[x > 0], lambda x: x.new_tensor([1.0])):
+        with pytest.raises(AssertionError, match="captured"), Watch():
+            forbidden(torch.rand(3))
+
+
 def test_a_diverging_training_names_its_step_and_spares_the_others(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -523,3 +550,26 @@ def test_penalty_images_come_from_the_folder_and_matter(tmp_path: Path):
 def test_no_training_image_is_an_unmet_need():
     with pytest.raises(NeedNotMet):
         dfsc().fit(FitData(plates().train.subset([])))
+
+
+# Sweep files
+
+
+@pytest.mark.parametrize(
+    ("name", "trials", "trainings"),
+    [("efficientad", 3, 3), ("dfsc_margin", 5, 5), ("dfsc_quantile", 25, 21), ("dfsc_ablation", 5, 4)],
+)
+def test_sweeps_of_the_tables_expand(
+    name: str, trials: int, trainings: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Per category and seed: rows of a table, and how many trainings they are."""
+    root = write_tree(tmp_path, ("bolt",))
+    for file in ("teacher_small.pth", "teacher_medium.pth"):
+        (tmp_path / file).write_bytes(b"any")
+    monkeypatch.setenv("LADDER_DATA", str(tmp_path))
+    monkeypatch.setenv("LADDER_TEACHERS", str(tmp_path))
+    path = Path(__file__).parents[1] / f"configs/{name}.yaml"
+    found = [t for t, _ in expand(load(path, [f"dataset={{name: mvtec_ad, root: {root}}}"], CHECKS))]
+    assert len(found) == 3 * trials
+    methods = [METHODS.load(t.method)(Context(t.run_seed or 0), **t.params) for t in found]
+    assert len({(repr(m._recipe), m.context.run_seed, m.size) for m in methods}) == 3 * trainings

@@ -22,6 +22,7 @@ from methods.backbones import load
 from methods.psad import PSAD, labelling, losses, segmentation, training
 from methods.psad.augment import Sample, augmented, coordinates, flipped, rotation_of
 from methods.psad.network import PseudoLabelNetwork, Segmenter
+from methods.psad.vectors import VectorBank
 from methods.weights import find
 
 TRAINED: dict[str, Any] = {
@@ -128,7 +129,7 @@ def test_the_classifier_is_drawn_from_the_seed_and_leaves_the_generator_alone(we
 
     backbone = load(find("test_resnet", weights), ("layer1", "layer2", "layer3"), "cpu")
     before = torch.get_rng_state()
-    one, same, other = (built(backbone, 3, seed).classifier[0].weight for seed in (0, 0, 1))
+    one, same, other = (built(backbone, backbone.layers, 3, seed).classifier[0].weight for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
@@ -425,6 +426,16 @@ def test_one_shot_takes_its_scale_from_validation_images(weights: str, store: Pa
         assert without.scaling[name].scale == 1
     always = psad(weights, store, **TRAINED, norm_source="validation").fit(plates().fit_data())
     assert always.score(plates().validation).parts["comp_scaled"].max() == pytest.approx(1)
+
+
+def test_a_part_that_no_training_image_has_does_not_drown_all_others():
+    train = np.array([[5.0, 1, 0], [7, 2, 0], [6, 4, 0]])
+    strange = np.array([[6.0, 2, 3]])
+    kept = VectorBank.of(train, True, "units", "l2").distances(strange)
+    z = (strange - train.mean(axis=0))[:, :2] / train.std(axis=0, ddof=1)[:2]
+    rows = (train - train.mean(axis=0))[:, :2] / train.std(axis=0, ddof=1)[:2]
+    assert kept == pytest.approx(np.hypot(np.linalg.norm(z - rows, axis=1), 3)[None])
+    assert VectorBank.of(train, True, "repo_epsilon", "l2").distances(strange).min() > 1e10
 
 
 def test_two_shots_have_finite_scores(weights: str, store: Path):

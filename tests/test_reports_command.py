@@ -1,11 +1,16 @@
+import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from reports_synthetic import Entry, showcase, write_run
+from reports_synthetic import Entry, showcase, unfinished, write_run
 
+from harness.results import RunWriter
 from reports.command import main
+from reports.watching import stamp
 
 IMPORTS = (
     "import sys, reports.command, reports.tables.accuracy, reports.tables.provenance; print(*sys.modules)"
@@ -28,6 +33,12 @@ def test_it_writes_every_format_and_prints_the_main_table(tmp_path: Path, capsys
     assert "| patchcore[coreset_ratio=0.01] |" in out
     for name in ("report.md", "report.html", "csv/cost.csv", "tex/report.tex", "sweep-few.yaml"):
         assert (run / "report" / name).is_file()
+    figures = {p.stem for p in (run / "report/figures").glob("*.pdf")}
+    assert figures
+    page = (run / "report/report.html").read_text()
+    assert (
+        set(re.findall(r'<img src="data:image/svg\+xml;base64,[^"]+" alt="figure ([^"]+)">', page)) == figures
+    )
     assert str(run / "report" / "report.html") in out
 
 
@@ -88,6 +99,39 @@ def test_importing_reports_imports_neither_torch_nor_ray():
 def test_a_thousand_trials_of_a_hundred_images_take_seconds(tmp_path: Path):
     entries = [Entry("m", 0.8, {"margin": i}, shots=(1, 4), seeds=range(5)) for i in range(10)]
     run = write_run(tmp_path / "big", entries, [f"category_{i}" for i in range(10)], images=100)
-    done = python("-m", "reports", str(run))
+    done = python("-m", "reports", str(run), "--no-figures")
     assert done.returncode == 0, done.stderr
     assert "finished: 1000 of 1000 trials" in done.stdout
+
+
+def test_a_watched_report_is_made_again_until_nothing_is_missing(tmp_path: Path):
+    run = write_run(tmp_path / "run", [Entry("m", 0.8, fate=unfinished)])
+    words = ["--watch", "1", "--no-figures", "--format", "html", "--tables", "none"]
+    command = [sys.executable, "-m", "reports", str(run), *words]
+    page = run / "report/report.html"
+    watching = subprocess.Popen(command, cwd=Path(__file__).parent.parent, stdout=subprocess.DEVNULL)
+    try:
+        _wait(lambda: page.is_file() and 'data-watched="1"' in page.read_text())
+        write_run(run, [Entry("m", 0.8)])
+        assert watching.wait(60) == 0
+    finally:
+        watching.kill()
+    assert "finished: 18 of 18 trials" in page.read_text()
+    assert "data-watched" not in page.read_text()
+
+
+def _wait(there: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not there():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_new_result_changes_the_stamp_of_a_run(tmp_path: Path):
+    run = write_run(tmp_path / "run", [Entry("m", 0.8, fate=unfinished)])
+    before = stamp([run])
+    assert stamp([run]) == before
+    writer = RunWriter(run)
+    writer.started("x")
+    assert stamp([run]) != before
+    writer.close()

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from reports_synthetic import FIVE, NINE, Entry, metric_row, showcase, write_run
+from reports_synthetic import FIVE, NINE, Entry, metric_row, showcase, unfinished, write_run
 
-import reports.figures
 from harness.results import RunWriter, write_plan, write_sweep
 from harness.trial import TrialResult
 from reports.figures import figures, write_figures
@@ -33,7 +32,7 @@ def curves(figure: Figure, title: str) -> dict[str, Curve]:
 
 
 def by_margin(row: Mapping[str, Any], value: float) -> list[dict[str, Any]]:
-    """AUROC 0.5 + the margin / 10, a hundredth more for each seed, and half of it for structural anomalies."""
+    """AUROC 0.5 + margin / 10 + seed / 100 on logical anomalies, 0.1 less on the mean of both."""
     margin = ast.literal_eval(row["params"].replace("true", "True"))["margin"]
     high = 0.5 + margin / 10 + row["run_seed"] / 100
     subsets = {"logical": high, "structural": high - 0.2, "mean": high - 0.1, "all": high}
@@ -137,10 +136,17 @@ def test_an_average_with_failures_is_named_and_not_drawn(tmp_path: Path):
     assert "Marked demo weights: winclip." in figure.notes
 
 
+def test_a_run_without_a_complete_average_has_no_empty_figure(tmp_path: Path):
+    assert not made(write_run(tmp_path, [Entry("a", 0.8, fate=unfinished)]))
+
+
 def test_many_methods_are_spread_over_figures(tmp_path: Path):
-    entries = [Entry("patchcore", 0.8, {"k": k}, seeds=(0,)) for k in range(10)]
+    entries = [Entry("patchcore", 0.8, {"k": k}, seeds=(0,)) for k in range(26)]
     found = made(write_run(tmp_path, entries, FIVE[:1]))
-    assert [len(curves(found[f"shots-loco-{i}"], "Logical anomalies")) for i in (1, 2)] == [8, 2]
+    assert [len(curves(found[f"shots-loco-{i}"], "Logical anomalies")) for i in (1, 2, 3)] == [8, 8, 8]
+    assert len(found["cost-loco"].panels[0].series) == 24
+    for key in ("shots-loco-1", "cost-loco", "spro-loco-2"):
+        assert "2 further settings are not drawn." in found[key].notes
 
 
 # Cost and sPRO
@@ -165,11 +171,12 @@ def spro(row: Mapping[str, Any], value: float) -> list[dict[str, Any]]:
 
 
 def test_spro_steps_are_the_means_of_the_curve_between_limits(tmp_path: Path):
-    found = made(write_run(tmp_path, [Entry("a", 0.7, shots=(1,))], metrics=spro))
-    curve = curves(found["spro-loco-1"], "All anomalies, pooled")["a"]
+    found = made(write_run(tmp_path, [Entry("a", 0.7, shots=(1, 4))], metrics=spro))
+    curve = curves(found["spro-loco"], "All anomalies, pooled")["a"]
     assert curve.kind == "steps"
     assert curve.x[1:] == (0.1, 0.3, 1.0)
     np.testing.assert_allclose(curve.y, [20, 60, 100])
+    assert found["spro-loco"].title == "sPRO by false-positive rate (loco, 4-shot)"
 
 
 # Scores of banks
@@ -242,11 +249,12 @@ def test_a_run_is_drawn_and_an_empty_one_is_not(tmp_path: Path):
 def test_marks_name_those_they_are_of():
     pairs = [("a", ("demo data",)), ("b", ("demo data", "demo weights")), ("a", ("demo data",))]
     assert mark_notes(pairs) == ("Marked demo data.", "Marked demo weights: b.")
+    settings = [("a[k=1]", ("x",)), ("a[k=2]", ("x",)), ("b[k=1]", ("x",)), ("b[k=2]", ())]
+    assert mark_notes(settings) == ("Marked x: a, b[k=1].",)
 
 
 def test_figures_need_neither_torch_nor_ray_nor_a_display():
-    code = "import sys, reports.figures.draw; print([m for m in ('torch', 'ray', 'tkinter', 'matplotlib.pyplot') "
-    code += "if m in sys.modules])"
+    names = ("torch", "ray", "tkinter", "matplotlib.pyplot")
+    code = f"import sys, reports.figures.draw; print([m for m in {names} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    assert reports.figures.FIGURES

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 import shutil
 import subprocess
@@ -12,7 +11,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import pandas as pd
 import pytest
 from reports_synthetic import FIVE, NINE, Entry, metric_row, metric_rows, of_papers, write_run
 
@@ -24,11 +22,11 @@ from reports.load import FULL, Frame, load
 from reports.papers import PAPERS, chosen, paper_table
 from reports.papers.ours import Ours
 from reports.papers.series import Protocol, Series
-from reports.papers.spec import Contestant, name
+from reports.papers.spec import Contestant
 from reports.papers.verdict import Word, verdict
 from reports.published import Key, Published
 from reports.report import build
-from reports.table import Cell, Kind, Table
+from reports.table import Kind, Table
 
 GOLDEN = Path(__file__).parent / "golden" / "papers"
 REAL = {"dataset": "mvtec_loco", "images": 1}
@@ -116,7 +114,7 @@ def test_logical_structural_and_their_mean_stand_in_their_rows(frame: Frame):
 
 
 def test_trials_of_other_tables_stay_out(frame: Frame):
-    """Eleven settings of PSAD were run; Table 1 is one of them, Tables 2 to 4 have the others in their places."""
+    """Eleven settings of PSAD were run: one is of Table 1, the others have their places in 2 to 4."""
     assert [h for h in headings(paper_table(frame, PAPERS["psad1"])) if "PSAD" in h] == ["PSAD / ours"]
     for key, filled in (("psad2", 3), ("psad3", 5)):
         found = [r for r in rows(paper_table(frame, PAPERS[key])) if r["la_ours"]]
@@ -286,6 +284,19 @@ def test_reasons_against_a_comparison(ours: Ours, of: Series, reason: str):
     assert (found.word, found.reasons) == (Word.NOT_COMPARABLE, (reason,))
 
 
+def test_weights_of_the_architecture_of_the_paper_are_its_own():
+    contestant = Contestant("PatchCore", "patchcore", paper={"backbone": "wide_resnet50_2"})
+    for backbone, reasons in (
+        ("wide_resnet50_2.tv_in1k", ()),
+        ("wide_resnet50_2", ()),
+        ("wide_resnet101_2.tv_in1k", ("backbone wide_resnet101_2.tv_in1k, in the paper wide_resnet50_2",)),
+    ):
+        one = replace(series(backbone=backbone), contestant=contestant)
+        found = verdict(published("90.0"), Ours(0.9, None, 1, 1), one)
+        assert found is not None
+        assert found.reasons == reasons
+
+
 def test_without_a_number_there_is_no_verdict():
     assert verdict(published("90.0"), Ours(None, None, 0, 3, "pending"), series()) is None
     nothing = replace(published("90.0"), text="", value=None)
@@ -328,6 +339,23 @@ def test_real_averages_are_never_over_what_there_is(tmp_path: Path):
     assert found["psad_ours_marks"] == "no number: not planned in splicing connectors"
 
 
+def test_without_structural_anomalies_their_cells_are_undefined(tmp_path: Path):
+    def only_logical(row, value):
+        undefined = [metric_row(subset, "auroc", None) for subset in ("structural", "mean")]
+        return [metric_row("logical", "auroc", value), *undefined]
+
+    table = made(tmp_path, "psad1", Entry("psad", 0.9, PSAD, shots=(None,)), metrics=only_logical)
+    assert row(table, "Average (LA)")["psad_ours"]
+    for label in ("Average (SA)", "Average"):
+        assert row(table, label)["psad_ours"] == ""
+        assert row(table, label)["psad_ours_marks"] == "no number: undefined"
+
+
+def test_the_sweep_files_that_are_named_are_there():
+    root = Path(__file__).parent.parent
+    assert [spec.config for spec in PAPERS.values() if not (root / spec.config).is_file()] == []
+
+
 def test_what_is_not_there_is_said(frame: Frame):
     notes = " ".join(paper_table(frame, PAPERS["psad1"]).notes)
     assert "no trial of ours for this table): RD4AD, DRAEM, ST, AST, GCAD, SINBAD, ComAD, SLSG." in notes
@@ -350,7 +378,7 @@ def test_tables_are_chosen_by_the_methods_that_were_run(frame: Frame, tmp_path: 
 
 def test_the_command_writes_them_in_every_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     run = write_run(tmp_path / "run", [Entry("patchcore", 0.8, shots=(None,))], FIVE, **REAL)
-    assert main([str(run), "--tables", "psad1,dfsc2"]) == 0
+    assert main([str(run), "--tables", "psad1,dfsc2", "--no-figures"]) == 0
     out = run / "report"
     assert (out / "csv" / "psad1.csv").is_file()
     assert r"\input{dfsc2}" in (out / "tex" / "report.tex").read_text()

@@ -15,14 +15,18 @@ from data_trees import loco
 from PIL import Image
 from test_reports_command import python
 
+from harness.data import Sample
+from harness.results import views
 from harness.results.kept import write_kept
-from harness.results.maps import maps_path, pack
+from harness.results.maps import maps_path, pack, read_maps
 from harness.sweep import main as sweep
+from harness.views import Bars, Heat, Parts, Reference
 from reports import pictures
 from reports.command import main
+from reports.details import details
 from reports.load import load
 from reports.pictures import Gallery, gallery
-from reports.shown import ORDER, choose, trials_with_maps
+from reports.shown import ORDER, Shown, choose, disagreements, trials_with_maps
 from reports.thumbnails import part_colour, small_mask, thumbnail, with_heat, with_mask, with_parts
 
 SRC = re.compile(r'<img src="data:image/webp;base64,([^"]+)" alt="([^"]+)">')
@@ -56,7 +60,7 @@ def run(made: Path, tmp_path: Path) -> Path:
 
 
 def page(run: Path, *words: str) -> str:
-    assert main([str(run), "--format", "html", *words]) == 0
+    assert main([str(run), "--format", "html", "--no-figures", *words]) == 0
     return (run / "report/report.html").read_text()
 
 
@@ -70,6 +74,7 @@ def test_the_page_holds_image_truth_and_map_of_every_method(run: Path):
     assert set(sizes) == {(235, 176)}  # 16 x 12, made to fit
     rows = html.count('<th scope="row"><span class="why">')
     assert rows == 4  # three anomalous images, two good ones of which one is shown
+    assert "found by" not in html  # both settings rank the images alike
     assert len(found) == 4 * 3 + 3  # the good image has no ground truth
     assert sum(alt.startswith("anomaly map of mean_image[smoothing=3") for _, alt in found) == 4
     assert "2-shot" in html.partition('id="pictures"')[2].partition("</section>")[0]
@@ -82,10 +87,10 @@ def test_the_page_holds_image_truth_and_map_of_every_method(run: Path):
 
 def test_pictures_can_be_left_out_and_other_formats_have_none(run: Path):
     assert 'id="pictures"' not in page(run, "--no-pictures")
-    assert main([str(run), "--no-pictures", "--format", "md,tex,csv"]) == 0
+    assert main([str(run), "--no-pictures", "--no-figures", "--format", "md,tex,csv"]) == 0
     names = ("report.md", "tex/report.tex", "csv/cost.csv")
     before = [(run / "report" / name).read_text() for name in names]
-    assert main([str(run)]) == 0
+    assert main([str(run), "--no-figures"]) == 0
     assert before == [(run / "report" / name).read_text() for name in names]
 
 
@@ -217,10 +222,53 @@ def test_parts_have_colours_of_their_own():
 
 
 def test_a_report_with_pictures_imports_neither_torch_nor_ray(run: Path):
-    code = f"import sys; from reports.command import main; main([{str(run)!r}]); print(*sys.modules)"
+    words = [str(run), "--no-figures"]
+    code = f"import sys; from reports.command import main; main({words}); print(*sys.modules)"
     done = python("-c", code)
     assert done.returncode == 0, done.stderr
     roots = {name.partition(".")[0] for name in done.stdout.split()}
     assert "PIL" in roots
     assert not roots & {"torch", "ray", "timm", "matplotlib", "methods", "sweeps"}
-    assert "<img" in (run / "report/report.html").read_text()
+
+
+def test_the_images_on_which_two_methods_differ_most():
+    def shown(variant: str, **values: float) -> Shown:
+        return Shown(Path(), pd.Series({"variant": variant}), scores(**values), None)
+
+    first = shown("a", g1=0.1, g2=0.2, l1=0.9, l2=0.15, s1=0.9)
+    second = shown("b", g1=0.1, g2=0.2, l1=0.05, l2=0.9, s1=0.9)
+    found = disagreements(first, second)
+    assert found == [("found by a, missed by b", "l1"), ("found by b, missed by a", "l2")]
+    assert disagreements(first, first) == []
+    assert disagreements(first) == []
+    assert disagreements(shown("a", l1=0.1), shown("b", l1=0.2)) == []  # no good image to be above
+
+
+def test_views_that_were_kept_are_shown_below_the_map(run: Path):
+    trial = trials_with_maps(load([run])).iloc[0]["trial_id"]
+    kept = read_maps(run, trial)
+    assert kept is not None
+    heat = (Heat("coarse", np.arange(4.0).reshape(2, 2)),)
+    write_kept(run, "views", trial, views.pack(kept.ids, [heat] * len(kept.ids)))
+    (panel,) = gallery(load([run])).panels
+    assert {len([c for c in row.cells if c.details]) for row in panel.rows} == {1}
+    assert panel.without_details().weight < panel.weight
+    html = page(run)
+    assert html.count('<details class="how">') == len(panel.rows)
+    assert "<figcaption>coarse</figcaption>" in html
+
+
+def test_parts_bars_and_other_images_become_details(made: Path):
+    train = {"a": Sample("a", made / "data/screw_bag/train/good/000.png", "good")}
+    shown = [
+        Parts("parts", np.eye(4, dtype=np.uint8), ("background", "hex_nut")),
+        Bars("areas", ("hex_nut",), {"this image": np.array([3.0]), "nearest": np.array([4.0])}),
+        Reference("nearest support image", "a"),
+        Reference("of another category", "b"),
+    ]
+    parts, bars, other = details(shown, GREY, train)
+    assert [name for name, _ in parts.legend] == ["hex nut"]
+    assert bars.bars == (("hex nut", (("3.0", 75.0), ("4.0", 100.0))),)
+    assert bars.series == ("this image", "nearest")
+    assert other.title == "nearest support image: a"
+    assert other.uri.startswith("data:image/webp;base64,")

@@ -92,7 +92,7 @@ class Clip:
         embeddings = self._embedded(images)
         parts: dict[str, NDArray[np.float64]] = {}
         if self._visual:
-            parts["visual"] = 1 - (embeddings @ self.support.T).max(axis=1).astype(np.float64)
+            parts["visual"] = 1 - (embeddings.astype(np.float64) @ self.support.T).max(axis=1)
         if self._textual:
             parts["text"] = abnormality(embeddings, self.texts, self.temperature)
         return Scores(self._image_scores(parts), parts)

@@ -19,7 +19,7 @@ from harness.errors import NeedNotMet
 from harness.method import Asset, Card, Context, Resources, Scores, Segmentation, Task
 from harness.views import View
 from methods.clip_lad.parts import Clustering, Segmenter
-from methods.clip_lad.prompt_files import Clusters, Prompts, find, missing, read
+from methods.clip_lad.prompt_files import Clusters, Prompts, find, missing, read, shipped
 from methods.clip_lad.scoring import HistScore, Normalisation, histogram_distances, patch_map
 from methods.clip_lad.segmentation import histogram
 from methods.openclip import ClipSpec, Precision
@@ -43,7 +43,7 @@ def _ignores(params: Mapping[str, Any]) -> frozenset[str]:
 
 def _unmet(params: Mapping[str, Any], task: Task) -> str | None:
     if find(params["prompts"], params["weights"], task.category) is None:
-        return missing(task.category)
+        return missing(task.category, shipped(params["weights"]))
     return _unmet_norm(params["norm_source"], task.n_train, task.n_validation)
 
 
@@ -101,7 +101,7 @@ class ClipLad:
         title="CLIP-LAD",
         summary="Parts segmented by text prompts and counted and patches compared with k normal images.",
         version=1,
-        paper="CLIP-LAD: Unleash the Potential of CLIP for Few-Shot Logical Anomaly Detection (anonymous, 2024)",
+        paper="CLIP-LAD: Unleash the Potential of CLIP for Few-Shot Logical Anomaly Detection, 2024",
         url="https://openreview.net/forum?id=bESxQeXTlo",
         licence="Apache-2.0",
         paths=frozenset({"weights", "prompts"}),
@@ -110,7 +110,7 @@ class ClipLad:
         unmet=_unmet,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
     )
-    check_params: ClassVar[Mapping[str, Any]] = {"weights": "demo", "image_size": 128}
+    check_params: ClassVar[Mapping[str, Any]] = {"weights": "demo", "image_size": 112}
 
     context: Context
     _: KW_ONLY
@@ -257,7 +257,7 @@ class ClipLad:
         """The category's prompts, with what the parameters change of them."""
         path = find(self.prompts, self.weights, category)
         if path is None:
-            raise NeedNotMet(missing(category))
+            raise NeedNotMet(missing(category, shipped(self.weights)))
         return read(path).changed(self.n_clusters, self.coarse_threshold, self.fine_level)
 
     @cached_property

@@ -113,13 +113,18 @@ def find(prompts: str | None, weights: str | None, category: str) -> Path | None
     given = Path(prompts).expanduser() if prompts else None
     if given is not None and given.is_file():
         return given
-    folder = given or (SHIPPED / DEMO if weights == DEMO else SHIPPED)
+    folder = given or shipped(weights)
     for name in dict.fromkeys((category, category.partition("/")[0])):
         if name and (path := folder / f"{name}{SUFFIX}").is_file():
             return path
     if given is not None:
         raise DataError(missing(category, given))
     return None
+
+
+def shipped(weights: str | None) -> Path:
+    """The folder of the prompts that ship: those in the demo model's vocabulary, or those of LOCO."""
+    return SHIPPED / DEMO if weights == DEMO else SHIPPED
 
 
 def missing(category: str, folder: Path = SHIPPED) -> str:

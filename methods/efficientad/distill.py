@@ -354,9 +354,10 @@ def main() -> int:
             means = make(source, files, status.update)
     else:
         means = make(source, files, lambda line: print(line, flush=True))
-    loss = means.curve[-1][1]["squared difference"]
+    explained = 1 - means.curve[-1][1]["squared difference"]
+    seconds = time.monotonic() - began
     out.print(
-        f"{given.out}: explains {1 - loss:.3f} of the target's variance; {time.monotonic() - began:.0f} s"
+        f"{given.out}: {explained:.3f} of the target's variance explained in the last steps; {seconds:.0f} s"
     )
     return 0
 

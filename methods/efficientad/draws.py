@@ -49,8 +49,8 @@ def jittered(images: Tensor, how: Tensor) -> Tensor:
 
 def grey(images: Tensor) -> Tensor:
     """Images (..., 3, h, w) without colour, all channels equal."""
-    weights = images.new_tensor(GREY_WEIGHTS).view(3, 1, 1)
-    return (images * weights).sum(dim=-3, keepdim=True).expand_as(images)
+    channels = zip(GREY_WEIGHTS, images.split(1, dim=-3), strict=True)
+    return sum(weight * channel for weight, channel in channels).expand_as(images)
 
 
 def is_grey(seed: int, step: int) -> bool:

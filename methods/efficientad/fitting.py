@@ -44,11 +44,9 @@ def train_together(tasks: Sequence[Task]) -> None:
     from methods.efficientad.train import steps_done, train
 
     missing = {task.key: task for task in tasks if not _stored(task)}
-    ordered = sorted(
-        ((steps_done(task), n, task) for n, task in enumerate(missing.values())), key=lambda t: t[:2]
-    )
-    for _, group in groupby(ordered, key=lambda t: t[0]):
-        members = [task for _, _, task in group]
+    done = {key: steps_done(task) for key, task in missing.items()}
+    for _, keys in groupby(sorted(missing, key=done.__getitem__), key=done.__getitem__):
+        members = [missing[key] for key in keys]
         for task, outcome in zip(members, train(members), strict=True):
             if outcome.weights is not None:
                 _store(task, outcome.weights, outcome.losses)

@@ -128,18 +128,17 @@ class _Run:
     def _keep(self) -> None:
         for i, task in enumerate(self.tasks):
             if task.checkpoint and i not in self.diverged:
-                losses = torch.from_numpy(self.losses[: self.step, i].copy())
-                _write(
-                    {"step": self.step, "member": self.members.state(i), "losses": losses}, task.checkpoint
-                )
-                write_curve(task, losses.numpy())
+                losses = self.losses[: self.step, i].copy()
+                content = {"member": self.members.state(i), "losses": torch.from_numpy(losses)}
+                _write({"step": self.step, **content}, task.checkpoint)
+                write_curve(task, losses)
 
 
 def _read(task: Task) -> dict[str, Any] | None:
     path = task.checkpoint
     if path is None or not path.is_file():
         return None
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
 
 
 def _write(content: Mapping[str, Any], path: Path) -> None:

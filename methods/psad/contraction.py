@@ -50,8 +50,11 @@ class Contraction:
         sample = flat[:: -(-len(flat) // SAMPLE)]
         mean = sample.mean(dim=0)
         directions = _principal(sample - mean) if len(bank) > FEW else None
-        phi = (_contracted(image - mean, directions) for image in bank)
-        contracted = torch.stack([torch.cat([p, (p**2).sum(dim=1, keepdim=True)], dim=1) for p in phi])
+        k = directions.shape[1] + 1 if directions is not None else bank.shape[2]
+        contracted = bank.new_empty(*bank.shape[:2], k + 1)
+        for image, out in zip(bank, contracted, strict=True):
+            out[:, :k] = _contracted(image - mean, directions)
+            out[:, k] = (out[:, :k] ** 2).sum(dim=1)
         return cls(bank, mean, directions, contracted)
 
     @torch.inference_mode()

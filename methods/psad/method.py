@@ -22,7 +22,7 @@ from methods.psad.augment import rotation_of
 from methods.psad.banks import ClassMean, Distance, Floats, PatchScore, composition, histogram, max_min
 from methods.psad.scaling import AdaptiveScaling, Scale
 from methods.psad.scaling import Reference as ScaleReference
-from methods.psad.vectors import VectorBank
+from methods.psad.vectors import FlatDims, VectorBank
 
 if TYPE_CHECKING:
     from methods.psad.segmentation import PartSegmenter
@@ -101,6 +101,7 @@ class PSAD:
         banks: which ones: (h)istogram, (c)omposition, (p)atch.
         distance: Eq. 3 without or with its square.
         standardize: z-scores in the first two banks (released code), from two images on.
+        flat_dims: what of dimensions in which the training images agree, see `vectors.VectorBank.of`.
         hist_bg: whether the background counts in the histogram.
         comp_encoder: h_ψ of the composition: `backbone` averaged over 3 × 3, or ResNet-101 over 5 × 5.
         comp_weights: weights of ResNet-101; "demo" follows `weights`.
@@ -167,6 +168,7 @@ class PSAD:
     banks: Annotated[str, AfterValidator(_banks)] = "hcp"
     distance: Distance = "l2"
     standardize: bool = True
+    flat_dims: FlatDims = "units"
     hist_bg: bool = True
     comp_encoder: Literal["wrn101_p3", "r101_p5"] = "wrn101_p3"
     comp_weights: str | None = None
@@ -203,7 +205,8 @@ class PSAD:
         self.bank = data.train.subset(order[: max(1, round(self.train_fraction * len(order)))])
         self.search = PatchSearch(self._patch_spec, NEIGHBOURHOOD, data.train.subset(order), self.context)
         rows = self._vectors(self.bank)
-        self.vectors = {name: VectorBank.of(v, self.standardize, self.distance) for name, v in rows.items()}
+        switches = self.standardize, self.flat_dims, self.distance
+        self.vectors = {name: VectorBank.of(v, *switches) for name, v in rows.items()}
         self.scaling = {n: AdaptiveScaling.of(s, self.as_scale) for n, s in self._reference(data).items()}
         return self
 

@@ -98,18 +98,18 @@ def trimmed(encoder: nn.Module, layers: Sequence[str]) -> tuple[nn.Module, list[
     return encoder, [m.shape[1] for m in maps]
 
 
-def built(backbone: Backbone, n_classes: int, seed: int) -> Segmenter:
+def built(backbone: Backbone, layers: Sequence[str], n_classes: int, seed: int) -> Segmenter:
     """A new segmenter on the backbone's device; the classifier's weights are drawn from `seed`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Segmenter(backbone.model, backbone.layers, n_classes).to(backbone.device)
+        return Segmenter(backbone.model, layers, n_classes).to(backbone.device)
 
 
-def built_second(backbone: Backbone, n_classes: int, seed: int) -> PseudoLabelNetwork:
+def built_second(backbone: Backbone, layers: Sequence[str], n_classes: int, seed: int) -> PseudoLabelNetwork:
     """A new second segmenter with random weights throughout, as the released run script has it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = PseudoLabelNetwork(backbone.model, backbone.layers, n_classes)
+        network = PseudoLabelNetwork(backbone.model, layers, n_classes)
         for module in network.modules():
             if callable(reset := getattr(module, "reset_parameters", None)):
                 reset()

@@ -27,7 +27,7 @@ from methods.psad.network import built, built_second
 from methods.psad.training import Lessons, Recipe, predicted, train, train_second
 
 Bytes = NDArray[np.uint8]
-FIRST = ("losses", "hist_loss", "lambdas", "joint")  # parts of a recipe that the warm-up does not know
+LATER = ("losses", "hist_loss", "lambdas", "joint")  # what of a recipe the warm-up does not know
 
 
 @final
@@ -85,7 +85,7 @@ class PartSegmenter:
         if self._network is None:
             state = self._second() if self.recipe.second else self._joint()
             build = built_second if self.recipe.second else built
-            self._network = _filled(build(self._backbone, self._classes, self.recipe.seed), state)
+            self._network = _filled(self._new(build), state)
         return self._network
 
     # The three trainings: each an artifact that knows exactly what it depends on.
@@ -110,7 +110,7 @@ class PartSegmenter:
         """Train up to the end of the warm-up, or on from there: the whole state, and the weights."""
         recipe = self.recipe
         end = recipe.warm_up if start is None else recipe.warm_up + recipe.joint
-        network = built(self._backbone, self._classes, recipe.seed)
+        network = self._new(built)
         key = self._warm_op.key(*self._warm_inputs) if start is None else self._joint_key
         with self._folder() as folder:
             state = folder / f"{key[:16]}.pt"
@@ -120,12 +120,15 @@ class PartSegmenter:
             return np.fromfile(state, np.uint8), _packed(network)
 
     def _run_second(self) -> Bytes:
-        network = built_second(self._backbone, self._classes, self.recipe.seed)
+        network = self._new(built_second)
         with self._folder() as folder:
             state = folder / f"{self.key[:16]}.pt"
             lessons = self._pseudo_lessons
             train_second(network, self._backbone, lessons, self.recipe, self.recipe.second, state)
         return _packed(network)
+
+    def _new(self, build: Callable[..., nn.Module]) -> nn.Module:
+        return build(self._backbone, self.spec.layers, self._classes, self.recipe.seed)
 
     @contextmanager
     def _folder(self) -> Iterator[Path]:
@@ -148,7 +151,7 @@ class PartSegmenter:
 
     @property
     def _pseudo_lessons(self) -> Lessons:
-        first = _filled(built(self._backbone, self._classes, self.recipe.seed), self._joint())
+        first = _filled(self._new(built), self._joint())
         place, samples = coordinates(*self.spec.geometry.shape), []
         for images in (self.material.labelled, self.material.unlabelled):
             labels = self._stored("psad_pseudo_parts", self._joint_key, images, lambda: first)
@@ -162,7 +165,7 @@ class PartSegmenter:
 
     @property
     def _warm_op(self) -> Op:
-        shared = {k: v for k, v in asdict(self.recipe).items() if k not in (*FIRST, "second")}
+        shared = {k: v for k, v in asdict(self.recipe).items() if k not in (*LATER, "second")}
         features = self.spec.op(",".join(self.spec.layers), self.context.device).params
         lambda_1, n_classes = self.recipe.lambdas[0], self._classes
         return Op("psad_warm_up", {**features, **shared, "lambda_1": lambda_1, "n_classes": n_classes})
@@ -173,7 +176,7 @@ class PartSegmenter:
 
     @property
     def _joint_op(self) -> Op:
-        own = {k: v for k, v in asdict(self.recipe).items() if k in FIRST}
+        own = {k: v for k, v in asdict(self.recipe).items() if k in LATER}
         return Op("psad_segmenter", {**own, "warm_up": self._warm_op.key(*self._warm_inputs)})
 
     @property
@@ -203,7 +206,8 @@ class PartSegmenter:
 
     @property
     def _backbone(self) -> Backbone:
-        return load(self.spec.file, self.spec.layers, self.context.device)
+        """Called as the features of the composition call it, so that both share what is loaded."""
+        return load(self.spec.file, tuple(sorted(self.spec.layers)), self.context.device, "float32")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_network": None} if self.context.artifacts.root else self.__dict__

@@ -90,12 +90,12 @@ def _through(model: "ClipModel", image: RGB, chosen: NDArray[np.int64]) -> NDArr
     """All windows of one image at once: short sequences, many of them."""
     import torch
 
+    from methods.backbones import arithmetic
     from methods.openclip_model import blocks
 
-    with torch.inference_mode():
-        tokens = model.embedded([image])[0]
+    tokens = model.embedded([image])[0]
     index = torch.from_numpy(np.insert(chosen + 1, 0, 0, axis=1)).to(tokens.device)  # class token first
-    with model.arithmetic():
+    with torch.inference_mode(), arithmetic(model.device, model.precision):
         shown = tokens[index]
         for block in blocks(model.visual):
             shown = block(shown)

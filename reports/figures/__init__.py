@@ -24,7 +24,8 @@ FIGURES: Mapping[str, Callable[[Data], list[Figure]]] = {
 def figures(frame: Frame) -> list[Figure]:
     """Every figure for which the frame has numbers."""
     data = Data(frame)
-    return [figure for make in FIGURES.values() for figure in make(data)]
+    every = (figure for make in FIGURES.values() for figure in make(data))
+    return [figure for figure in every if any(panel.series for panel in figure.panels)]
 
 
 def write_figures(frame: Frame, folder: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from reports.shown import most_shots
 
 SCALED = "_scaled"  # a part of this ending is the part of the name before it, scaled
 BINS = 24
-_LOOKED_AT = 8  # settings of a method, of which the one with most banks is shown
+_LOOKED_AT = 3  # settings of a method, of which the one with most banks is shown
 _HOW = (
     "Share of the test images of each kind. First row of a category: as the banks give them; second: scaled."
 )

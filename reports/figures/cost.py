@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from reports.figures.data import Data, auroc, left_out, percent
+from reports.figures.data import Data, auroc, left_out, parts, percent
 from reports.figures.figure import Curve, Figure, Panel, mark_notes
 from reports.naming import shots_title
 
@@ -28,6 +28,8 @@ def cost_accuracy(data: Data) -> list[Figure]:
 
 def _of(dataset: str, rows: pd.DataFrame, trials: pd.DataFrame) -> Iterator[Figure]:
     costs = trials.groupby(["variant", "shots"], sort=False)[list(_PANELS)].median().reset_index()
+    every, note = parts(rows)
+    rows = pd.concat([some for _, some in every])
     both = rows[rows["mean"].notna()].merge(costs, on=["variant", "shots"])
     if both.empty:
         return
@@ -42,7 +44,7 @@ def _of(dataset: str, rows: pd.DataFrame, trials: pd.DataFrame) -> Iterator[Figu
         "AUROC, %, pooled",
         tuple(_panel(both, column) for column in _PANELS),
         len(_PANELS),
-        (_HOW.format(devices=devices), *left_out(gaps), *marked),
+        (_HOW.format(devices=devices), *note, *left_out(gaps), *marked),
         log_x=True,
     )
 
@@ -52,6 +54,6 @@ def _panel(rows: pd.DataFrame, column: str) -> Panel:
     for variant, some in rows[rows[column] > 0].groupby("variant", sort=False):
         points = some.sort_values("shots")
         y = tuple(map(percent, points["mean"]))
-        names = tuple(shots_title(k) for k in points["shots"])
+        names = tuple(shots_title(k) for k in points["shots"]) if len(points) > 1 else ()
         curves.append(Curve(str(variant), tuple(points[column]), y, kind="points", names=names))
     return Panel("", tuple(curves), _PANELS[column])

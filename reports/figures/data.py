@@ -11,6 +11,8 @@ from reports.load import Frame
 from reports.naming import FULL, shots_title
 
 LOCO = "mvtec_loco"  # the data set of all published numbers
+LINES = 8  # in a figure: more cannot be told apart
+MOST = 24  # methods and settings of a data set that are drawn, the first of the plan
 
 
 @final
@@ -50,6 +52,17 @@ def shots_words(shots: int) -> str:
 def shots_key(shots: int) -> str:
     """A number of shots in a file name."""
     return "full" if shots == FULL else str(shots)
+
+
+def parts(rows: pd.DataFrame) -> tuple[list[tuple[str, pd.DataFrame]], tuple[str, ...]]:
+    """Rows of eight variants for every figure, with what to add to its key, and a note on those left."""
+    variants = list(rows["variant"].unique())
+    drawn = [variants[i : i + LINES] for i in range(0, len(variants[:MOST]), LINES)]
+    names = [""] if len(drawn) == 1 else [f"-{i + 1}" for i in range(len(drawn))]
+    more = len(variants) - MOST
+    note = (f"{more} further settings are not drawn.",) if more > 0 else ()
+    some = [rows[rows["variant"].isin(few)] for few in drawn]
+    return list(zip(names, some, strict=True)), note
 
 
 def left_out(incomplete: list[str]) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
@@ -52,7 +51,8 @@ def _canvas(figure: Figure) -> Canvas:
     entries = -(-len(legend["handles"]) // legend["ncols"])
     heights = [2.7 if rows == 1 else 1.75 * rows + 0.6, 0.1 + _LINE * len(notes) + _ENTRY * entries]
     canvas = Canvas(figsize=(width, sum(heights)), layout="constrained")
-    above, below = np.ravel(canvas.subfigures(2, 1, height_ratios=heights))
+    halves: Any = canvas.subfigures(2, 1, height_ratios=heights)
+    above, below = halves
     every = list(above.subplots(rows, figure.columns, squeeze=False).flat)
     for axes, panel in zip(every, figure.panels, strict=False):
         _panel(axes, figure, panel, look)

@@ -1,6 +1,6 @@
 """What a figure is, before it has a format: panels of curves and histograms, with notes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, final
 
@@ -88,15 +88,23 @@ class Figure:
 
 
 def mark_notes(marked: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[str, ...]:
-    """What numbers are marked as, and which: "demo weights: winclip"; all of them: "demo data".
+    """What numbers are marked as, and which: "Marked demo weights: winclip."; without names, all of them.
 
     Args:
         marked: name and marks of everything that the figure shows.
     """
     pairs = list(dict.fromkeys(marked))
-    every = dict.fromkeys(name for name, _ in pairs)
+    every = [name for name, _ in pairs]
     found = []
     for mark in dict.fromkeys(m for _, marks in pairs for m in marks):
-        names = list(dict.fromkeys(name for name, marks in pairs if mark in marks))
-        found.append(f"Marked {mark}" + ("." if len(names) == len(every) else f": {', '.join(names)}."))
+        names = [name for name, marks in pairs if mark in marks]
+        whole = set(names) == set(every)
+        found.append(f"Marked {mark}" + ("." if whole else f": {', '.join(_methods(names, every))}."))
     return tuple(found)
+
+
+def _methods(names: Sequence[str], every: Sequence[str]) -> list[str]:
+    """Names without their settings wherever all settings of the method are among them."""
+    others = {name.partition("[")[0] for name in set(every) - set(names)}
+    short = ((name.partition("[")[0], name) for name in names)
+    return list(dict.fromkeys(name if method in others else method for method, name in short))

@@ -1,18 +1,18 @@
 """AUROC against the number of shots, with bands (CLIP-LAD, Table 1 and 2, over all categories)."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pandas as pd
 
 from reports.cells import SUBSETS
-from reports.figures.data import LOCO, Data, auroc, left_out, percent
+from reports.figures.data import LOCO, Data, auroc, left_out, parts, percent
 from reports.figures.figure import Curve, Figure, Panel, mark_notes
 from reports.naming import shots_title
 from reports.papers.clip_lad import CLIP_LAD1
 from reports.papers.spec import NINE
 from reports.published import MEAN, numbers
 
-LINES = 8  # more than these cannot be told apart
 _BAND = "Average over all categories; bands: ± standard deviation over seeds."
 
 
@@ -26,12 +26,11 @@ def shots_curves(data: Data) -> list[Figure]:
 
 def _of(data: Data, dataset: str, rows: pd.DataFrame) -> Iterator[Figure]:
     shots = sorted(rows["shots"].unique())
-    variants = list(rows["variant"].unique())
+    every, note = parts(rows)
     if len(shots) > 1:
-        for start in range(0, len(variants), LINES):
-            some = variants[start : start + LINES]
-            number = f"-{start // LINES + 1}" if len(variants) > LINES else ""
-            yield _figure(data, dataset, number, rows[rows["variant"].isin(some)], shots)
+        for number, some in every:
+            figure = _figure(data, dataset, number, some, shots)
+            yield replace(figure, notes=(*figure.notes, *note))
 
 
 def _figure(data: Data, dataset: str, number: str, rows: pd.DataFrame, shots: list[int]) -> Figure:

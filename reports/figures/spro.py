@@ -10,22 +10,19 @@ from collections.abc import Iterator
 import pandas as pd
 
 from reports.cells import SUBSETS
-from reports.figures.data import Data, left_out, percent, shots_key, shots_words
+from reports.figures.data import Data, left_out, parts, percent, shots_words
 from reports.figures.figure import Curve, Figure, Panel, mark_notes
-from reports.figures.shots import LINES
 
 _HOW = "A step is the mean of the curve between two stored limits, exact; average over all categories."
 _FROM = 0.2  # of the first limit, where a logarithmic axis has to begin
 
 
 def spro_curves(data: Data) -> list[Figure]:
-    """One figure per data set, number of shots and eight methods, where two limits or more are stored."""
+    """One figure per data set and eight methods, each with its most shots, where two limits are stored."""
     rows = _limits(data.averages)
-    return [
-        figure
-        for (dataset, shots), some in rows.groupby(["dataset", "shots"], sort=False)
-        for figure in _of(str(dataset), int(str(shots)), some)
-    ]
+    most = rows.groupby(["dataset", "variant"], sort=False)["shots"].transform("max")
+    kept = rows[rows["shots"] == most].groupby("dataset", sort=False)
+    return [figure for dataset, some in kept for figure in _of(str(dataset), some)]
 
 
 def _limits(rows: pd.DataFrame) -> pd.DataFrame:
@@ -35,29 +32,30 @@ def _limits(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["definition"] == rows["definition"].iloc[0]] if len(rows) else rows
 
 
-def _of(dataset: str, shots: int, rows: pd.DataFrame) -> Iterator[Figure]:
-    variants = list(rows["variant"].unique())
-    for start in range(0, len(variants), LINES):
-        some = rows[rows["variant"].isin(variants[start : start + LINES])]
-        panels = [_panel(s, some[some["subset"] == s]) for s in SUBSETS]
+def _of(dataset: str, rows: pd.DataFrame) -> Iterator[Figure]:
+    every, note = parts(rows)
+    for number, some in every:
+        panels = (_panel(s, some[some["subset"] == s]) for s in SUBSETS)
         shown = tuple(p for p in panels if p.series)
-        number = f"-{start // LINES + 1}" if len(variants) > LINES else ""
         if shown:
-            yield _figure(f"spro-{dataset}-{shots_key(shots)}{number}", dataset, shots, some, shown)
+            yield _figure(f"spro-{dataset}{number}", dataset, some, shown, note)
 
 
-def _figure(key: str, dataset: str, shots: int, rows: pd.DataFrame, panels: tuple[Panel, ...]) -> Figure:
+def _figure(
+    key: str, dataset: str, rows: pd.DataFrame, panels: tuple[Panel, ...], note: tuple[str, ...]
+) -> Figure:
     labels = {series.label for panel in panels for series in panel.series}
     marked = rows[rows["variant"].isin(labels)]
+    shots = ", ".join(shots_words(k) for k in sorted(marked["shots"].unique()))
     absent = [v for v in rows["variant"].unique() if v not in labels]
     return Figure(
         key,
-        f"sPRO by false-positive rate ({dataset}, {shots_words(shots)})",
+        f"sPRO by false-positive rate ({dataset}, {shots})",
         "false-positive rate",
         "mean sPRO, %",
         panels,
         min(2, len(panels)),
-        (_HOW, *left_out(absent), *mark_notes(zip(marked["variant"], marked["marks"], strict=True))),
+        (_HOW, *note, *left_out(absent), *mark_notes(zip(marked["variant"], marked["marks"], strict=True))),
         log_x=True,
     )
 

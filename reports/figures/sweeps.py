@@ -109,10 +109,15 @@ def _figure(swept: Swept, dataset: str, shots: int, points: pd.DataFrame) -> Fig
         swept.x_label,
         "AUROC, %, " + ("pooled" if swept.subset == "all" else "mean of logical and structural"),
         panels,
-        min(_COLUMNS, len(panels)),
-        (_BANDS, *partial, *gaps, *marked),
+        len(panels) if len(panels) < _COLUMNS else min(_COLUMNS, -(-len(panels) // 2)),
+        (_BANDS, *_paper(panels), *partial, *gaps, *marked),
         swept.log,
     )
+
+
+def _paper(panels: tuple[Panel, ...]) -> tuple[str, ...]:
+    shown = any(s.published for p in panels for s in p.series if isinstance(s, Curve))
+    return ("Published: as printed; its table says how comparable it is.",) if shown else ()
 
 
 def _wanted(rows: pd.DataFrame) -> pd.Series:

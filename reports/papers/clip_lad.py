@@ -24,10 +24,11 @@ _LEARNING = ("PromptAD", "RD4AD", "EfficientAD", "STFPM")
 _TRAINING_FREE = ("CLIP", "PatchCore", "ComAD", "WinCLIP", "SINBAD", "CLIP-LAD")
 _METHODS = (*_LEARNING, *_TRAINING_FREE)
 _SHOTS = (1, 2, 4)
-_PROTOCOL = "k random normal images of one sub-type; the validation images of the sub-type set the scale of the scores"
+_PROTOCOL = "k random normal images of one sub-type; its validation images set the scale of the scores"
 _SUBTYPES = "Which test image is of which sub-type is not published; ours is an assignment of its own."
 _KINDS = f"Learning-based: {', '.join(_LEARNING)}. Training-free: {', '.join(_TRAINING_FREE)}."
-_OWN = Contestant("CLIP-LAD", "clip_lad", paper={"image_size": 448, "model": "ViT-L-14"})
+_STATED = {"image_size": 448, "model": "ViT-L-14", "pretrained": "datacomp_xl_s13b_b90k"}
+_OWN = Contestant("CLIP-LAD", "clip_lad", paper=_STATED)
 _METHOD_ROWS = tuple(
     Line(method, {"method": method}, group=group)
     for group, methods in (("Learning-based", _LEARNING), ("Training-free", _TRAINING_FREE))
@@ -65,7 +66,8 @@ CLIP_LAD2 = PaperTable(
     source="clip-lad",
     table="table2",
     title="CLIP-LAD, Table 2: logical and structural anomalies apart, averaged over 1, 2 and 4 shots",
-    protocol=f"{_PROTOCOL}; good against logical and good against structural test images apart; mean over nine "
+    protocol=f"{_PROTOCOL}; good against logical and good against structural test images apart; mean "
+    "over nine "
     "categories and three numbers of shots per seed; five seeds.",
     stub="Method",
     rows=_METHOD_ROWS,
@@ -88,7 +90,8 @@ CLIP_LAD3 = PaperTable(
     source="clip-lad",
     table="table3",
     title="CLIP-LAD, Table 3: several sub-types at once, one training image of each",
-    protocol="Three training images, one per sub-type; the validation images of the whole category; good against "
+    protocol="Three training images, one per sub-type; the validation images of the whole category; "
+    "good against "
     "all anomalous test images of the whole category pooled; mean of two categories per seed.",
     stub="Method",
     rows=_METHOD_ROWS,
@@ -106,7 +109,8 @@ CLIP_LAD3 = PaperTable(
     config="configs/clip_lad_table3.yaml",
     notes=(
         "Which of 71.0 and 73.3 belongs to which column of PatchCore cannot be read in the paper.",
-        "The caption speaks of one image per sub-type and of an average over 1, 2 and 4 shots; ours is one image "
+        "The caption speaks of one image per sub-type and of an average over 1, 2 and 4 shots; ours "
+        "is one image "
         "per sub-type. The subset is not stated and taken as pooled.",
     ),
 )

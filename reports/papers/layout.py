@@ -13,13 +13,15 @@ from reports.papers.ours import Numbers, Ours
 from reports.papers.places import places
 from reports.papers.series import Protocol, Series, all_series, labels, with_oracles
 from reports.papers.spec import Line, PaperTable, name
-from reports.papers.verdict import Verdict, Word, verdict
+from reports.papers.verdict import Verdict, verdict
 from reports.published import MEAN, Published, printed_tables
 from reports.table import UNDEFINED, Cell, Column, Group, Kind, Row, Table, statistic
 
 _HOW = (
-    "{page}Percent. Published numbers in italics, as printed; ours upright, mean ± standard deviation over seeds "
-    "(ddof = {ddof}). Δ: ours minus published in points; within: not more than the larger standard deviation of "
+    "{page}Percent. Published numbers in italics, as printed; ours upright, mean ± standard "
+    "deviation over seeds "
+    "(ddof = {ddof}). Δ: ours minus published in points; within: not more than the larger standard "
+    "deviation of "
     "the two, or equal as printed; off: more; n.c.: not comparable, for the reasons noted. "
     "Protocol: {protocol}"
 )

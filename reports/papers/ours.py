@@ -136,7 +136,7 @@ def _gaps(found: Mapping[tuple[str, int], Place], wanted: tuple[str, str], scope
     if not gaps and len(seeds) > 1:
         return "other seeds in some categories"
     everywhere = len(scope.categories)
-    return ", ".join(g if len(c) == everywhere else f"{g} in {' and '.join(c)}" for g, c in gaps.items())
+    return "; ".join(g if len(c) == everywhere else f"{g} in {', '.join(c)}" for g, c in gaps.items())
 
 
 def _gap(place: Place | None, wanted: tuple[str, str], single: bool) -> str:

@@ -55,9 +55,8 @@ class Series:
 
     def setting(self, category: str, where: Values) -> Setting | None:
         """What fills a cell; the preferred setting where several would do."""
-        variant = (
-            (self.by_category or {}).get(category) if self.by_category is not None else self._best(where)
-        )
+        oracle = self.by_category
+        variant = self._best(where) if oracle is None else oracle.get(category)
         return None if variant is None else self._setting(variant)
 
     def _best(self, where: Values) -> str | None:

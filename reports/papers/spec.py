@@ -136,9 +136,12 @@ def name(line: Line) -> str:
     return f"{line.group}/{line.label}"
 
 
+_PATCHCORE = Contestant("PatchCore", "patchcore", paper={"backbone": "wide_resnet50_2"})
+
+
 def contestants(names: Sequence[str], *own: Contestant) -> tuple[Contestant, ...]:
     """Contestants of these names in the ledger; those of which nothing else is said are ours by name."""
-    special = {c.published: c for c in own}
+    special = {c.published: c for c in (_PATCHCORE, *own)}
     return tuple(special.get(n, Contestant(n, n.lower().replace("-", "_"))) for n in names)
 
 

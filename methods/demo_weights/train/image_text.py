@@ -1,7 +1,8 @@
 """The demo image–text model: an open_clip ViT and text transformer, trained on procedural scenes.
 
-Two losses: pictures of parts and whole scenes against captions, as CLIP is trained; and every patch
-against prompts that name the parts under it, read by the plain last block and as NACLIP reads it.
+Pictures of parts and whole scenes against captions, as CLIP is trained; every patch against prompts
+that name the parts under it, read by the plain last block and as NACLIP reads it; and, later, wordings
+of every part against those of the other parts.
 
     python -m methods.demo_weights.train.image_text
 """
@@ -21,12 +22,13 @@ from torch.nn import functional as F
 
 from methods.demo_weights.train.crops import as_batch, relit
 from methods.demo_weights.train.journal import say
-from methods.demo_weights.train.pairs import ALL_STATEMENTS, Picture, Source, texts
+from methods.demo_weights.train.losses import dense_loss, pair_loss, words_loss
+from methods.demo_weights.train.pairs import ALL_STATEMENTS, Picture, Source
 from methods.demo_weights.train.read_out import embedded, read
 from methods.demo_weights.train.renders import TRAIN, renders
 from methods.demo_weights.train.shipping import ship
 from methods.demo_weights.train.textures import textures
-from methods.demo_weights.train.words import NAMES, all_texts, prompts, strangers, worded
+from methods.demo_weights.train.words import all_texts
 from methods.training import Means, Plan, steps
 from methods.weights import DEMO_FOLDER
 
@@ -37,12 +39,10 @@ SMALL = {"crop": 9, "part": 4, "scene": 2}  # their number in each half of a ste
 LARGE = {"scene": 3, "part": 1}  # of the pictures of every LARGE_EVERY-th step, at the model's own size
 LARGE_EVERY = 4
 HALVES = 2  # of a step; each has its own random numbers and runs on its own core
-STRANGERS = 4
 UNKNOWN = 49405  # a token that stands for words that were never trained
 UNKNOWN_SHARE = 0.04
 MOST_SCALE = 100.0
-WORDS_FROM, WORDS_SCALE = 1800, 14.0  # first step, and fixed scale, of the loss of the words
-FINER = 2  # cells of the dense loss per patch and direction
+WORDS_FROM = 1800  # first step with the loss of the words
 
 
 def waves(grid: int, width: int) -> Tensor:
@@ -57,8 +57,8 @@ def waves(grid: int, width: int) -> Tensor:
 def begin(visual: Any) -> None:
     """Values with which patches look at what is near and alike from the first step on.
 
-    Positions are waves, queries are keys ("mimetic" values: Trockman and Kolter, ICML 2023); from noise,
-    attention to neighbours, without which a nut is no other than a washer, took thousands of steps.
+    Positions are waves, queries are keys ("mimetic" values: Trockman and Kolter, ICML 2023). Begun from
+    noise, the losses of step 1,100 were reached 150 to 300 steps later.
     """
     nn.init.normal_(visual.positional_embedding, std=0.02)
     visual.positional_embedding.data[1:] = 0.5 * waves(visual.grid_size[0], visual.class_embedding.shape[0])
@@ -103,89 +103,6 @@ def positions(visual: Any, pictures: Sequence[Picture], side: int, rng: np.rando
         y, x = (int(v) for v in rng.integers(0, whole - grid + 1, 2))
         rows.append(shrunk if picture.whole else table[:, :, y : y + grid, x : x + grid])
     return torch.cat(rows).flatten(2).transpose(1, 2)
-
-
-def shares(parts: Tensor, cell: int, groups: Sequence[frozenset[int]]) -> Tensor:
-    """How much of every cell each group covers.
-
-    Args:
-        parts: part indices (n, side, side), `IGNORED` where unknown.
-        cell: side of a cell in pixels.
-        groups: together they hold every part once.
-
-    Returns:
-        (n, groups, cells, cells); what is missing to a sum of 1 is unknown.
-    """
-    table = torch.zeros(256, len(groups))
-    for i, group in enumerate(groups):
-        table[list(group), i] = 1
-    return F.avg_pool2d(table[parts.long()].permute(0, 3, 1, 2), cell)
-
-
-def weighed(target: Tensor) -> Tensor:
-    """What the cells of a category shall say, times what it counts, (n, groups, cells, cells).
-
-    A cell counts as much as what covers it, and rare parts more: the inverse root of their share. Where
-    parts meet, or cannot be told apart, the rarer one is also favoured a little, or else small parts that
-    look alike would always lose against what lies behind them.
-    """
-    rarity = (target.mean(dim=(0, 2, 3)) + 0.01).view(1, -1, 1, 1) ** -0.5
-    favoured = target * rarity**0.5
-    counts = (target * rarity).sum(dim=1, keepdim=True)
-    return counts * favoured / favoured.sum(dim=1, keepdim=True).clamp(min=1e-6)
-
-
-def dense_loss(
-    tokens: Sequence[Tensor],
-    pictures: Sequence[Picture],
-    embed: Texts,
-    scale: Tensor,
-    rng: np.random.Generator,
-) -> Tensor:
-    """Cross-entropy over prompts that name the parts, and over names of other things.
-
-    Similarities are enlarged as methods enlarge them, so that patches learn where in them a part ends.
-    """
-    total, weight = torch.zeros(()), torch.zeros(())
-    grid = round(tokens[0].shape[1] ** 0.5)
-    for category in sorted({p.category for p in pictures}):
-        index = [i for i, p in enumerate(pictures) if p.category == category]
-        asked = prompts(rng, category)
-        words = embed([p.text for p in asked] + strangers(rng, category, STRANGERS), rng)
-        parts = torch.from_numpy(np.stack([pictures[i].parts for i in index]))
-        target = weighed(shares(parts, parts.shape[-1] // (FINER * grid), [p.parts for p in asked]))
-        for read_out in tokens:
-            logits = (scale * read_out[index] @ words.T).transpose(1, 2).unflatten(2, (grid, grid))
-            finer = F.interpolate(logits, scale_factor=FINER, mode="bilinear")
-            total = total - (target * F.log_softmax(finer, dim=1)[:, : len(asked)]).sum()
-        weight = weight + target.sum() * len(tokens)
-    return total / weight
-
-
-def pair_loss(
-    images: Tensor, pictures: Sequence[Picture], embed: Texts, scale: Tensor, rng: np.random.Generator
-) -> Tensor:
-    """Contrast of pictures and statements both ways; a picture may have several true statements."""
-    told = texts(rng, pictures)
-    true = torch.tensor([[s.facts <= p.facts for s in told] for p in pictures]).float()
-    logits = scale * images @ embed([s.text for s in told], rng).T
-    used = true.sum(dim=0) > 0
-    one_way = -(true / true.sum(dim=1, keepdim=True) * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
-    back = true / true.sum(dim=0, keepdim=True).clamp(min=1)
-    other = -(back * F.log_softmax(logits, dim=0)).sum(dim=0)[used].mean()
-    return (one_way + other) / 2
-
-
-def words_loss(embed: Texts, rng: np.random.Generator) -> Tensor:
-    """Of two wordings of every part, each shall know the other among the parts of its category.
-
-    Without it "nut" and "washer" become one text while patches cannot tell them apart, and then nothing
-    makes patches learn to.
-    """
-    one, other = embed([worded(rng, n) for _ in range(2) for names in NAMES.values() for n in names]).chunk(2)
-    sizes = [len(names) for names in NAMES.values()]
-    logits = [WORDS_SCALE * a @ b.T for a, b in zip(one.split(sizes), other.split(sizes), strict=True)]
-    return torch.stack([F.cross_entropy(x, torch.arange(len(x))) for x in logits]).mean()
 
 
 class Trainer:
