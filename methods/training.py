@@ -24,7 +24,6 @@ class Plan:
         constant: the rate is `peak` in every step; neither `warm_up` nor `cut` is looked at.
         cut: (first, length): from that step on the rate falls linearly to 0 and training ends; a long
             plan that is cut short.
-        more: steps after the cut, whose rate starts anew at half of what it was there and falls to 0.
         every: a report is due, and the state is written, every so many steps.
     """
 
@@ -34,27 +33,18 @@ class Plan:
     constant: bool = False
     every: int = 100
     cut: tuple[int, int] | None = None
-    more: int = 0
 
     @property
     def end(self) -> int:
         """Number of steps that are taken."""
-        return self.first_end + self.more
-
-    @property
-    def first_end(self) -> int:
-        """Number of steps before those of `more`."""
         return sum(self.cut) if self.cut else self.steps
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
         if self.constant:
             return self.peak
-        if step >= self.first_end:
-            before = self.rate(self.cut[0]) if self.cut else self.peak
-            return before / 2 * (self.end - step) / self.more
         if self.cut and step > self.cut[0]:
-            return self.rate(self.cut[0]) * (self.first_end - step) / self.cut[1]
+            return self.rate(self.cut[0]) * (self.end - step) / self.cut[1]
         rising = self.warm_up * self.steps
         if step < rising:
             return self.peak * min((step + 1) / rising, 1)
