@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-DEMO := --train 24 --validation 6 --good 12 --logical 16 --structural 12
+DEMO := --categories breakfast_box juice_bottle screw_bag --train 24 --validation 6 --good 12 --logical 16 --structural 12
 
 .PHONY: demo test check fix bench clean
 

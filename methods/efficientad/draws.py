@@ -49,8 +49,8 @@ def jittered(images: Tensor, how: Tensor) -> Tensor:
 
 def grey(images: Tensor) -> Tensor:
     """Images (..., 3, h, w) without colour, all channels equal."""
-    channels = zip(GREY_WEIGHTS, images.split(1, dim=-3), strict=True)
-    return sum(weight * channel for weight, channel in channels).expand_as(images)
+    (r, g, b), (red, green, blue) = GREY_WEIGHTS, images.split(1, dim=-3)
+    return (r * red + g * green + b * blue).expand_as(images)
 
 
 def is_grey(seed: int, step: int) -> bool:

@@ -44,7 +44,7 @@ class Feed:
 def pair(recipe: Recipe, shape: Shape, seed: int) -> tuple[Student, Autoencoder]:
     """Student and autoencoder with the random weights of a seed."""
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(torch_seed(seed, WEIGHTS))
+        torch.default_generator.manual_seed(torch_seed(seed, WEIGHTS))  # of the CPU alone
         student = Student(shape)
         return student, Autoencoder(shape.output, recipe.image_size, recipe.in_relu, recipe.in_affine)
 
