@@ -1,6 +1,6 @@
 """What CLIP-LAD's stored arrays save: 15 trials (1, 2, 4 shots × 5 seeds) of one category.
 
-    python -m benchmarks.clip_lad_reuse                             4 minutes
+    python -m benchmarks.clip_lad_reuse                             2 CPU minutes
     python -m benchmarks.clip_lad_reuse --model ViT-L-14 --size 448 --images 100   hours; nearer to LOCO
 
 The peer is the same code in the same process with a store of its own per trial: what a trial that
