@@ -107,9 +107,13 @@ class Numbers:
         known = tuple(dict.fromkeys(c for c, _ in there))
         categories = wanted if category or set(wanted) <= set(known) else known
         found = tuple(k for k in shots if {k, ZERO} & {k for c, k in there if c in categories}) or shots
-        strays = [f"average over {len(known)} categories, not {len(wanted)}"] if categories != wanted else []
+        strays = [f"average over {_count(known)}, not {len(wanted)}"] if categories != wanted else []
         strays += [f"over {'/'.join(map(str, found))} shots"] if found != shots else []
         return _Scope(categories, found, ", ".join(strays))
+
+
+def _count(categories: Sequence[str]) -> str:
+    return f"{len(categories)} categor{'y' if len(categories) == 1 else 'ies'}"
 
 
 def _summary(
