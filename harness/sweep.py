@@ -9,6 +9,7 @@ This is the only module of `harness` besides `harness.list` that looks upwards, 
 """
 
 import argparse
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -134,7 +135,7 @@ def _refusal(error: HarnessError) -> str:
 
 
 def _stopped(options: argparse.Namespace, code: int) -> int:
-    words = " ".join([str(options.config), *options.overrides])
+    words = shlex.join([str(options.config), *options.overrides])
     print(
         f"stopped; everything finished is kept. Go on with: python -m harness.sweep {words}", file=sys.stderr
     )
