@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 
 from harness.artifacts import ArtifactStore
 from harness.data import FitData, ImageSet
-from harness.datasets.demo.scenes import scene
+from harness.datasets.demo.scenes.drawing import scene
 from harness.method import Context
 from methods.clip_lad import ClipLad
 

@@ -56,7 +56,7 @@ def ours(name: str, device: str, folder: Path) -> Callable[[], Any]:
 def _teacher(folder: Path) -> Path:
     import torch
 
-    from methods.pdn import pdn_small
+    from methods.shared.training.pdn import pdn_small
 
     path = folder / "teacher.pth"
     if not path.is_file():

@@ -6,7 +6,7 @@
     python -m benchmarks.psad_banks --features FILE.npz      arrays train and test, (images, patches, d)
 
 Every contestant is a process of its own that searches the same patches on one thread. Ours gives the
-nearest patch of every training image; the peers, which are faiss (`methods.nearest`) and the search of
+nearest patch of every training image; the peers, which are faiss (`methods.shared.nearest`) and the search of
 anomalib's PatchCore, that of the whole bank. For leave-one-out the peers' bank is built again without the
 image, as the released PSAD code does.
 """
@@ -63,7 +63,7 @@ class Bank:
 """
 FAISS = """
 import faiss
-from methods.nearest import MemoryBank
+from methods.shared.nearest import MemoryBank
 faiss.omp_set_num_threads(1)
 
 class Bank:

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from harness.console import leave, show
 from harness.datasets import DATASETS
-from harness.describe import parameters_of, word
+from harness.inspection.describe import parameters_of, word
 from harness.metrics.table import METRICS, metric
 from methods import METHODS
 

@@ -2,7 +2,8 @@
 
 Image metrics come from the stored scores, pixel metrics from kept maps (`keep_maps: true`). Rows of other
 metrics, and pixel metrics of trials without maps, stay as they are. `--intervals` adds 95 % intervals of a
-bootstrap over the test images (`harness.intervals`); without it, rows that are computed anew have none.
+bootstrap over the test images (`harness.inspection.intervals`); without it, rows that are computed anew
+have none.
 """
 
 import argparse
@@ -17,15 +18,15 @@ import pandas as pd
 from harness.config import DatasetConfig
 from harness.data import Split
 from harness.errors import ConfigError, DataError, HarnessError, nearest
-from harness.intervals import with_intervals
+from harness.inspection.intervals import with_intervals
 from harness.metrics import METRICS
+from harness.metrics.bootstrap import Bootstrap
 from harness.results import RunWriter, locked, read_run
 from harness.results.maps import KEPT, read_maps
 from harness.results.reader import Run
 from harness.results.rescored import replace_metrics
 from harness.rows import metric_rows
 from harness.source import Source, Splits
-from harness.stats import Bootstrap
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -21,12 +21,12 @@ from rich.text import Text
 from harness.console import leave, show
 from harness.data import GOOD, Sample, Split, decode
 from harness.errors import DataError, nearest
+from harness.inspection.state import FINE, MISSING
 from harness.results import Run, read_run, read_scores
 from harness.results.maps import read_maps
 from harness.results.plain import duration, plain, title
 from harness.results.views import read_views
 from harness.source import recorded_split
-from harness.state import FINE, MISSING
 from harness.views import Heat, View
 
 SHOWN = 5  # images of each kind, candidates of an ambiguous id
@@ -127,7 +127,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _picture(run: Path, record: Record, wanted: str, out: Path | None) -> Path:
     """Draw a test image with everything that the method has to show of it; the file."""
-    from harness.drawing import draw
+    from harness.inspection.drawing import draw
 
     trial = record.trial
     config = read_run(run, scores=False).config

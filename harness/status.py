@@ -20,8 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.console import console, leave, show
+from harness.inspection.state import FINE, MISSING, State, state_of
 from harness.results.plain import duration, first_line
-from harness.state import FINE, MISSING, State, state_of
 from harness.trial import Status
 
 WATCH_SECONDS = 2.0

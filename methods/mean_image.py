@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from harness.data import FitData, ImageSet
 from harness.method import Card, Context, Scores
-from methods.pixels import RGB, Geometry, batches, resized
+from methods.shared.pixels import RGB, Geometry, batches, resized
 
 
 @final

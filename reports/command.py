@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import ConfigError, DataError, HarnessError, nearest
-from reports import diff, joining, render_markdown
+from reports import diff, merge
 from reports.figures import write_figures
-from reports.formats import FORMATS, write
-from reports.load import Frame, load
+from reports.frame.load import Frame, load
 from reports.papers import AUTO, EVERY, NONE, PAPERS, chosen
+from reports.render import markdown as render_markdown
+from reports.render.formats import FORMATS, write
 from reports.report import Report, build, with_page
 from reports.tables.provenance import sweep_files
 from reports.watching import watch
 
-COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {"diff": diff.main, "merge": joining.main}
+COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {"diff": diff.main, "merge": merge.main}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -15,17 +15,17 @@ from zlib import crc32
 import pandas as pd
 
 from harness.errors import DataError, HarnessError
-from harness.stats import Difference, family, paired_auroc, score_table
-from reports.cells import SUBSETS, cells
-from reports.compare import BOOTSTRAP, scores_of
-from reports.formats import FORMATS, write
-from reports.load import Frame, load
-from reports.merge import TOLERANCE
-from reports.naming import measure_title, setting_labels, shots_title, words
-from reports.render_markdown import render
+from reports.frame.cells import SUBSETS, cells
+from reports.frame.duplicates import TOLERANCE
+from reports.frame.load import Frame, load
+from reports.frame.naming import measure_title, setting_labels, shots_title, words
+from reports.render.formats import FORMATS, write
+from reports.render.markdown import render
 from reports.report import Report, Section, state
-from reports.table import Cell, Column, Group, Kind, Row, Table, statistic, text
+from reports.stats import Difference, family, paired_auroc, score_table
+from reports.stats.compare import BOOTSTRAP, scores_of
 from reports.tables.provenance import facts
+from reports.tables.table import Cell, Column, Group, Kind, Row, Table, statistic, text
 
 PLACE = ["dataset", "measure", "subset", "variant", "shots", "category"]
 TESTED = 200  # at most so many differences get an interval: the largest

@@ -1,69 +1,133 @@
-"""The same trial in several runs: one row is kept, and differing numbers are named."""
+"""`python -m reports merge A B … --out RUN`: runs of different people as one run directory.
 
-from collections.abc import Sequence
+Each trial comes from one run: its ok row, or else the latest. Trials that are ok in several runs with
+differing numbers are conflicts, named, and refused unless told which to keep.
+"""
 
-import numpy as np
-import pandas as pd
+import argparse
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-TOLERANCE = 1e-9  # numbers that differ by more are not the same result
-NAMED = 5
-CONFLICT = "Conflict"  # begins the sentence on the same trial with differing numbers
+import pyarrow as pa
+import pyarrow.compute as pc
 
-_METRIC = ["trial_id", "subset", "metric", "fpr_limit", "metric_version", "map_rule"]
+from harness.errors import DataError, HarnessError
+from harness.results import maps, views, write_sweep
+from harness.results.journal import leftovers
+from harness.results.kept import kept_path
+from harness.results.schema import PLAN
+from harness.results.tables import Part, Tables, parts, read_columns, rows_to_tables, without, write_parquet
+from reports.frame.duplicates import CONFLICT
+from reports.frame.load import Frame, load
+
+KINDS = (maps.KIND, views.KIND)
+_TOGETHER = "they cannot be one run; `python -m reports A B` reports on them together"
 
 
-def unique_trials(
-    trials: pd.DataFrame, metrics: pd.DataFrame, runs: Sequence[str]
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """One row per trial id: an ok one before any other, the latest of those.
+def main(arguments: Sequence[str]) -> int:
+    """Merge runs; 0, 1 where conflicts keep them apart, 2 where a run or an option is wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        frame = load(options.runs)
+        conflicts = [note for note in frame.notes if note.startswith(CONFLICT)]
+        for note in frame.notes:
+            print(note)
+        if conflicts and not options.keep_latest:
+            print("Nothing written: --keep-latest takes the latest of conflicting trials.", file=sys.stderr)
+            return 1
+        merge(frame, options.out)
+    except HarnessError as error:
+        print(f"reports merge: {error}", file=sys.stderr)
+        return 2
+    print(f"{options.out}: {len(frame.trials)} trials of {len(options.runs)} runs")
+    return 0
 
-    Args:
-        trials: planned trials of all runs, with `run`.
-        metrics: metrics of all runs, with `run`.
-        runs: what to call the runs.
 
-    Returns:
-        The trials in their order, the metrics of the kept rows, and sentences on what was found twice.
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m reports merge", description="Several runs as one.")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="a new run directory")
+    parser.add_argument(
+        "--keep-latest", action="store_true", help="of trials with conflicting numbers the latest"
+    )
+    return parser
+
+
+def merge(frame: Frame, out: Path) -> None:
+    """Write the trials of a frame as one run.
+
+    Raises:
+        DataError: there is something at `out`, it cannot be written, or numbers of the runs must not share
+            cells: other images, weights, versions or rules of the supports.
     """
-    twice = trials["trial_id"].duplicated(keep=False)
-    if not twice.any():
-        return trials, metrics, []
-    kept = trials.loc[_order(trials).drop_duplicates("trial_id").sort_index().index]
-    notes = [_summary(trials[twice], runs), *_conflicts(trials[twice], metrics, runs)]
-    kept_metrics = metrics.merge(kept[["trial_id", "run"]], on=["trial_id", "run"])
-    return kept.reset_index(drop=True), kept_metrics, notes
+    if out.exists():
+        raise DataError(f"{out}: is there already; merge into a new folder")
+    config, chosen = _config(frame, out), list(_wanted(frame))
+    try:
+        for number, tables in enumerate(piece for some in chosen for piece in _pieces(*some)):
+            Part(out, number).write(tables)
+        for some in chosen:
+            _copy_kept(*some, out)
+        plans = pa.concat_tables([PLAN.empty_table(), *(_plan(*some) for some in chosen)])
+        write_parquet(out / "plan.parquet", plans)
+        write_sweep(out, config)  # last: without it the folder is no run
+    except OSError as error:
+        raise DataError(f"{error.filename or out}: cannot be written ({error.strerror})") from error
 
 
-def _order(trials: pd.DataFrame) -> pd.DataFrame:
-    place = np.select([trials["status"] == "ok", trials["status"] == "missing"], [0, 2], 1)
-    return trials.assign(_place=place).sort_values(["_place", "finished_at"], ascending=[True, False])
+def _config(frame: Frame, out: Path) -> Mapping[str, Any]:
+    """The first run's, with where everything comes from; only of runs whose numbers may share cells."""
+    configs = [source.config for source in frame.sources]
+    if any(config.get("support") != configs[0].get("support") for config in configs):
+        raise DataError(f"the runs drew their supports by different rules: {_TOGETHER}")
+    if apart := _apart(frame):
+        raise DataError(f"{', '.join(apart)}: other images, weights or versions in another run: {_TOGETHER}")
+    merged = [{"path": str(source.path), "name": source.name} for source in frame.sources]
+    name = "+".join(dict.fromkeys(source.name for source in frame.sources))
+    return {**configs[0], "name": name, "out": str(out), "merged": merged}
 
 
-def _summary(doubled: pd.DataFrame, runs: Sequence[str]) -> str:
-    count, where = doubled["trial_id"].nunique(), set(doubled["run"])
-    names = ", ".join(name for i, name in enumerate(runs) if i in where)
-    return f"{_trials(count)} planned in more than one of {names}: the ok row, or else the latest, counts."
+def _apart(frame: Frame) -> list[str]:
+    """Names that a frame of several runs keeps apart by the run."""
+    endings = tuple(f" ({source.label})" for source in frame.sources)
+    names = (*frame.trials["dataset"], *frame.trials["variant"])
+    return list(dict.fromkeys(name for name in names if name.endswith(endings)))
 
 
-def _conflicts(doubled: pd.DataFrame, metrics: pd.DataFrame, runs: Sequence[str]) -> list[str]:
-    """Trials that are ok in several runs with different numbers."""
-    both = doubled.loc[doubled["status"] == "ok", ["trial_id", "run"]].merge(metrics, on=["trial_id", "run"])
-    values = both.groupby(_METRIC, dropna=False)["value"]
-    spread = (values.max() - values.min()).reset_index(name="by")
-    undefined = values.agg(lambda v: v.isna().any() and v.notna().any()).reset_index(drop=True)
-    differing = spread[(spread["by"] > TOLERANCE) | undefined.astype(bool)]
-    if differing.empty:
-        return []
-    worst = differing.groupby("trial_id", sort=False)["by"].max().sort_values(ascending=False)
-    named = ", ".join(_named(doubled, t, by) for t, by in worst.head(NAMED).items())
-    more = f" and {len(worst) - NAMED} more" if len(worst) > NAMED else ""
-    return [f"{CONFLICT}: {_trials(len(worst))} with the same identity but different numbers: {named}{more}."]
+def _wanted(frame: Frame) -> Iterator[tuple[Path, set[str]]]:
+    """Runs with the trials that the frame took from them."""
+    for run, some in frame.trials.groupby("run"):
+        yield frame.sources[int(str(run))].path, set(some["trial_id"])
 
 
-def _named(doubled: pd.DataFrame, trial_id: object, by: float) -> str:
-    row = doubled[doubled["trial_id"] == trial_id].iloc[0]
-    return f"{row['method']} {row['category']} {trial_id} (by {100 * by:.2g} points)"
+def _pieces(path: Path, wanted: set[str]) -> Iterator[Tables]:
+    """The rows of some trials of a run, each as it was written last."""
+    left = set(wanted)
+    for tables in _newest_first(path):
+        there = set(tables["trials"]["trial_id"].to_pylist())
+        if mine := there & left:
+            yield without(tables, there - mine)
+        left -= there
 
 
-def _trials(count: int) -> str:
-    return "1 trial" if count == 1 else f"{count} trials"
+def _newest_first(path: Path) -> Iterator[Tables]:
+    yield rows_to_tables(leftovers(path))
+    for part in reversed(parts(path)):
+        yield part.read()
+
+
+def _plan(path: Path, wanted: set[str]) -> pa.Table:
+    plan = read_columns(path / "plan.parquet")
+    return plan.filter(pc.field("trial_id").isin(pa.array(sorted(wanted), pa.string())))
+
+
+def _copy_kept(path: Path, wanted: set[str], out: Path) -> None:
+    """Maps and views of some trials."""
+    for kind in KINDS:
+        for trial_id in wanted:
+            if (kept := kept_path(path, kind, trial_id)).exists():
+                (out / kind).mkdir(exist_ok=True)
+                shutil.copy2(kept, kept_path(out, kind, trial_id))

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
-from reports.load import MISSING, Frame
+from reports.frame.load import MISSING, Frame
 from reports.page import page_data
 from reports.papers import paper_tables
-from reports.pictures import Gallery, gallery
-from reports.table import Table
+from reports.pictures.gallery import Gallery, gallery
 from reports.tables import TABLES
+from reports.tables.table import Table
 
 
 @final

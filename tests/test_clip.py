@@ -11,8 +11,8 @@ from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
 from harness.method import Context
 from methods.clip import Clip
-from methods.openclip_features import global_embeddings
-from methods.openclip_prompts import ABNORMAL, NORMAL, abnormality, class_name, templates
+from methods.shared.openclip.features import global_embeddings
+from methods.shared.openclip.prompts import ABNORMAL, NORMAL, abnormality, class_name, templates
 
 
 @pytest.fixture

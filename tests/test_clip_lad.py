@@ -17,9 +17,9 @@ from harness.views import Bars, Heat, Parts, Reference
 from methods.clip_lad import ClipLad
 from methods.clip_lad.prompt_files import SHIPPED, read
 from methods.clip_lad.segmentation import NO_REGION
-from methods.openclip_features import readings
-from methods.openclip_text import text_embeddings
-from methods.openclip_tokens import on_grid, unit
+from methods.shared.openclip.features import readings
+from methods.shared.openclip.text import text_embeddings
+from methods.shared.openclip.tokens import on_grid, unit
 
 PLATE = SHIPPED / "demo" / "plate.yaml"
 TEST = plates().test

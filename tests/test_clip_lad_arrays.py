@@ -23,7 +23,7 @@ from methods.clip_lad.segmentation import (
     segment,
     without_small,
 )
-from methods.openclip_tokens import on_grid, unit
+from methods.shared.openclip.tokens import on_grid, unit
 
 RNG = np.random.default_rng(0)
 

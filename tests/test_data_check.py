@@ -7,9 +7,15 @@ import pytest
 from data_trees import image, loco, mask, mvtec
 from PIL import Image
 
-from harness.data.__main__ import main
-from harness.datasets.check import check, guess
+from harness.curate.check import check, guess
+from harness.curate.command import main as command
 from harness.errors import DataError
+from methods import METHODS
+
+
+def _main(arguments: list[str]) -> int:
+    return command(METHODS, arguments)
+
 
 REAL = Path(os.environ.get("LADDER_DATA", ""))
 
@@ -39,7 +45,7 @@ def test_the_data_set_is_guessed(root, tmp_path):
 
 def test_check_prints_counts_and_what_differs_from_the_archive(root, capsys):
     loco(root)
-    assert main(["check", str(root)]) == 0
+    assert _main(["check", str(root)]) == 0
     out = capsys.readouterr().out
     row = next(line for line in out.splitlines() if "6/360" in line)
     assert row.split() == [
@@ -57,7 +63,7 @@ def test_check_names_every_problem_and_exits_with_2(root, capsys):
     for i in range(30):
         image(folder / f"test/structural_anomalies/{i + 50}.png")
     (root / "pushpins/train/good/001.png").write_bytes(b"x")
-    assert main(["check", str(root)]) == 2
+    assert _main(["check", str(root)]) == 2
     out = capsys.readouterr().out
     assert out.count("problem: ") == 32
     assert f"{folder}/ground_truth/logical_anomalies/000/000.png: pixel value 9 is no defect type" in out
@@ -69,8 +75,8 @@ def test_deep_decodes_every_image(root, capsys):
     folder = loco(root)
     path = folder / "test/good/001.png"
     path.write_bytes(path.read_bytes()[:-150])
-    assert main(["check", str(root)]) == 0
-    assert main(["check", str(root), "--deep"]) == 2
+    assert _main(["check", str(root)]) == 0
+    assert _main(["check", str(root), "--deep"]) == 2
     assert f"problem: {path}: not a readable image" in capsys.readouterr().out
 
 
@@ -85,13 +91,13 @@ def test_deep_reports_progress(root):
 def test_check_as_another_data_set_and_with_options(root, capsys):
     mvtec(root)
     options = ["--option", "labels={crack: structural, dent: logical}", "--option", "masks=null"]
-    assert main(["check", str(root), "--dataset", "folder", *options]) == 0
+    assert _main(["check", str(root), "--dataset", "folder", *options]) == 0
     out = capsys.readouterr().out
     assert "good logical structural" in " ".join(out.split())
-    assert main(["check", str(root), "--option", "masks=null", "--option", "marks=x"]) == 2
+    assert _main(["check", str(root), "--option", "masks=null", "--option", "marks=x"]) == 2
     error = capsys.readouterr().err
     assert "--option masks: Unexpected keyword" in error and "options of mvtec_ad: marks" in error
-    assert main(["check", str(root), "--dataset", "mvtec_ed"]) == 2
+    assert _main(["check", str(root), "--dataset", "mvtec_ed"]) == 2
     assert "did you mean 'mvtec_ad'?" in capsys.readouterr().err
 
 
@@ -99,22 +105,22 @@ def test_check_compares_the_archive(root, capsys):
     loco(root)
     archive = root / "loco.tar.xz"
     archive.write_bytes(b"cut short")
-    assert main(["check", str(root), "--archive", str(archive)]) == 2
+    assert _main(["check", str(root), "--archive", str(archive)]) == 2
     assert "sha256 " in (out := capsys.readouterr().out) and "9e7c84dba550fd2e" in out
-    assert main(["check", str(root), "--dataset", "folder", "--archive", str(archive)]) == 2
+    assert _main(["check", str(root), "--dataset", "folder", "--archive", str(archive)]) == 2
     assert "no official archive of folder" in capsys.readouterr().out
 
 
 def test_check_of_nothing(tmp_path, capsys):
-    assert main(["check", str(tmp_path / "gone")]) == 2
-    assert main(["check", str(tmp_path)]) == 2
+    assert _main(["check", str(tmp_path / "gone")]) == 2
+    assert _main(["check", str(tmp_path)]) == 2
     assert "no such folder" in capsys.readouterr().err
 
 
 def test_usage_errors_exit_with_2():
     for arguments in ([], ["draw"], ["subtypes", "x"], ["subtypes", "x", "--region", "1,2", "--out", "y"]):
         with pytest.raises(SystemExit) as caught:
-            main(arguments)
+            _main(arguments)
         assert caught.value.code == 2
 
 
@@ -135,19 +141,19 @@ def test_demo_command_draws_a_readable_data_set(tmp_path, capsys):
     root, sheet = tmp_path / "demo", tmp_path / "sheet.png"
     arguments = "--size 64 --train 2 --validation 1 --good 1 --logical 2 --structural 1 --workers 1"
     categories = ["--categories", "screw_bag", "juice_bottle", "--preview", str(sheet)]
-    assert main(["demo", str(root), *arguments.split(), *categories]) == 0
+    assert _main(["demo", str(root), *arguments.split(), *categories]) == 0
     assert f"demo data set in {root}" in capsys.readouterr().out
     with Image.open(sheet) as picture:
         assert np.asarray(picture).std() > 0
-    assert main(["check", str(root), "--deep"]) == 0
+    assert _main(["check", str(root), "--deep"]) == 0
     out = capsys.readouterr().out
     assert "Demo data" in out and "screw_bag 2 1 1 2 1" in " ".join(out.split())
-    assert main(["demo", str(root), "--size", "65"]) == 2
+    assert _main(["demo", str(root), "--size", "65"]) == 2
     assert "other settings" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not (REAL / "mvtec_loco_part").is_dir(), reason="LADDER_DATA does not hold real images")
 @pytest.mark.parametrize("name", ["mvtec_loco_part", "mvtec_ad_part"])
 def test_real_images(name, capsys):
-    assert main(["check", str(REAL / name)]) == 0
+    assert _main(["check", str(REAL / name)]) == 0
     assert "other counts than the official archive" in capsys.readouterr().out

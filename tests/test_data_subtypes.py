@@ -8,13 +8,19 @@ import pytest
 from data_trees import loco
 from PIL import Image
 
-from harness.data.__main__ import main
-from harness.data.colours import CHROMATIC, crop, kmeans, lab, region_colour
-from harness.data.derive import RECIPES, Recipe, agreement, derive, published_groups
+from harness.curate.colours import CHROMATIC, crop, kmeans, lab, region_colour
+from harness.curate.command import main as command
+from harness.curate.derive import COLOUR_RULES, ColourRule, agreement, derive, published_groups
 from harness.data.subtypes import Entry, Manifest, read_manifest, write_manifest
 from harness.datasets import DATASETS
 from harness.datasets.loco import LocoOptions
 from harness.errors import ConfigError, DataError
+from methods import METHODS
+
+
+def _main(arguments: list[str]) -> int:
+    return command(METHODS, arguments)
+
 
 LOCO, DEMO = DATASETS.load("mvtec_loco"), DATASETS.load("demo")
 REAL = Path(os.environ.get("LADDER_DATA", "")) / "mvtec_loco_part"
@@ -268,19 +274,19 @@ def juice(tmp_path):
 def test_derived_types_names_and_doubts(juice, tmp_path):
     root, truth = juice
     split = LOCO.read(root, "juice_bottle")
-    proposal = derive(split, RECIPES["juice_bottle"], tmp_path / "m.json")
+    proposal = derive(split, COLOUR_RULES["juice_bottle"], tmp_path / "m.json")
     entries = proposal.manifest.categories["juice_bottle"]
     assert {image: entries[image].subtype for image in truth} == truth
     assert entries["test/logical_anomalies/000.png"].rule.startswith("nearest centroid, region ")
     assert proposal.ambiguous == ["test/logical_anomalies/001.png"]
     assert proposal.sizes["cherry"]["train"] == 4
-    again = derive(split, RECIPES["juice_bottle"], tmp_path / "m.json")
+    again = derive(split, COLOUR_RULES["juice_bottle"], tmp_path / "m.json")
     assert again == proposal
 
 
 def test_names_in_the_order_of_hue(juice, tmp_path):
     root, truth = juice
-    recipe = Recipe(RECIPES["juice_bottle"].regions, names=("red", "brown", "pale"))
+    recipe = ColourRule(COLOUR_RULES["juice_bottle"].regions, names=("red", "brown", "pale"))
     entries = derive(LOCO.read(root, "juice_bottle"), recipe, tmp_path / "m").manifest.categories[
         "juice_bottle"
     ]
@@ -290,14 +296,14 @@ def test_names_in_the_order_of_hue(juice, tmp_path):
 
 def test_wrong_recipes(juice, tmp_path):
     with pytest.raises(ConfigError) as caught:
-        Recipe(((0.5, 0, 0.4, 1),), k=1)
+        ColourRule(((0.5, 0, 0.4, 1),), k=1)
     assert len(caught.value.problems) == 2
     with pytest.raises(ConfigError, match="3 different names are needed, not a, b"):
-        Recipe(((0, 0, 1, 1),), names=("a", "b"))
+        ColourRule(((0, 0, 1, 1),), names=("a", "b"))
     with pytest.raises(ConfigError, match="a region is needed"):
-        Recipe(())
+        ColourRule(())
     with pytest.raises(DataError, match="16 normal images cannot make 17"):
-        derive(LOCO.read(juice[0], "juice_bottle"), Recipe(((0, 0, 1, 1),), k=17), tmp_path / "m")
+        derive(LOCO.read(juice[0], "juice_bottle"), ColourRule(((0, 0, 1, 1),), k=17), tmp_path / "m")
 
 
 def test_published_groups_are_the_papers_numbers():
@@ -331,7 +337,7 @@ def test_command_writes_manifest_and_sheet(juice, tmp_path, capsys):
         "--preview",
         str(sheet),
     ]
-    assert main(arguments) == 0
+    assert _main(arguments) == 0
     assert "1 ambiguous: test/logical_anomalies/001.png" in capsys.readouterr().out
     stored = read_manifest(out).categories["juice_bottle"]
     assert {image: stored[image].subtype for image in truth} == truth
@@ -341,18 +347,20 @@ def test_command_writes_manifest_and_sheet(juice, tmp_path, capsys):
     assert [s.id for s in split.train] == [
         i for i, t in truth.items() if t == "orange" and i.startswith("train")
     ]
-    assert main([*arguments, "--check"]) == 1  # these flat bottles are not LOCO's
+    assert _main([*arguments, "--check"]) == 1  # these flat bottles are not LOCO's
     assert "of 12 agree" in capsys.readouterr().out
 
 
 def test_command_without_region_for_an_unknown_category(root, tmp_path, capsys):
-    assert main(["subtypes", str(root), "--category", "pushpins", "--out", str(tmp_path / "m.json")]) == 2
+    assert _main(["subtypes", str(root), "--category", "pushpins", "--out", str(tmp_path / "m.json")]) == 2
     assert "a region is needed" in capsys.readouterr().err
-    assert main(["subtypes", str(root), "--category", "pushpins/red", "--out", str(tmp_path / "m.json")]) == 2
+    assert (
+        _main(["subtypes", str(root), "--category", "pushpins/red", "--out", str(tmp_path / "m.json")]) == 2
+    )
     assert "a whole category is divided" in capsys.readouterr().err
     region = ["--region", "0,0,1,1", "--k", "2", "--names", "dark, light"]
     assert (
-        main(["subtypes", str(root), "--category", "pushpins", "--out", str(tmp_path / "m.json"), *region])
+        _main(["subtypes", str(root), "--category", "pushpins", "--out", str(tmp_path / "m.json"), *region])
         == 0
     )
     assert read_manifest(tmp_path / "m.json").subtypes("pushpins") == ["dark", "light"]
@@ -364,7 +372,7 @@ def test_real_juice_bottles_agree_with_the_colour_table_and_with_psad(tmp_path):
     table = _rows(folder / "subtype_by_colour_original_names.csv")
     truth = {f"{row['split']}/{row['type']}/{row['file']}": row["subtype"] for row in table}
     original = {row["file"]: row["original"] for row in _rows(folder / "provenance.csv")}
-    proposal = derive(LOCO.read(REAL, "juice_bottle"), RECIPES["juice_bottle"], tmp_path / "m.json")
+    proposal = derive(LOCO.read(REAL, "juice_bottle"), COLOUR_RULES["juice_bottle"], tmp_path / "m.json")
     entries = proposal.manifest.categories["juice_bottle"]
     good = [image for image in entries if "good" in image]
     assert len(good) == 184

@@ -250,7 +250,7 @@ def test_truncated_image_is_found_when_decoded(root):
     path = folder / "train/good/003.png"
     path.write_bytes(path.read_bytes()[:-200])
     LOCO.read(root, "screw_bag")  # no image is decoded here
-    from harness.datasets.check import check
+    from harness.curate.check import check
 
     (problem,) = check(root, LOCO, deep=True).problems
     assert str(path) in problem

@@ -11,7 +11,7 @@ from scipy.ndimage import label
 
 from harness.datasets.demo import CATEGORIES, PART_NAMES, generate, preview, scene
 from harness.datasets.demo.layout import defects_config
-from harness.datasets.demo.scenes import defects_at, subtype_at
+from harness.datasets.demo.scenes.drawing import defects_at, subtype_at
 from harness.errors import DataError
 
 SIZE = 64

@@ -12,22 +12,22 @@ from PIL import Image
 from torch.nn import functional as F
 
 from harness.datasets.demo import CATEGORIES, PART_NAMES, scene
-from methods import weights
-from methods.backbones import load
-from methods.checkpoints import read
-from methods.demo_weights.train import image_text, read_out
-from methods.demo_weights.train.backbone import distances
-from methods.demo_weights.train.captions import counted, statements
-from methods.demo_weights.train.crops import IGNORED, Window, cut
-from methods.demo_weights.train.losses import shares, weighed
-from methods.demo_weights.train.measure import Model, overlaps, retrieval
-from methods.demo_weights.train.pairs import Source, at_a_part
-from methods.demo_weights.train.renders import Renders, defect_of, renders
-from methods.demo_weights.train.shipping import ship
-from methods.demo_weights.train.words import GROUPS, NAMES, prompts
-from methods.distillation import PatchTarget, difference, distil
-from methods.pdn import pdn_small, pdn_small_from
-from methods.training import Means, Plan, steps
+from methods.shared import weights
+from methods.shared.backbones.frozen import load
+from methods.shared.checkpoints import read
+from methods.shared.training.distillation import PatchTarget, difference, distil
+from methods.shared.training.pdn import pdn_small, pdn_small_from
+from methods.shared.training.steps import Means, Plan, steps
+from training import image_text, read_out
+from training.backbone import distances
+from training.captions import counted, statements
+from training.crops import IGNORED, Window, cut
+from training.losses import shares, weighed
+from training.measure import Model, overlaps, retrieval
+from training.pairs import SceneSampler, at_a_part
+from training.renders import Renders, defect_of, renders
+from training.shipping import ship
+from training.words import GROUPS, NAMES, prompts
 
 FOLDER = weights.DEMO_FOLDER
 MOST_BYTES = 12_000_000
@@ -320,7 +320,7 @@ def scenes() -> dict[str, Renders]:
 
 
 def _trained(scenes: dict[str, Renders], folder: Path, state: Path | None, threads: int = 2) -> bytes:
-    source = Source(scenes, np.full((1, 64, 64, 3), 128, np.uint8))
+    source = SceneSampler(scenes, np.full((1, 64, 64, 3), 128, np.uint8))
     model = image_text.train(source, Plan(4, 1e-3, every=2), 0, state, threads)
     return ship("image_text", image_text.shipped(model), folder).read_bytes()
 
@@ -369,7 +369,7 @@ def test_the_whole_window_is_the_squeezed_picture():
 
 
 def test_renders_are_kept_and_are_no_images_of_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    import methods.demo_weights.train.renders as module
+    import training.renders as module
 
     monkeypatch.setattr(module, "CATEGORIES", {"screw_bag": CATEGORIES["screw_bag"]})
     drawn = renders(module.TRAIN, 3, 0, 1, tmp_path, 64)["screw_bag"]
@@ -388,7 +388,7 @@ def test_distances_do_not_depend_on_scale():
 
 
 def test_retrieval_counts_what_is_true():
-    from methods.demo_weights.train.captions import Statement
+    from training.captions import Statement
 
     told = [Statement(frozenset(x), x) for x in "ab"]
     facts = [frozenset("a"), frozenset("b"), frozenset("b")]

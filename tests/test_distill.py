@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from harness.console import leave
-from methods.distillation import Moments, join, on_grid
 from methods.efficientad import distill
-from methods.pdn import pdn_from, pdn_small, shape_of
-from methods.training import Plan
+from methods.shared.training.distillation import Moments, join, on_grid
+from methods.shared.training.pdn import pdn_from, pdn_small, shape_of
+from methods.shared.training.steps import Plan
 
 STEPS = 9
 Command = Callable[..., int]
@@ -104,16 +104,16 @@ def test_a_killed_run_goes_on_and_ends_bit_for_bit_as_an_uninterrupted_one(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     taken: list[int] = []
-    pair = distill.Source.pair
+    pair = distill.PairSampler.pair
 
-    def killed_at_seven(self: distill.Source, step: int) -> distill.Pair:
+    def killed_at_seven(self: distill.PairSampler, step: int) -> distill.Pair:
         taken.append(step)
         if step == 7 and taken.count(7) == 1:
             raise _Killed
         return pair(self, step)
 
     assert command(out=tmp_path / "whole.safetensors") == 0
-    monkeypatch.setattr(distill.Source, "pair", killed_at_seven)
+    monkeypatch.setattr(distill.PairSampler, "pair", killed_at_seven)
     with pytest.raises(_Killed):
         command()
     assert command(batch=3) == 2
@@ -201,7 +201,7 @@ def test_the_rate_never_exceeds_its_peak(number: int):
 
 @pytest.mark.parametrize(("size", "parameters"), [("S", 2.69e6), ("M", 8.03e6)])
 def test_students_have_the_published_sizes(size: str, parameters: float):
-    recipe = distill.Recipe("b", "w", (), "i", size, 384, 512, 1, 1, 1e-4, "constant", 0, "float32")
+    recipe = distill.TeacherSpec("b", "w", (), "i", size, 384, 512, 1, 1, 1e-4, "constant", 0, "float32")
     student = recipe.student()
     assert sum(p.numel() for p in student.parameters()) == pytest.approx(parameters, rel=0.01)
     assert torch.equal(next(student.parameters()), next(recipe.student().parameters()))

@@ -22,7 +22,7 @@ import harness
 from harness import list as listing
 from harness import show, status, sweep
 from harness.config import load
-from harness.data import arguments
+from harness.curate import arguments
 from harness.datasets import DATASETS
 from harness.metrics.table import METRICS
 from harness.results import SCHEMAS

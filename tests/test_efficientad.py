@@ -27,7 +27,17 @@ from methods.efficientad.recipe import Constraint, Recipe
 from methods.efficientad.stepper import Feeder, Stepper
 from methods.efficientad.task import Task
 from methods.efficientad.train import Pace, Trained, train
-from methods.pdn import MEDIUM, OUTPUT, SMALL, Shape, pdn, pdn_from, pdn_medium, pdn_small, shape_of
+from methods.shared.training.pdn import (
+    MEDIUM,
+    OUTPUT,
+    SMALL,
+    Shape,
+    pdn,
+    pdn_from,
+    pdn_medium,
+    pdn_small,
+    shape_of,
+)
 from sweeps.expand import expand
 from sweeps.problems import CHECKS
 
@@ -249,8 +259,8 @@ def test_the_trainer_is_the_plain_loop(store: Path):
 
 
 def slow_losses(task: Task) -> np.ndarray:
-    from methods.distillation import imagenet
     from methods.efficientad.members import pair
+    from methods.shared.training.distillation import imagenet
 
     r, teacher = task.recipe, task.teacher.network
     student, autoencoder = pair(r, shape_of(teacher.state_dict()), task.context.run_seed)

@@ -12,10 +12,10 @@ import torch
 from checkpoints import checkpoint
 from safetensors.torch import load_file, save_file
 
-import methods.weights
+import methods.shared.weights
 from harness.errors import ConfigError, WeightsError
-from methods.backbones import load
-from methods.weights import assets, find
+from methods.shared.backbones.frozen import load
+from methods.shared.weights import assets, find
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_an_unknown_backbone_is_refused(backbone: str, words: str):
 def test_without_cache_and_network_the_way_out_is_said(
     backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("methods.weights.reachable", lambda url: False)
+    monkeypatch.setattr("methods.shared.weights.reachable", lambda url: False)
     monkeypatch.setattr("huggingface_hub.file_download.HF_HUB_CACHE", str(tmp_path), raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(WeightsError, match=r"give `weights: PATH` .* or `weights: demo`"):
@@ -128,7 +128,7 @@ def test_cached_weights_are_found_without_torch(weights: Path, tmp_path: Path):
     (repository / "refs" / "main").write_text("0" * 40)
     (snapshot / "model.safetensors").write_bytes(weights.read_bytes())
     code = (
-        "import sys; from methods.weights import assets\n"
+        "import sys; from methods.shared.weights import assets\n"
         "print(assets({'backbone': 'test_resnet.r160_in1k', 'weights': None})[0].sha256)\n"
         "print('torch' in sys.modules)"
     )
@@ -148,7 +148,7 @@ def test_assets_hash_the_content_and_not_the_path(weights: Path, tmp_path: Path)
 def test_demo_weights_appear_with_a_file_and_an_entry(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(methods.weights, "DEMO_FOLDER", tmp_path)
+    monkeypatch.setattr(methods.shared.weights, "DEMO_FOLDER", tmp_path)
     with pytest.raises(WeightsError, match="no demo weights for the backbone"):
         find("wide_resnet50_2.tv_in1k", "demo")
     (tmp_path / "small.safetensors").write_bytes(weights.read_bytes())
@@ -163,7 +163,7 @@ def test_demo_weights_appear_with_a_file_and_an_entry(
 
 
 def test_tampered_demo_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(methods.weights, "DEMO_FOLDER", tmp_path)
+    monkeypatch.setattr(methods.shared.weights, "DEMO_FOLDER", tmp_path)
     (tmp_path / "small.safetensors").write_bytes(b"other bytes")
     entry = {"file": "small.safetensors", "architecture": "test_resnet", "sha256": "0" * 64}
     (tmp_path / "manifest.json").write_text(json.dumps({"backbones": {"*": entry}}))
@@ -172,7 +172,7 @@ def test_tampered_demo_weights_are_refused(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_manifest_that_ships_describes_what_ships():
-    manifest = json.loads((methods.weights.DEMO_FOLDER / "manifest.json").read_text())
+    manifest = json.loads((methods.shared.weights.DEMO_FOLDER / "manifest.json").read_text())
     for backbone, entry in manifest["backbones"].items():
         assert find(backbone, "demo").path.name == entry["file"]
 

@@ -165,5 +165,5 @@ def test_wrong_names_and_scores_are_refused():
 
 
 def test_metrics_and_statistics_need_no_torch():
-    code = "import sys, harness.metrics, harness.stats; print({'torch', 'ray', 'scipy'} & set(sys.modules))"
+    code = "import sys, harness.metrics, reports.stats; print({'torch', 'ray', 'scipy'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"

@@ -13,13 +13,13 @@ from torch.nn import functional as F
 from harness.artifacts import ArtifactStore, no_store
 from harness.data import ImageSet
 from harness.errors import ConfigError, WeightsError
-from methods.openclip import ClipSpec, assets
-from methods.openclip_distances import distance_rows
-from methods.openclip_features import dense_tokens, global_embeddings, readings, stage_tokens
-from methods.openclip_model import blocks, model_of, neighbourhood
-from methods.openclip_text import imagenet_templates, text_embeddings, text_similarities
-from methods.openclip_tokens import on_grid
-from methods.pixels import Geometry, resized
+from methods.shared.openclip.distances import distance_rows
+from methods.shared.openclip.features import dense_tokens, global_embeddings, readings, stage_tokens
+from methods.shared.openclip.model import blocks, model_of, neighbourhood
+from methods.shared.openclip.spec import ClipSpec, assets
+from methods.shared.openclip.text import imagenet_templates, text_embeddings, text_similarities
+from methods.shared.openclip.tokens import on_grid
+from methods.shared.pixels import Geometry, resized
 
 SPEC = ClipSpec(weights="demo", size=48)  # 6 × 6 patches
 CLASSES = (("glass bottle", "bottle"), ("black background",))
@@ -254,8 +254,8 @@ def test_wrong_specifications_say_what_is_allowed(spec: ClipSpec, says: str, ima
 
 
 def test_missing_weights_say_what_else_there_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr("methods.openclip._cached", lambda entry: None)
-    monkeypatch.setattr("methods.openclip.reachable", lambda url: False)
+    monkeypatch.setattr("methods.shared.openclip.spec._cached", lambda entry: None)
+    monkeypatch.setattr("methods.shared.openclip.spec.reachable", lambda url: False)
     params = {"model": "ViT-L-14", "pretrained": "datacomp_xl_s13b_b90k", "weights": None}
     with pytest.raises(WeightsError, match=r"ViT-L-14::datacomp_xl_s13b_b90k.*weights: demo"):
         assets(params)

@@ -19,7 +19,7 @@ DATA_FILES = (
     "harness/data/psad_train_types.json",
     "methods/demo_weights/manifest.json",
     "methods/patchcore/README.md",
-    "reports/templates/page.html.j2",
+    "reports/render/templates/page.html.j2",
 )
 
 
@@ -67,7 +67,9 @@ def test_every_file_of_the_four_packages_is_inside(wheel: Path):
 
 def test_tests_configs_and_benchmarks_are_not_inside(wheel: Path):
     assert [
-        n for n in names(wheel) if n.split("/")[0] in ("tests", "configs", "benchmarks", "data", "runs")
+        n
+        for n in names(wheel)
+        if n.split("/")[0] in ("tests", "configs", "benchmarks", "training", "data", "runs")
     ] == []
     assert [n for n in names(wheel) if n.endswith((".pyc", ".npy", ".png"))] == []
 

@@ -10,13 +10,18 @@ import pytest
 from conftest import write_tree
 from PIL import Image
 
+from harness.curate.command import main as command
 from harness.data import FitData, ImageSet
-from harness.data.__main__ import main
 from harness.data.labels import find_labels, read_labels
 from harness.data.representatives import medoids
 from harness.errors import DataError
 from harness.method import Card, Context, Scores, Segmentation, Task
 from methods import METHODS
+
+
+def _main(arguments: list[str]) -> int:
+    return command(METHODS, arguments)
+
 
 SIZE = (20, 30)  # height, width
 
@@ -60,7 +65,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def partmasks(root: Path, out: Path, *words: str) -> int:
-    return main(["partmasks", str(root), "--category", "bolt", "--out", str(out), *words])
+    return _main(["partmasks", str(root), "--category", "bolt", "--out", str(out), *words])
 
 
 # Files

@@ -16,11 +16,11 @@ from harness.data import FitData, ImageSet
 from harness.errors import ConfigError, NeedNotMet
 from harness.method import Context
 from harness.params import Problem, resolve
-from methods.nearest import MemoryBank
 from methods.patchcore import PatchCore
 from methods.patchcore.coreset import STARTS, distances, k_centres
 from methods.patchcore.embedding import patch_features
 from methods.patchcore.score import reweighted
+from methods.shared.nearest import MemoryBank
 
 REAL = Path(os.environ.get("LADDER_DATA", "")) / "mvtec_loco_part" / "juice_bottle"
 XCEPTION = Path(os.environ.get("LADDER_WEIGHTS", "")) / "legacy_xception_imagenet_no_head.safetensors"

@@ -18,12 +18,12 @@ from harness.errors import DataError, NeedNotMet
 from harness.method import Context, Task
 from harness.params import Problem, resolve
 from harness.views import Bars, Heat, Parts, Reference
-from methods.backbones import load
 from methods.psad import PSAD, labelling, losses, segmentation, training
 from methods.psad.augment import Sample, augmented, coordinates, flipped, rotation_of
 from methods.psad.network import PseudoLabelNetwork, Segmenter
 from methods.psad.vectors import VectorBank
-from methods.weights import find
+from methods.shared.backbones.frozen import load
+from methods.shared.weights import find
 
 TRAINED: dict[str, Any] = {
     "losses": "sup",
@@ -376,8 +376,8 @@ def test_compositions_are_means_over_parts(weights: str, store: Path):
     method = psad(weights, store, **TRAINED).fit(plates().fit_data())
     image = plates().test.subset([2])
     (vector,), labels = method._compositions(image), method.segmenter.labels(image)[0]
-    from methods.features import features
     from methods.psad.embedding import averaged
+    from methods.shared.backbones.features import features
 
     (maps,) = features(image, method.segmenter.spec, method.context.artifacts, "cpu")
     expected: list[np.ndarray] = []
@@ -481,7 +481,7 @@ def test_what_it_shows(weights: str, store: Path):
 
 
 def test_labels_are_brought_to_the_networks_size():
-    from methods.pixels import Geometry
+    from methods.shared.pixels import Geometry
 
     labels = np.zeros((20, 40), np.uint8)
     labels[:, 20:] = 3
@@ -494,7 +494,7 @@ def test_labels_are_brought_to_the_networks_size():
 def test_tables_always_say_whose_labels_they_were():
     import pandas as pd
 
-    from reports.naming import setting_labels
+    from reports.frame.naming import setting_labels
 
     rows = [
         {"method": "psad", "params": f'{{"labels": "{who}", "banks": "hcp"}}'} for who in ("ours", "clip")

@@ -9,9 +9,9 @@ from reports_synthetic import CATEGORIES, Entry, metric_row, metric_rows, showca
 
 from harness.errors import DataError
 from harness.results import read_run
-from harness.stats import spread
-from reports.cells import DDOF, averages, cells
-from reports.load import FULL, load
+from reports.frame.cells import DDOF, averages, cells
+from reports.frame.load import FULL, load
+from reports.stats import spread
 
 ORANGE = "juice_bottle/orange"
 

@@ -11,11 +11,11 @@ from reports_synthetic import CATEGORIES, Entry, metric_row, write_run
 
 from harness.errors import DataError
 from harness.results import RunWriter, read_run, write_plan, write_sweep
-from harness.stats import Bootstrap, paired_auroc
 from harness.trial import TrialResult
-from reports import diff, joining
+from reports import diff, merge
 from reports.command import main
-from reports.load import load
+from reports.frame.load import load
+from reports.stats import Bootstrap, paired_auroc
 
 ENTRY = Entry("m", 0.8, shots=(1,))
 
@@ -153,7 +153,7 @@ def test_conflicts_are_named_and_refused_unless_told(tmp_path: Path, capsys: pyt
 def test_an_ok_row_wins_over_a_lost_one(tmp_path: Path):
     lost = replace(ENTRY, fate=lambda *_: {"status": "lost"})
     a, b = write_run(tmp_path / "a", [lost]), write_run(tmp_path / "b", [ENTRY])
-    joining.merge(load([a, b]), tmp_path / "c")
+    merge.merge(load([a, b]), tmp_path / "c")
     assert set(read_run(tmp_path / "c").trials["status"]) == {"ok"}
 
 
@@ -161,7 +161,7 @@ def test_what_must_not_share_cells_does_not_become_one_run(tmp_path: Path):
     a = write_run(tmp_path / "a", [replace(ENTRY, weights=(("w", "aa"),))])
     b = write_run(tmp_path / "b", [replace(ENTRY, weights=(("w", "bb"),))])
     with pytest.raises(DataError, match=r"m \(a\), m \(b\): other images, weights or versions"):
-        joining.merge(load([a, b]), tmp_path / "c")
+        merge.merge(load([a, b]), tmp_path / "c")
     c = write_run(tmp_path / "c", [Entry("n", 0.7)], support="vand2025")
     with pytest.raises(DataError, match="by different rules"):
-        joining.merge(load([a, c]), tmp_path / "d")
+        merge.merge(load([a, c]), tmp_path / "d")

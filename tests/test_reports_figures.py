@@ -17,7 +17,7 @@ from harness.trial import TrialResult
 from reports.figures import figures, write_figures
 from reports.figures.draw import draw
 from reports.figures.figure import Curve, Figure, Histogram, Panel, mark_notes
-from reports.load import load
+from reports.frame.load import load
 
 DFSC = {"quantile": 0.999, "sigmoid": True}
 

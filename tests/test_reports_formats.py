@@ -13,12 +13,12 @@ import pytest
 from reports_synthetic import TRACE, Entry, showcase, unfinished, write_run
 
 from reports.command import FORMATS
-from reports.load import load
-from reports.ranking import MIXED, with_ranks
-from reports.render_latex import escaped
-from reports.render_markdown import table as markdown
+from reports.frame.load import load
+from reports.render.latex import escaped
+from reports.render.markdown import table as markdown
 from reports.report import Report, build, with_page
-from reports.table import Cell, Column, Group, Kind, Row, Table, number, statistic, text
+from reports.tables.ranking import MIXED, with_ranks
+from reports.tables.table import Cell, Column, Group, Kind, Row, Table, number, statistic, text
 
 GOLDEN = Path(__file__).parent / "golden"
 NASTY = "ключ 'x_y' in {a}: \"naïve\" ≠ 日本 \x1b[31m & 50 % <b>|^~\\ $1 #2"

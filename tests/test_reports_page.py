@@ -11,13 +11,13 @@ import pytest
 from browser import CHROMIUM, Page, browser
 from reports_synthetic import TRACE, Entry, showcase, unfinished, write_run
 
-from reports.load import load
+from reports.frame.load import load
 from reports.page import page_data
 from reports.page.columns import measurements, thousandths, words
 from reports.papers import PAPERS
-from reports.render_html import render
+from reports.pictures.shown import above
+from reports.render.html import render
 from reports.report import build, with_page
-from reports.shown import above
 
 needs_browser = pytest.mark.skipif(not CHROMIUM, reason="needs Chromium")
 

@@ -16,17 +16,19 @@ from reports_synthetic import FIVE, NINE, Entry, metric_row, metric_rows, of_pap
 
 from harness.errors import ConfigError
 from methods import METHODS
-from reports import render_csv, render_latex, render_markdown
 from reports.command import main
-from reports.load import FULL, Frame, load
+from reports.frame.load import FULL, Frame, load
 from reports.papers import PAPERS, chosen, paper_table
+from reports.papers.ledger import Key, Published
 from reports.papers.ours import Ours
 from reports.papers.series import Protocol, Series
 from reports.papers.spec import Contestant
 from reports.papers.verdict import Word, verdict
-from reports.published import Key, Published
+from reports.render import csv as render_csv
+from reports.render import latex as render_latex
+from reports.render import markdown as render_markdown
 from reports.report import build
-from reports.table import Kind, Table
+from reports.tables.table import Kind, Table
 
 GOLDEN = Path(__file__).parent / "golden" / "papers"
 REAL = {"dataset": "mvtec_loco", "images": 1}

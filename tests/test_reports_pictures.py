@@ -21,13 +21,13 @@ from harness.results.kept import write_kept
 from harness.results.maps import maps_path, pack, read_maps
 from harness.sweep import main as sweep
 from harness.views import Bars, Heat, Parts, Reference
-from reports import pictures
 from reports.command import main
-from reports.details import details
-from reports.load import load
-from reports.pictures import Gallery, gallery
-from reports.shown import ORDER, Shown, choose, disagreements, trials_with_maps
-from reports.thumbnails import part_colour, small_mask, thumbnail, with_heat, with_mask, with_parts
+from reports.frame.load import load
+from reports.pictures import gallery as pictures
+from reports.pictures.details import details
+from reports.pictures.gallery import Gallery, gallery
+from reports.pictures.shown import ORDER, Shown, choose, disagreements, trials_with_maps
+from reports.pictures.thumbnails import part_colour, small_mask, thumbnail, with_heat, with_mask, with_parts
 
 SRC = re.compile(r'<img src="data:image/webp;base64,([^"]+)" alt="([^"]+)">')
 GREY = np.full((40, 60, 3), 100, np.uint8)

@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import DataError
 from reports.papers import PAPERS
-from reports.published import (
+from reports.papers.ledger import (
     AS_PRINTED,
     MEAN,
     ODDITIES,

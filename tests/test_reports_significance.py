@@ -16,12 +16,17 @@ from reports_synthetic import CATEGORIES, Entry, metric_row, write_run
 
 from harness.errors import DataError
 from harness.metrics.image import ap, auroc, f1max
+from harness.metrics.weighted import weighted
 from harness.results.schema import SCORES
 from harness.results.score_table import read_score_columns
 from harness.results.tables import parts, write_parquet
-from harness.stats import (
+from reports.command import FORMATS
+from reports.frame.load import load
+from reports.report import Report, build
+from reports.stats import (
     Bootstrap,
     ResampledImages,
+    compare,
     delong,
     difference,
     family,
@@ -32,13 +37,8 @@ from harness.stats import (
     paired_interval,
     paired_seeds,
     score_table,
-    weighted,
     weighted_interval,
 )
-from reports import compare
-from reports.command import FORMATS
-from reports.load import load
-from reports.report import Report, build
 
 GOLDEN = Path(__file__).parent / "golden"
 LOCO = ("good",) * 12 + ("logical",) * 9 + ("structural",) * 7

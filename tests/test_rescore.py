@@ -14,7 +14,7 @@ from harness import rescore
 from harness.data import Sample, Split
 from harness.data.masks import regions as read_regions
 from harness.errors import DataError
-from harness.intervals import resampled_areas, with_intervals
+from harness.inspection.intervals import resampled_areas, with_intervals
 from harness.metrics import Region
 from harness.metrics.curves import image_curves
 from harness.metrics.image import ap
@@ -22,8 +22,8 @@ from harness.results import read_run
 from harness.results.kept import write_kept
 from harness.results.maps import maps_path, pack, read_maps
 from harness.rows import metric_rows
-from harness.stats import Bootstrap, interval
 from harness.sweep import main as sweep
+from reports.stats import Bootstrap, interval
 
 KEYS = ["trial_id", "subset", "metric", "fpr_limit"]
 Write = Callable[..., Path]

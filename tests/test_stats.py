@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import ConfigError, DataError
 from harness.metrics.image import auroc
-from harness.stats import (
+from reports.stats import (
     Bootstrap,
     delong,
     holm,

@@ -17,11 +17,11 @@ from harness import list as listing
 from harness import show, status
 from harness.datasets import DATASETS
 from harness.errors import ConfigError, DataError
+from harness.inspection.state import state_of
 from harness.metrics.table import METRICS
 from harness.results import locked, read_driver, read_run, read_scores
 from harness.results.plain import duration, title
 from harness.results.writer import RunWriter
-from harness.state import state_of
 from methods import METHODS
 
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from harness import show
 from harness.data import image_size
-from harness.drawing import draw
 from harness.errors import DataError
+from harness.inspection.drawing import draw
 from harness.results import read_run
 from harness.results.kept import kept_path, write_kept
 from harness.results.maps import read_maps

@@ -11,10 +11,10 @@ from harness.artifacts import ArtifactStore, no_store
 from harness.data import FitData, ImageSet
 from harness.errors import ConfigError, NeedNotMet
 from harness.method import Context
-from methods.openclip import ClipSpec
-from methods.openclip_model import model_of
-from methods.openclip_prompts import abnormality
-from methods.pixels import Geometry, resized
+from methods.shared.openclip.model import model_of
+from methods.shared.openclip.prompts import abnormality
+from methods.shared.openclip.spec import ClipSpec
+from methods.shared.pixels import Geometry, resized
 from methods.winclip import WinClip
 from methods.winclip.windows import harmonic, patch_distances, window_distances, window_embeddings, windows
 

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from PIL import Image
 
 from harness.cache import cache_root
 from harness.errors import DataError
+from harness.whole import whole
 
 VERSION = 1  # of the form of an entry
 DEPTH = 5  # a file lies at most this many folders below its category folder
@@ -195,10 +195,7 @@ def _read_once(file: Path, stamp: Stamp) -> dict[str, Any]:
 
 def _write(file: Path, entries: Mapping[str, Any]) -> None:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-        with os.fdopen(handle, "w") as out:
-            json.dump({"version": VERSION, "files": entries}, out, separators=(",", ":"))
-        os.replace(name, file)
+        with whole(file, durable=False) as partial:  # a damaged index is read anew
+            partial.write_text(json.dumps({"version": VERSION, "files": entries}, separators=(",", ":")))
     except OSError:  # no room or no permission in the cache folder: the next run hashes again
         return

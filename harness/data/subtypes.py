@@ -12,7 +12,6 @@ forms are read as well: `{"juice_bottle/test/good/000.png": "cherry"}` and `{cat
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, Literal, final
 
 from harness.data.samples import Sample
 from harness.errors import DataError
+from harness.whole import whole
 
 VERSION = 1
 FILE = "subtypes.json"
@@ -152,13 +152,10 @@ def _plain_entry(entry: Entry) -> dict[str, Any]:
 
 
 def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        with whole(path) as partial:
+            partial.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error
 
 

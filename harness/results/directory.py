@@ -14,6 +14,7 @@ from harness.errors import DataError, RunLocked
 from harness.results import driver
 from harness.results.schema import PLAN, SCHEMA_VERSION
 from harness.results.tables import write_parquet
+from harness.whole import whole
 
 
 @contextmanager
@@ -59,12 +60,10 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     Raises:
         DataError: it cannot be written.
     """
-    hidden = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        hidden.write_text(json.dumps(value, indent=2, default=str) + "\n")
-        os.replace(hidden, path)
+        with whole(path) as hidden:
+            hidden.write_text(json.dumps(value, indent=2, default=str) + "\n")
     except OSError as error:
-        hidden.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error
 
 

@@ -1,16 +1,15 @@
 """Files beside the tables that a sweep was asked to keep: `<run>/<kind>/<trial_id>.npz`."""
 
-import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
 from zipfile import BadZipFile
 
 import numpy as np
 
 from harness.errors import DataError, ResultsError
+from harness.whole import whole
 
 T = TypeVar("T")
 
@@ -27,15 +26,10 @@ def write_kept(run: Path, kind: str, trial_id: str, packed: bytes) -> None:
         ResultsError: it cannot be written.
     """
     path = kept_path(run, kind, trial_id)
-    hidden = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     try:
-        path.parent.mkdir(exist_ok=True)
-        with open(hidden, "wb") as file:
-            file.write(packed)
-            os.fsync(file.fileno())
-        os.replace(hidden, path)
+        with whole(path) as hidden:
+            hidden.write_bytes(packed)
     except OSError as error:
-        hidden.unlink(missing_ok=True)
         raise ResultsError(f"{path}: cannot be written ({error.strerror})") from error
 
 

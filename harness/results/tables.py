@@ -1,11 +1,9 @@
 """Parts of the result tables in memory, and their atomic way to disk."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, final
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +11,7 @@ import pyarrow.parquet as pq
 
 from harness.results.schema import SCHEMA_VERSION, SCHEMAS
 from harness.trial import TrialResult
+from harness.whole import whole
 
 Tables = dict[str, pa.Table]
 ORDER = ("scores", "metrics", "trials")  # a row in trials/ promises its rows in the other two
@@ -112,15 +111,6 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table:
 
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a file under another name, make it durable, rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    hidden = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
     stamped = table.replace_schema_metadata({"ladder_schema": str(SCHEMA_VERSION)})
-    try:
-        with open(hidden, "wb") as file:
-            pq.write_table(stamped, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(hidden, path)
-    except BaseException:
-        hidden.unlink(missing_ok=True)
-        raise
+    with whole(path) as hidden:
+        pq.write_table(stamped, hidden, compression="zstd")

@@ -12,9 +12,9 @@ from pydantic import PositiveFloat, PositiveInt
 from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
 from harness.method import Card, Context, Resources, Scores
-from methods.openclip import ClipSpec, Precision, assets
-from methods.openclip_features import global_embeddings
-from methods.openclip_prompts import abnormality, class_name, normal_and_abnormal
+from methods.shared.openclip.features import global_embeddings
+from methods.shared.openclip.prompts import abnormality, class_name, normal_and_abnormal
+from methods.shared.openclip.spec import ClipSpec, Precision, assets
 
 Embeddings = NDArray[np.float32]
 
@@ -35,7 +35,7 @@ class Clip:
         context: artifact store and device; nothing is random.
         clip_mode: "visual" compares with the support images, "text" with prompts for flawless and
             damaged objects, "text+visual" takes the mean of the two, each in [0, 1].
-        model: an architecture of open_clip (`methods.openclip`).
+        model: an architecture of open_clip (`methods.shared.openclip.spec`).
         pretrained: tag of its weights in open_clip.
         weights: None for those, a path, or "demo".
         image_size: side in pixels to which images are resized.
@@ -75,7 +75,7 @@ class Clip:
         """Take the embeddings of the support images and of the category's prompts, as far as needed.
 
         Raises:
-            ConfigError, DataError, WeightsError: see `methods.openclip_features.stage_tokens`.
+            ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.stage_tokens`.
             NeedNotMet: there is no training image to compare with.
         """
         spec, store, device = self._spec, self.context.artifacts, self.context.device

@@ -29,7 +29,7 @@ def nearest_centres(tokens: Floats, mu: Floats, grid: int) -> NDArray[np.uint8]:
     Returns:
         (grid, grid).
     """
-    from methods.openclip_tokens import on_grid
+    from methods.shared.openclip.tokens import on_grid
 
     f = np.asarray(tokens, np.float32)
     products = on_grid(f @ mu.T, grid).numpy()

@@ -22,8 +22,8 @@ from methods.clip_lad.parts import Clustering, Segmenter
 from methods.clip_lad.prompt_files import Clusters, Prompts, find, missing, read, shipped
 from methods.clip_lad.scoring import HistScore, Normalisation, histogram_distances, patch_map
 from methods.clip_lad.segmentation import histogram
-from methods.openclip import ClipSpec, Precision
-from methods.openclip import assets as model_assets
+from methods.shared.openclip.spec import ClipSpec, Precision
+from methods.shared.openclip.spec import assets as model_assets
 
 Stages = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 FEWEST_VALIDATION = 2
@@ -62,7 +62,7 @@ class ClipLad:
 
     Args:
         context: artifact store, device; the run seed only where `kmeans_seed` is None.
-        model: an architecture of open_clip (`methods.openclip`).
+        model: an architecture of open_clip (`methods.shared.openclip.spec`).
         pretrained: tag of its weights in open_clip.
         weights: None for those, a path, or "demo".
         image_size: side in pixels to which images are resized.
@@ -153,7 +153,7 @@ class ClipLad:
         """Cluster the support images, fill both memory banks, and learn the scores' scales.
 
         Raises:
-            ConfigError, DataError, WeightsError: see `methods.openclip_features` and `prompt_files`.
+            ConfigError, DataError, WeightsError: see `methods.shared.openclip.features` and `prompt_files`.
             NeedNotMet: no training image, no prompts for the category, too few images for `norm_source`.
         """
         if not len(data.train):
@@ -231,7 +231,7 @@ class ClipLad:
 
     def _rows(self, images: ImageSet) -> NDArray[np.float32]:
         """Distance rows (stages, n, k, patches)."""
-        from methods.openclip_distances import distance_rows
+        from methods.shared.openclip.distances import distance_rows
 
         stages = (self._layers,) if self.stage_fuse == "concat" else self._layers
         given = (self._spec, self._store, self.context.device, self._patch_side, self.patch_metric)

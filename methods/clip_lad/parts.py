@@ -15,9 +15,9 @@ from harness.artifacts import ArtifactStore, Op
 from harness.data import ImageSet
 from methods.clip_lad.prompt_files import Prompts
 from methods.clip_lad.segmentation import Segmented, enlarged, segment, without_small
-from methods.openclip import ClipSpec
-from methods.openclip_features import readings
-from methods.openclip_text import text_similarities
+from methods.shared.openclip.features import readings
+from methods.shared.openclip.spec import ClipSpec
+from methods.shared.openclip.text import text_similarities
 
 Array = NDArray[np.floating[Any]]
 
@@ -73,7 +73,7 @@ class Segmenter:
         """The segmentation of every image; uint8 (3, grid, grid) in the store.
 
         Raises:
-            ConfigError, DataError, WeightsError: see `methods.openclip_features.stage_tokens`.
+            ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.stage_tokens`.
         """
         support = tuple(self.support.keys())
         arrays = self.store.get_many(
@@ -105,7 +105,7 @@ class Segmenter:
 
     def _clustered(self) -> NDArray[np.float32]:
         from methods.clip_lad.kmeans import kmeans
-        from methods.openclip_tokens import on_grid, unit
+        from methods.shared.openclip.tokens import on_grid, unit
 
         how = self.clustering
         features = [unit(on_grid(t, how.side, self.device)) for t in self._tokens(self.support)]

@@ -13,8 +13,8 @@ from pydantic import Field
 from harness.errors import DataError, nearest
 from harness.params import Problem, resolve
 from methods.clip_lad.segmentation import Classes
-from methods.openclip_text import imagenet_templates
-from methods.weights import DEMO
+from methods.shared.openclip.text import imagenet_templates
+from methods.shared.weights import DEMO
 
 SHIPPED = Path(__file__).parent / "prompts"
 SUFFIX = ".yaml"

@@ -140,7 +140,7 @@ class _Reader:
 
         from methods.efficientad.networks import arithmetic
         from methods.efficientad.teacher import batch_of
-        from methods.pixels import Geometry, resized
+        from methods.shared.pixels import Geometry, resized
 
         store, device = self.task.context.artifacts, self.task.context.device
         store.counters["student_passes"] += len(images)
@@ -165,7 +165,7 @@ class _Reader:
         import torch
 
         from methods.efficientad.members import evaluated
-        from methods.pdn import shape_of
+        from methods.shared.training.pdn import shape_of
 
         task, device = self.task, torch.device(self.task.context.device)
         shape = shape_of(task.teacher.network.state_dict())

@@ -33,14 +33,15 @@ from harness.data import ImageSet, image_size
 from harness.data.digest import file_digest
 from harness.data.images import IMAGE_SUFFIXES
 from harness.errors import ConfigError, DataError
-from methods import pdn
-from methods.backbones import load
-from methods.checkpoints import PROBE_SIZE
-from methods.distillation import Moments, Pair, Precision, Size, distil, join, on_grid
-from methods.features import FeatureSpec, features
-from methods.pixels import RGB, Geometry, resized
-from methods.training import Means, Plan
-from methods.weights import TORCHVISION
+from harness.whole import whole
+from methods.shared.backbones.features import FeatureSpec, features
+from methods.shared.backbones.frozen import load
+from methods.shared.checkpoints import PROBE_SIZE
+from methods.shared.pixels import RGB, Geometry, resized
+from methods.shared.training import pdn
+from methods.shared.training.distillation import Moments, Pair, Precision, Size, distil, join, on_grid
+from methods.shared.training.steps import Means, Plan
+from methods.shared.weights import TORCHVISION
 
 LAYER_CHANNELS = 1024  # PatchCore averages every layer to so many before it joins them
 GREY = 0.1  # part of the images drawn
@@ -54,7 +55,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TeacherSpec:
     """Everything that decides a teacher's weights, on one kind of device with one number of threads.
 
     Attributes:
@@ -90,11 +91,17 @@ class Recipe:
         return STUDENTS[self.size](self.maps, padding=True)
 
 
-class Source:
+class PairSampler:
     """Draws what a step learns from; the same for the same seed and step."""
 
     def __init__(
-        self, images: ImageSet, recipe: Recipe, spec: FeatureSpec, grid: Size, cache: Path | None, device: str
+        self,
+        images: ImageSet,
+        recipe: TeacherSpec,
+        spec: FeatureSpec,
+        grid: Size,
+        cache: Path | None,
+        device: str,
     ) -> None:
         self.images, self.recipe, self.spec, self.grid, self.device = images, recipe, spec, grid, device
         self.store = ArtifactStore(cache)
@@ -162,7 +169,7 @@ class Files:
         if not os.access(out.parent, os.W_OK):
             raise ConfigError(f"--out {out}: the folder cannot be written")
 
-    def finished(self, recipe: Recipe) -> bool:
+    def finished(self, recipe: TeacherSpec) -> bool:
         """Whether this very teacher is there.
 
         Raises:
@@ -177,12 +184,12 @@ class Files:
             )
         return self.out.exists()
 
-    def begin(self, recipe: Recipe) -> None:
+    def begin(self, recipe: TeacherSpec) -> None:
         """Remember what is being made."""
         self.work.mkdir(exist_ok=True)
         _write(self.settings, lambda path: path.write_text(json.dumps({"recipe": asdict(recipe)})))
 
-    def moments_of(self, source: Source, say: Say) -> Moments:
+    def moments_of(self, source: PairSampler, say: Say) -> Moments:
         """Mean and deviation of the target, taken once."""
         if not self.moments.exists():
             found = {k: v.cpu().contiguous() for k, v in source.calibrated(say)._asdict().items()}
@@ -200,13 +207,11 @@ class Files:
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file that is there whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    write(partial)
-    partial.replace(path)
+    with whole(path) as partial:
+        write(partial)
 
 
-def make(source: Source, files: Files, say: Say) -> Means:
+def make(source: PairSampler, files: Files, say: Say) -> Means:
     """Distil the teacher of `source.recipe` into `files`, going on where an earlier call was stopped.
 
     Raises:
@@ -222,7 +227,7 @@ def make(source: Source, files: Files, say: Say) -> Means:
     return means
 
 
-def _card(source: Source, means: Means) -> dict[str, Any]:
+def _card(source: PairSampler, means: Means) -> dict[str, Any]:
     curve = [[step, round(losses["squared difference"], 6)] for step, losses in means.curve]
     return {
         "recipe": asdict(source.recipe),
@@ -318,7 +323,7 @@ def _positive(text: str) -> int:
     return number
 
 
-def _source(given: argparse.Namespace) -> Source:
+def _source(given: argparse.Namespace) -> PairSampler:
     """Everything that the command line asks for, refused before any work if it cannot be."""
     if given.image_size < PROBE_SIZE:
         raise ConfigError(f"--image-size {given.image_size}: has to be at least {PROBE_SIZE}")
@@ -331,14 +336,14 @@ def _source(given: argparse.Namespace) -> Source:
         k: getattr(given, k)
         for k in ("size", "maps", "image_size", "steps", "batch", "rate", "schedule", "seed")
     }
-    recipe = Recipe(
+    recipe = TeacherSpec(
         spec.file.backbone, spec.file.sha256, layers, _listing(images), precision=given.precision, **same
     )
     load(spec.file, tuple(sorted(layers)), given.device, given.precision)  # as `features` will ask for it
     side = given.image_size // 2
     with torch.no_grad():
         grid = recipe.student()(torch.zeros(1, 3, side, side)).shape[-2:]
-    return Source(images, recipe, spec, tuple(grid), given.cache, given.device)
+    return PairSampler(images, recipe, spec, tuple(grid), given.cache, given.device)
 
 
 def main() -> int:

@@ -13,12 +13,12 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from methods.distillation import IMAGENET
 from methods.efficientad.draws import WEIGHTS, jittered, torch_seed
 from methods.efficientad.losses import Outputs, terms, weights
 from methods.efficientad.networks import WIDTH, Autoencoder, Student, channels_last, joint, sizes
 from methods.efficientad.recipe import Constraint, Recipe
-from methods.pdn import Shape
+from methods.shared.training.distillation import IMAGENET
+from methods.shared.training.pdn import Shape
 
 
 @final

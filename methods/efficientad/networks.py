@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.efficientad.recipe import Precision
-from methods.pdn import Shape, pdn
+from methods.shared.training.pdn import Shape, pdn
 
 ENCODER = (32, 32, 64, 64, 64)
 WIDTH = 64  # of the code and of the decoder

@@ -12,7 +12,7 @@ from methods.efficientad import draws
 from methods.efficientad.members import Feed, Members, dropout_numbers
 from methods.efficientad.networks import map_size
 from methods.efficientad.task import Task
-from methods.pdn import shape_of
+from methods.shared.training.pdn import shape_of
 
 Array = NDArray[Any]
 EAGER = 3  # steps before the capture, in which libraries choose their algorithms

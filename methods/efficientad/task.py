@@ -10,7 +10,7 @@ from harness.data import ImageSet
 from harness.method import Context
 from methods.efficientad.recipe import Recipe
 from methods.efficientad.teacher import Maps, Teacher, folder_digest
-from methods.pixels import RGB, Geometry, resized
+from methods.shared.pixels import RGB, Geometry, resized
 
 VERSION = 1  # raised when unchanged recipes train to other weights
 

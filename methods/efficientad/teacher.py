@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from harness.artifacts import ArtifactStore, Op
 from harness.data import ImageSet
 from harness.errors import WeightsError
-from methods.pixels import Geometry, resized
-from methods.weights import DEMO, Weights, demo, find
+from methods.shared.pixels import Geometry, resized
+from methods.shared.weights import DEMO, Weights, demo, find
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -98,7 +98,7 @@ def batch_of(image: NDArray[np.uint8], device: str) -> "Tensor":
     """An image (h, w, 3) as networks take it: normalised float32 (1, 3, h, w), channels last."""
     import torch
 
-    from methods.distillation import imagenet
+    from methods.shared.training.distillation import imagenet
 
     tensor = torch.from_numpy(np.array(image)).to(device).permute(2, 0, 1)[None]
     return imagenet(tensor.float() / 255)
@@ -114,9 +114,9 @@ def _moments(maps: Maps) -> NDArray[np.float64]:
 def _loaded(file: Weights, size: Size, device: str) -> "nn.Sequential":
     import torch
 
-    from methods.checkpoints import read
     from methods.efficientad.networks import channels_last
-    from methods.pdn import pdn_from, shape_of
+    from methods.shared.checkpoints import read
+    from methods.shared.training.pdn import pdn_from, shape_of
 
     state = {key: value.float() for key, value in read(file.path).items()}
     if shape_of(state).size != size and not file.marks:

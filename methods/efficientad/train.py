@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
+from harness.whole import whole
 from methods.efficientad.losses import TERMS
 from methods.efficientad.networks import arithmetic
 from methods.efficientad.stepper import Stepper
@@ -142,10 +143,8 @@ def _read(task: Task) -> dict[str, Any] | None:
 
 
 def _write(content: Mapping[str, Any], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    torch.save(content, partial)
-    partial.replace(path)
+    with whole(path) as partial:
+        torch.save(content, partial)
 
 
 def write_curve(task: Task, losses: NDArray[np.float32]) -> None:

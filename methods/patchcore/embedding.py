@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.features import Maps
+from methods.shared.backbones.features import Maps
 
 Grid = tuple[int, int]
 

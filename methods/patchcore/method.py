@@ -12,11 +12,11 @@ from scipy.ndimage import gaussian_filter
 from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
 from harness.method import Card, Context, Resources, Scores
-from methods.features import FeatureSpec, Maps, features
-from methods.nearest import MemoryBank, Vectors
 from methods.patchcore.score import reweighted
-from methods.pixels import Geometry, batches
-from methods.weights import assets
+from methods.shared.backbones.features import FeatureSpec, Maps, features
+from methods.shared.nearest import MemoryBank, Vectors
+from methods.shared.pixels import Geometry, batches
+from methods.shared.weights import assets
 
 Grid = tuple[int, int]
 Triple = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
@@ -43,8 +43,8 @@ class PatchCore:
 
     Args:
         context: run seed (of the coreset), device, artifact store.
-        backbone: a model of timm, or of torchvision as `torchvision:NAME` (`methods.weights`).
-        layers: names of its modules (`methods.layers`).
+        backbone: a model of timm, or of torchvision as `torchvision:NAME` (`methods.shared.weights`).
+        layers: names of its modules (`methods.shared.layers`).
         weights: None for the library's own, a path, or "demo".
         image_size: side in pixels to which images are resized.
         crop: side of the centre that is looked at, None for all. The paper crops 256 to 224; on
@@ -102,7 +102,7 @@ class PatchCore:
         """Fill the memory bank with the patches of the training images, or with a coreset of them.
 
         Raises:
-            ConfigError, DataError, WeightsError: see `methods.features.features`.
+            ConfigError, DataError, WeightsError: see `methods.shared.backbones.features.features`.
             NeedNotMet: there is no training image.
         """
         if not len(data.train):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy.special import logsumexp
 
-from methods.nearest import MemoryBank, Vectors
+from methods.shared.nearest import MemoryBank, Vectors
 
 
 def reweighted(bank: MemoryBank, m_test: Vectors, s_star: float, nearest: int, b: int) -> float:

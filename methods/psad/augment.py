@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from methods.pixels import RGB
+from methods.shared.pixels import RGB
 
 Labels = NDArray[np.uint8]
 Coordinates = NDArray[np.float32]

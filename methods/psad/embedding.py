@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from harness.artifacts import Op
 from harness.data import ImageSet
 from harness.method import Context
-from methods.features import FeatureSpec, Maps, features
-from methods.pixels import batches
 from methods.psad.banks import PatchBank
 from methods.psad.contraction import Vectors
+from methods.shared.backbones.features import FeatureSpec, Maps, features
+from methods.shared.pixels import batches
 
 BATCH = 16  # images whose features or rows are held in memory together
 

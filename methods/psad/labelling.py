@@ -13,7 +13,7 @@ from harness.data.labels import LabelFolder, Labels, check_labels, find_labels, 
 from harness.data.representatives import medoids
 from harness.errors import NeedNotMet
 from harness.method import Asset, Task
-from methods import weights
+from methods.shared import weights
 
 N_L = 5  # labelled images where a category is of one type; of several types, one each
 TYPES = {"juice_bottle": 3, "splicing_connectors": 3}  # product types of LOCO's categories (paper)
@@ -39,7 +39,7 @@ def assets(params: Mapping[str, Any], category: str) -> tuple[Asset, ...]:
     """The weights of the networks and the labels in `labels_dir`.
 
     Raises:
-        ConfigError, WeightsError: see `methods.weights.find`.
+        ConfigError, WeightsError: see `methods.shared.weights.find`.
         DataError: see `harness.data.labels.find_labels`.
     """
     found = [*weights.assets(params, category)]

@@ -15,18 +15,18 @@ from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
 from harness.method import Card, Context, Resources, Scores, Segmentation
 from harness.views import Bars, Heat, Parts, Reference, View
-from methods.features import FeatureSpec, features
-from methods.pixels import Geometry, batches
 from methods.psad import labelling
 from methods.psad.augment import rotation_of
 from methods.psad.banks import ClassMean, Distance, Floats, PatchScore, composition, histogram, max_min
 from methods.psad.scaling import AdaptiveScaling, Scale
 from methods.psad.scaling import Reference as ScaleReference
 from methods.psad.vectors import FlatDims, VectorBank
+from methods.shared.backbones.features import FeatureSpec, features
+from methods.shared.pixels import Geometry, batches
 
 if TYPE_CHECKING:
     from methods.psad.segmentation import PartSegmenter
-    from methods.psad.training import Recipe
+    from methods.psad.training import TrainingSpec
 
 EPOCH = 70  # steps of an epoch of the paper: about 350 images, batch 5
 NEIGHBOURHOOD = 3  # features are averaged over so many by so many
@@ -74,7 +74,7 @@ class PSAD:
 
     Args:
         context: run seed (of the segmenter), device, artifact store, scratch folder.
-        backbone: encoder of the segmenter and frozen h_ψ, two copies (`methods.weights`).
+        backbone: encoder of the segmenter and frozen h_ψ, two copies (`methods.shared.weights`).
         weights: None for the library's own, a path, or "demo".
         layers: three blocks of it, the finest first.
         image_size: longer side of the segmenter's input in pixels; the aspect ratio is kept.
@@ -192,7 +192,7 @@ class PSAD:
         """Train the segmenter, fill the banks with the training images, take their scores as scale.
 
         Raises:
-            ConfigError, WeightsError: see `methods.features.features`.
+            ConfigError, WeightsError: see `methods.shared.backbones.features.features`.
             DataError: an image or a label file is wrong.
             NeedNotMet: there is no training image, or none with labels.
         """
@@ -291,12 +291,12 @@ class PSAD:
             globally_averaged(train, spec, self.context) if needed else np.zeros((len(train), 1), np.float32)
         )
 
-    def _recipe(self, category: str, unlabelled: int) -> "Recipe":
-        from methods.psad.training import Recipe
+    def _recipe(self, category: str, unlabelled: int) -> "TrainingSpec":
+        from methods.psad.training import TrainingSpec
 
         epoch = self.epoch_steps or max(EPOCH, ceil(unlabelled / self.batch_size))
         l1, l2, l3 = self.lambdas
-        return Recipe(
+        return TrainingSpec(
             losses=self.losses,
             hist_loss=self.hist_loss,
             lambdas=(l1, l2, l3),

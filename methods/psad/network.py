@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.backbones import Backbone
-from methods.layers import as_maps, outputs
+from methods.shared.backbones.frozen import Backbone
+from methods.shared.layers import as_maps, outputs
 
 PROBE_SIZE = 64
 

@@ -19,12 +19,12 @@ from harness.artifacts import Op
 from harness.data import ImageSet
 from harness.data.digest import array_digest
 from harness.method import Context
-from methods.backbones import Backbone, load
-from methods.features import FeatureSpec
-from methods.pixels import Geometry, resized
 from methods.psad.augment import Labels, Sample, coordinates
 from methods.psad.network import built, built_second
-from methods.psad.training import Lessons, Recipe, predicted, train, train_second
+from methods.psad.training import Lessons, TrainingSpec, predicted, train, train_second
+from methods.shared.backbones.features import FeatureSpec
+from methods.shared.backbones.frozen import Backbone, load
+from methods.shared.pixels import Geometry, resized
 
 Bytes = NDArray[np.uint8]
 LATER = ("losses", "hist_loss", "lambdas", "joint")  # what of a recipe the warm-up does not know
@@ -62,7 +62,7 @@ class PartSegmenter:
     """
 
     spec: FeatureSpec
-    recipe: Recipe
+    recipe: TrainingSpec
     material: Material
     context: Context
     _network: nn.Module | None = field(default=None, init=False, repr=False)

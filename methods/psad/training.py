@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from methods.backbones import Backbone
-from methods.pixels import RGB
 from methods.psad import augment
 from methods.psad.augment import Labels, Sample
 from methods.psad.losses import HistLoss, cross_entropy, dice, entropy, histogram_matching
-from methods.training import Plan, steps
+from methods.shared.backbones.frozen import Backbone
+from methods.shared.pixels import RGB
+from methods.shared.training.steps import Plan, steps
 
 Losses = Literal["sup", "sup+H", "sup+H+hist"]
 EVERY = 500  # steps between two states: one of WideResNet-101 takes a gigabyte
@@ -25,7 +25,7 @@ SECOND_BATCH = 8
 
 @final
 @dataclass(frozen=True)
-class Recipe:
+class TrainingSpec:
     """Everything besides data and network that decides the trained weights.
 
     Attributes:
@@ -83,7 +83,7 @@ class Lessons:
 
 
 def train(
-    network: nn.Module, backbone: Backbone, lessons: Lessons, recipe: Recipe, end: int, state: Path
+    network: nn.Module, backbone: Backbone, lessons: Lessons, recipe: TrainingSpec, end: int, state: Path
 ) -> None:
     """Train until step `end`, going on from the file `state` if it is there; the state is kept in it.
 
@@ -109,7 +109,7 @@ def train(
 
 
 def train_second(
-    network: nn.Module, backbone: Backbone, lessons: Lessons, recipe: Recipe, end: int, state: Path
+    network: nn.Module, backbone: Backbone, lessons: Lessons, recipe: TrainingSpec, end: int, state: Path
 ) -> None:
     """Train the second segmenter on pseudo labels: turned and mirrored images, L_Dice + 10 L_CE."""
 
@@ -155,7 +155,7 @@ def supervised(
 
 
 def _unsupervised(
-    network: nn.Module, backbone: Backbone, images: Sequence[RGB], targets: Tensor, recipe: Recipe
+    network: nn.Module, backbone: Backbone, images: Sequence[RGB], targets: Tensor, recipe: TrainingSpec
 ) -> Tensor:
     """λ2 L_H + λ3 L_hist of unlabelled images; targets are the histograms they should have."""
     place = augment.coordinates(*images[0].shape[:2])

@@ -12,10 +12,10 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from harness.data import FitData, ImageSet
 from harness.errors import ConfigError, NeedNotMet
 from harness.method import Card, Context, Resources, Scores
-from methods.openclip import ClipSpec, Precision, assets
-from methods.openclip_features import global_embeddings
-from methods.openclip_prompts import abnormality, class_name, normal_and_abnormal
-from methods.pixels import batches
+from methods.shared.openclip.features import global_embeddings
+from methods.shared.openclip.prompts import abnormality, class_name, normal_and_abnormal
+from methods.shared.openclip.spec import ClipSpec, Precision, assets
+from methods.shared.pixels import batches
 from methods.winclip.windows import (
     harmonic,
     patch_distances,
@@ -43,7 +43,7 @@ class WinClip:
     Args:
         context: artifact store and device; nothing is random.
         mode: "few_shot" is WinCLIP+; "zero_shot" looks at texts alone.
-        model: an architecture of open_clip (`methods.openclip`).
+        model: an architecture of open_clip (`methods.shared.openclip.spec`).
         pretrained: tag of its weights in open_clip.
         weights: None for those, a path, or "demo".
         image_size: side in pixels to which images are resized.
@@ -86,7 +86,7 @@ class WinClip:
 
         Raises:
             ConfigError: unknown model or tag, or a window larger than the image.
-            WeightsError: see `methods.openclip_features.stage_tokens`.
+            WeightsError: see `methods.shared.openclip.features.stage_tokens`.
             NeedNotMet: there is no training image to compare with.
         """
         if self.mode == "few_shot" and not len(data.train):
@@ -108,7 +108,7 @@ class WinClip:
             zero-shot map, or its mean with the association map.
 
         Raises:
-            ConfigError, DataError, WeightsError: see `methods.openclip_features.stage_tokens`.
+            ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.stage_tokens`.
         """
         found = [self._scored(part) for part in batches(images, CHUNK)]
         parts = {name: np.concatenate([p[name] for p, _ in found]) for name in found[0][0]}

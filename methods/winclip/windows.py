@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from harness.artifacts import ArtifactStore, Op
 from harness.data import ImageSet
-from methods.openclip import ClipSpec
-from methods.openclip_distances import pair_rows
-from methods.openclip_features import reading_op, readings
-from methods.pixels import RGB, Geometry, resized
+from methods.shared.openclip.distances import pair_rows
+from methods.shared.openclip.features import reading_op, readings
+from methods.shared.openclip.spec import ClipSpec
+from methods.shared.pixels import RGB, Geometry, resized
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from methods.openclip_model import ClipModel
+    from methods.shared.openclip.model import ClipModel
 
 Rows = NDArray[np.float32]
 PatchLayer = Literal["last", "penultimate"]
@@ -68,11 +68,11 @@ def window_embeddings(
         For each image unit vectors (windows, d), stored.
 
     Raises:
-        ConfigError, DataError, WeightsError: see `methods.openclip_features.stage_tokens`.
+        ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.stage_tokens`.
     """
 
     def compute(missing: list[int]) -> list[NDArray[np.floating[Any]]]:
-        from methods.openclip_model import model_of
+        from methods.shared.openclip.model import model_of
 
         store.counters["window_passes"] += len(missing)
         pixels = resized(images.subset(missing), Geometry.square(spec.size), store)
@@ -90,8 +90,8 @@ def _through(model: "ClipModel", image: RGB, chosen: NDArray[np.int64]) -> NDArr
     """All windows of one image at once: short sequences, many of them."""
     import torch
 
-    from methods.backbones import arithmetic
-    from methods.openclip_model import blocks
+    from methods.shared.backbones.frozen import arithmetic
+    from methods.shared.openclip.model import blocks
 
     tokens = model.embedded([image])[0]
     index = torch.from_numpy(np.insert(chosen + 1, 0, 0, axis=1)).to(tokens.device)  # class token first
@@ -108,7 +108,7 @@ def window_distances(
     """1 - cosine of every window to the nearest window of every support image: (n, m, windows).
 
     Raises:
-        ConfigError, DataError, WeightsError: see `methods.openclip_features.stage_tokens`.
+        ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.stage_tokens`.
     """
 
     def vectors(images: ImageSet) -> Sequence["Tensor"]:
@@ -141,7 +141,7 @@ def patch_distances(
         device: torch device name.
 
     Raises:
-        ConfigError, DataError, WeightsError: see `methods.openclip_features.stage_tokens`.
+        ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.stage_tokens`.
     """
     reading = spec.depth if layer == "last" else "input"
 
@@ -157,7 +157,7 @@ def patch_distances(
 def _patches(tokens: NDArray[Any], layer: PatchLayer, spec: ClipSpec, device: str) -> "Tensor":
     import torch
 
-    from methods.openclip_model import model_of
+    from methods.shared.openclip.model import model_of
 
     with torch.inference_mode():
         values = torch.from_numpy(np.array(tokens, np.float32)).to(device)
@@ -167,7 +167,7 @@ def _patches(tokens: NDArray[Any], layer: PatchLayer, spec: ClipSpec, device: st
 def _unit(vectors: Any, device: str) -> "Tensor":
     import torch
 
-    from methods.openclip_tokens import unit
+    from methods.shared.openclip.tokens import unit
 
     values = vectors if isinstance(vectors, torch.Tensor) else torch.from_numpy(np.array(vectors, np.float32))
     return unit(values.to(device))

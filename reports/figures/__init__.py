@@ -10,7 +10,7 @@ from reports.figures.figure import Figure
 from reports.figures.shots import shots_curves
 from reports.figures.spro import spro_curves
 from reports.figures.sweeps import parameter_curves
-from reports.load import Frame
+from reports.frame.load import Frame
 
 FIGURES: Mapping[str, Callable[[Data], list[Figure]]] = {
     "shots": shots_curves,

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from harness.results.reader import read_scores
 from reports.figures.data import Data, shots_words
 from reports.figures.figure import Figure, Histogram, Panel, mark_notes
-from reports.naming import words
-from reports.shown import most_shots
+from reports.frame.naming import words
+from reports.pictures.shown import most_shots
 
 SCALED = "_scaled"  # a part of this ending is the part of the name before it, scaled
 BINS = 24

@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports.figures.data import Data, auroc, left_out, parts, percent
 from reports.figures.figure import Curve, Figure, Panel, mark_notes
-from reports.naming import shots_title
+from reports.frame.naming import shots_title
 
 _PANELS = {"seconds": "seconds of a trial (fit and score)", "ms_per_image": "milliseconds per test image"}
 _HOW = (

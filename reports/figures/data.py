@@ -6,9 +6,9 @@ from typing import final
 
 import pandas as pd
 
-from reports.cells import averages, cells
-from reports.load import Frame
-from reports.naming import FULL, shots_title
+from reports.frame.cells import averages, cells
+from reports.frame.load import Frame
+from reports.frame.naming import FULL, shots_title
 
 LOCO = "mvtec_loco"  # the data set of all published numbers
 LINES = 8  # in a figure: more cannot be told apart
@@ -24,12 +24,12 @@ class Data:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """See `reports.cells.cells`."""
+        """See `reports.frame.cells.cells`."""
         return cells(self.frame)
 
     @cached_property
     def averages(self) -> pd.DataFrame:
-        """See `reports.cells.averages`."""
+        """See `reports.frame.cells.averages`."""
         return averages(self.frame, self.cells)
 
 

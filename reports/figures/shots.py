@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pandas as pd
 
-from reports.cells import SUBSETS
 from reports.figures.data import LOCO, Data, auroc, left_out, parts, percent
 from reports.figures.figure import Curve, Figure, Panel, mark_notes
-from reports.naming import shots_title
+from reports.frame.cells import SUBSETS
+from reports.frame.naming import shots_title
 from reports.papers.clip_lad import CLIP_LAD1
+from reports.papers.ledger import MEAN, numbers
 from reports.papers.spec import NINE
-from reports.published import MEAN, numbers
 
 _BAND = "Average over all categories; bands: ± standard deviation over seeds."
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from reports.cells import SUBSETS
 from reports.figures.data import Data, left_out, parts, percent, shots_words
 from reports.figures.figure import Curve, Figure, Panel, mark_notes
+from reports.frame.cells import SUBSETS
 
 _HOW = "A step is the mean of the curve between two stored limits, exact; average over all categories."
 _FROM = 0.2  # of the first limit, where a logarithmic axis has to begin

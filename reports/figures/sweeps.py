@@ -12,8 +12,8 @@ import pandas as pd
 
 from reports.figures.data import LOCO, Data, auroc, left_out, percent, shots_key, shots_words
 from reports.figures.figure import Curve, Figure, Panel, mark_notes
-from reports.naming import FULL, setting_labels, words
-from reports.published import numbers
+from reports.frame.naming import FULL, setting_labels, words
+from reports.papers.ledger import numbers
 
 AVERAGE = "mean of categories"
 _BANDS = (

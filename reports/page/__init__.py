@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from reports.load import Frame
+from reports.frame.load import Frame
 from reports.page.images import images
 from reports.page.trials import trials
 

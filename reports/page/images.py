@@ -11,11 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.data.samples import GOOD
-from reports.compare import scores_of
-from reports.load import Frame
-from reports.naming import shots_title
+from reports.frame.load import Frame
+from reports.frame.naming import shots_title
 from reports.page.columns import thousandths, words
-from reports.shown import above, most_shots
+from reports.pictures.shown import above, most_shots
+from reports.stats.compare import scores_of
 
 _PLACE = ["dataset", "category"]
 METHODS = 8  # at most so many in a category: those with the highest AUROC

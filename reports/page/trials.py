@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from reports.cells import SUBSETS
-from reports.load import Frame
-from reports.naming import measure_title
+from reports.frame.cells import SUBSETS
+from reports.frame.load import Frame
+from reports.frame.naming import measure_title
 from reports.page.columns import measurements, thousandths, words
 from reports.tables.provenance import sweep_file
 

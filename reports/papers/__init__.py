@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from harness.errors import ConfigError, nearest
-from reports.load import Frame
+from reports.frame.load import Frame
 from reports.papers.clip_lad import CLIP_LAD1, CLIP_LAD2, CLIP_LAD3
 from reports.papers.dfsc import DFSC1, DFSC2, DFSC3, DFSC4
 from reports.papers.layout import has_own, paper_table
 from reports.papers.psad import PSAD1, PSAD2, PSAD3, PSAD4
 from reports.papers.spec import PaperTable
-from reports.table import Table
+from reports.tables.table import Table
 
 _ALL = (PSAD1, PSAD2, PSAD3, PSAD4, DFSC1, DFSC2, DFSC3, DFSC4, CLIP_LAD1, CLIP_LAD2, CLIP_LAD3)
 PAPERS: Mapping[str, PaperTable] = {spec.key: spec for spec in _ALL}

@@ -1,7 +1,7 @@
 """The three tables of CLIP-LAD (under review)."""
 
+from reports.papers.ledger import MEAN
 from reports.papers.spec import NINE, Contestant, Line, PaperTable, contestants
-from reports.published import MEAN
 
 _LABELS = dict(
     zip(

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from reports.papers.ledger import MEAN
 from reports.papers.spec import Contestant, Line, PaperTable, contestants
-from reports.published import MEAN
 
 _LABELS = {
     "breakfast_box": "Breakfast Box",

@@ -7,15 +7,15 @@ from functools import cached_property
 from itertools import groupby
 from typing import final
 
-from reports.load import Frame
-from reports.naming import words
+from reports.frame.load import Frame
+from reports.frame.naming import words
+from reports.papers.ledger import MEAN, Published, printed_tables
 from reports.papers.ours import Numbers, Ours
 from reports.papers.places import places
 from reports.papers.series import Protocol, Series, all_series, labels, with_oracles
 from reports.papers.spec import Line, PaperTable, name
 from reports.papers.verdict import Verdict, verdict
-from reports.published import MEAN, Published, printed_tables
-from reports.table import UNDEFINED, Cell, Column, Group, Kind, Row, Table, statistic
+from reports.tables.table import UNDEFINED, Cell, Column, Group, Kind, Row, Table, statistic
 
 _HOW = (
     "{page}Percent. Published numbers in italics, as printed; ours upright, mean ± standard "

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
-from harness.stats import spread
-from reports.naming import ZERO, words
+from reports.frame.naming import ZERO, words
 from reports.papers.places import Place, Places
 from reports.papers.series import ORACLE, Series
 from reports.papers.spec import PaperTable, Values
+from reports.stats import spread
 
 DEMO = "demo data"
 

@@ -7,10 +7,10 @@ from typing import NamedTuple, final
 
 import pandas as pd
 
-from reports.load import MISSING, Frame
-from reports.naming import FULL, ZERO
+from reports.frame.load import MISSING, Frame
+from reports.frame.naming import FULL, ZERO
+from reports.papers.ledger import MEAN
 from reports.papers.spec import PaperTable
-from reports.published import MEAN
 
 PER_SUBTYPE = "per_subtype"  # the rule that draws k images of every sub-type
 _SUBSETS = ["all", "logical", "structural", MEAN]

@@ -1,7 +1,7 @@
 """The four tables of PSAD (Kim et al., 2024)."""
 
+from reports.papers.ledger import MEAN
 from reports.papers.spec import LOCO, Contestant, Line, PaperTable, contestants
-from reports.published import MEAN
 
 _LABELS = dict(
     zip(LOCO, ("Breakfast Box", "Juice Bottle", "Pushpins", "Screw Bag", "Splicing Connectors"), strict=True)

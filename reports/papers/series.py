@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
-from reports.load import Frame
-from reports.naming import measure_title
+from reports.frame.load import Frame
+from reports.frame.naming import measure_title
 from reports.papers.places import Places, Setting, measures
 from reports.papers.spec import Contestant, PaperTable, Values
 

@@ -6,9 +6,9 @@ from functools import cached_property
 from itertools import product
 from typing import Any, final
 
-from reports.cells import DDOF
-from reports.naming import FULL
-from reports.published import MEAN, Key, Published, numbers
+from reports.frame.cells import DDOF
+from reports.frame.naming import FULL
+from reports.papers.ledger import MEAN, Key, Published, numbers
 
 LOCO = ("breakfast_box", "juice_bottle", "pushpins", "screw_bag", "splicing_connectors")
 JUICES = tuple(f"juice_bottle/{name}" for name in ("banana", "cherry", "orange"))

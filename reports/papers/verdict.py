@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, final
 
+from reports.papers.ledger import Published
 from reports.papers.ours import DEMO, Ours
 from reports.papers.series import Series
 from reports.papers.spec import Contestant
-from reports.published import Published
 
 DATASET = "mvtec_loco"  # of all three papers
 

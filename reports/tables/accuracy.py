@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from reports.cells import DDOF, SUBSETS, averages, cells
-from reports.load import Frame
-from reports.naming import ZERO, measure_title, shots_title, words
-from reports.ranking import with_ranks
-from reports.table import Cell, Column, Group, Kind, Row, Table, statistic
+from reports.frame.cells import DDOF, SUBSETS, averages, cells
+from reports.frame.load import Frame
+from reports.frame.naming import ZERO, measure_title, shots_title, words
+from reports.tables.ranking import with_ranks
+from reports.tables.table import Cell, Column, Group, Kind, Row, Table, statistic
 
 AVERAGE = "average"
 NOTED = 6  # methods, and categories, named in a note

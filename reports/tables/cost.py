@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from reports.load import MISSING, Frame
-from reports.table import Cell, Column, Group, Kind, Row, Table, number, text
+from reports.frame.load import MISSING, Frame
 from reports.tables.coverage import by_variant
+from reports.tables.table import Cell, Column, Group, Kind, Row, Table, number, text
 
 _CAPTION = (
     "Median over ok trials for seconds and milliseconds, maximum over trials for peak memory. Hours are "

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from reports.load import MISSING, Frame
-from reports.naming import shots_title
-from reports.table import Cell, Column, Group, Kind, Row, Table, number, text
+from reports.frame.load import MISSING, Frame
+from reports.frame.naming import shots_title
+from reports.tables.table import Cell, Column, Group, Kind, Row, Table, number, text
 
 STATUSES = ("ok", "failed", "skipped", "timeout", "oom", "crashed", "lost", MISSING)
 MESSAGE_CHARACTERS = 300

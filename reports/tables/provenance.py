@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from reports.cells import DDOF
-from reports.load import MISSING, Frame, Source
-from reports.naming import words
-from reports.table import Cell, Column, Group, Kind, Row, Table, text
+from reports.frame.cells import DDOF
+from reports.frame.load import MISSING, Frame, LoadedRun
+from reports.frame.naming import words
+from reports.tables.table import Cell, Column, Group, Kind, Row, Table, text
 
 HASH = 12  # hexadecimal digits of a sha256 that are shown
 
@@ -40,23 +40,23 @@ def sweep_files(frame: Frame) -> dict[str, str]:
     return {sweep_file(s): sweep_text(s) for s in frame.sources}
 
 
-def sweep_file(source: Source) -> str:
+def sweep_file(source: LoadedRun) -> str:
     """Name of the resolved sweep file beside the report."""
     return f"sweep-{source.label}.yaml"
 
 
-def sweep_text(source: Source) -> str:
+def sweep_text(source: LoadedRun) -> str:
     """The resolved sweep file."""
     return yaml.safe_dump(source.config, sort_keys=False, allow_unicode=True)
 
 
-def _rows(source: Source, trials: pd.DataFrame) -> Iterable[Row]:
+def _rows(source: LoadedRun, trials: pd.DataFrame) -> Iterable[Row]:
     yield from (Row(name, (cell,)) for name, cell in facts(source, trials))
     where = f"{sweep_file(source)} beside this report, as resolved"
     yield Row("sweep file", (text(where),), sweep_text(source))
 
 
-def facts(source: Source, trials: pd.DataFrame) -> list[tuple[str, Cell]]:
+def facts(source: LoadedRun, trials: pd.DataFrame) -> list[tuple[str, Cell]]:
     """Names and values of what is known about a run."""
     ended = trials[trials["status"] != MISSING]
     return [

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from harness.stats import Difference, Wilcoxon, family, holm, wilcoxon
-from reports.cells import SUBSETS
-from reports.compare import ALL_PAIRS, BOOTSTRAP, Comparison, Comparisons, comparisons
-from reports.load import Frame
-from reports.naming import ZERO, measure_title, shots_title, words
-from reports.table import Cell, Column, Group, Row, Table, number, statistic, text
+from reports.frame.cells import SUBSETS
+from reports.frame.load import Frame
+from reports.frame.naming import ZERO, measure_title, shots_title, words
+from reports.stats import Difference, Wilcoxon, family, holm, wilcoxon
+from reports.stats.compare import ALL_PAIRS, BOOTSTRAP, Comparison, Comparisons, comparisons
+from reports.tables.table import Cell, Column, Group, Row, Table, number, statistic, text
 
 _LEVEL = f"{100 * BOOTSTRAP.level:g} %"
 _KIND = {"bca": "BCa", "percentile": "percentile"}[BOOTSTRAP.kind]

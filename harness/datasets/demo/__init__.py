@@ -8,6 +8,6 @@
 from harness.datasets.demo.catalog import Scene
 from harness.datasets.demo.layout import generate
 from harness.datasets.demo.preview import preview
-from harness.datasets.demo.scenes import CATEGORIES, PART_NAMES, scene
+from harness.datasets.demo.scenes.drawing import CATEGORIES, PART_NAMES, scene
 
 __all__ = ["CATEGORIES", "PART_NAMES", "Scene", "generate", "preview", "scene"]

@@ -1,7 +1,6 @@
 """Files that appear whole or not at all, and the palette of part masks."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-PARTIAL = ".partial"
-
+from harness.whole import whole
 
 PALETTE = (
     (0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178),
@@ -38,8 +36,5 @@ def write_json(root: Path, path: str, content: object) -> None:
 
 def write(root: Path, path: str, save: Callable[[Path], object]) -> None:
     """Write beside, then rename: no reader ever sees half a file."""
-    partial = root / PARTIAL / f"{os.getpid()}-{path.replace('/', '-')}"
-    for folder in (partial.parent, (root / path).parent):
-        folder.mkdir(parents=True, exist_ok=True)
-    save(partial)
-    os.replace(partial, root / path)
+    with whole(root / path, durable=False) as partial:  # drawn again where it is lost
+        save(partial)

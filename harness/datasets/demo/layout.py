@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -13,9 +12,17 @@ import numpy as np
 from PIL import Image
 
 from harness.datasets.demo.catalog import Category, Scene
-from harness.datasets.demo.files import PARTIAL, indexed, write, write_json, write_png
-from harness.datasets.demo.scenes import CATEGORIES, MIN_SIZE, category_of, defects_at, scene, subtype_at
+from harness.datasets.demo.files import indexed, write, write_json, write_png
+from harness.datasets.demo.scenes.drawing import (
+    CATEGORIES,
+    MIN_SIZE,
+    category_of,
+    defects_at,
+    scene,
+    subtype_at,
+)
 from harness.errors import DataError
+from harness.whole import PARTIALS
 
 VERSION = 1
 MARKER = "demo data, procedural: drawn by a program, not photographed; numbers on it are demo numbers"
@@ -113,7 +120,8 @@ def generate(
     for name in settings.categories:
         _describe(root, CATEGORIES[name], settings)
     write_json(root, "demo.json", _manifest(settings, complete=True))
-    shutil.rmtree(root / PARTIAL, ignore_errors=True)
+    for partial in root.rglob(PARTIALS):
+        partial.unlink(missing_ok=True)
     return root
 
 
@@ -144,7 +152,7 @@ def _complete(root: Path, settings: Settings) -> bool:
     if not root.exists():
         return False
     if not root.is_dir() or (
-        not (root / "demo.json").is_file() and any(p.name != PARTIAL for p in root.iterdir())
+        not (root / "demo.json").is_file() and set(root.iterdir()) - set(root.glob(PARTIALS))
     ):
         raise DataError(f"{root}: neither empty nor a demo data set (no demo.json); choose another folder")
     if not (root / "demo.json").is_file():

@@ -10,7 +10,7 @@ from scipy.ndimage import binary_dilation
 from harness.datasets.demo.catalog import Category, Scene
 from harness.datasets.demo.files import PALETTE
 from harness.datasets.demo.layout import read_manifest
-from harness.datasets.demo.scenes import CATEGORIES, scene
+from harness.datasets.demo.scenes.drawing import CATEGORIES, scene
 
 _COLUMNS, _BAR, _GOOD = 6, 14, 3
 _OUTLINE = {"logical": (255, 0, 255), "structural": (0, 255, 255)}

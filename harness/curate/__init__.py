@@ -1,0 +1,1 @@
+"""What `python -m harness.data` does: check, derive, label, show."""

@@ -1,0 +1,1 @@
+"""How to draw: a small renderer, light, textures, letters, a camera."""

@@ -1,0 +1,1 @@
+"""The five categories of the demo data, one scene each."""

@@ -1,0 +1,1 @@
+"""What is drawn: objects of the demo scenes and what may damage them."""

@@ -1,0 +1,1 @@
+"""Behind the commands that look at a run: show, list, status, rescore."""

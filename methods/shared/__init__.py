@@ -1,0 +1,1 @@
+"""Rooms that methods share; whatever is in here knows no method."""

@@ -1,0 +1,1 @@
+"""Frozen image networks, and their features through the artifact store."""

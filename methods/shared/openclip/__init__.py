@@ -1,0 +1,1 @@
+"""Vision–language models of open_clip: which file, which tokens, texts, distances."""

@@ -1,0 +1,1 @@
+"""What training loops share: steps and their state, PDN, distillation."""

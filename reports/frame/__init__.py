@@ -1,0 +1,1 @@
+"""Runs as one validated frame, its cells, and what tables call things."""

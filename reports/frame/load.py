@@ -1,0 +1,141 @@
+"""One or several runs as one validated frame, finished or not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import pandas as pd
+import pyarrow as pa
+
+from harness.errors import DataError
+from harness.results import Run, read_run
+from reports.frame.duplicates import unique_trials
+from reports.frame.naming import FULL, dataset_labels, measure_labels, variant_labels
+
+MISSING = "missing"  # status of a planned trial without a row
+
+
+@final
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run that a frame was made from.
+
+    Attributes:
+        path: its folder.
+        name: name of the sweep.
+        label: the name, numbered where two runs have the same.
+        config: its resolved sweep file.
+        stale: rows of earlier plans, left out.
+    """
+
+    path: Path
+    name: str
+    label: str
+    config: dict[str, Any]
+    stale: int
+
+
+@final
+@dataclass(frozen=True)
+class Frame:
+    """Everything that a report is made from.
+
+    Attributes:
+        sources: the runs.
+        trials: one row per planned trial, in the order of the plans: the columns of the trials table, and
+            `run` (index in sources), `variant` (the method as tables name it), `shots` (`FULL` for all
+            training images), `seed` ("split/run"), `marks` (tuple). `status` is `MISSING` without a row.
+        metrics: the metrics table of trials that are ok, with `variant`, `dataset`, `category`, `shots`,
+            `seed` and `measure` (metric with its limit, as one word).
+        notes: what a reader has to know about how runs were put together.
+    """
+
+    sources: tuple[LoadedRun, ...]
+    trials: pd.DataFrame
+    metrics: pd.DataFrame
+    notes: tuple[str, ...]
+
+
+def load(paths: Sequence[Path]) -> Frame:
+    """Read runs and put them together.
+
+    Args:
+        paths: run directories.
+
+    Raises:
+        DataError: one of them is not a run, or cannot be read.
+    """
+    runs = [_read(path) for path in paths]
+    sources = _sources(runs)
+    trials = pd.concat([_planned(run).assign(run=i) for i, run in enumerate(runs)], ignore_index=True)
+    metrics = pd.concat([run.metrics.assign(run=i) for i, run in enumerate(runs)], ignore_index=True)
+    trials, metrics, notes = unique_trials(trials, metrics, [str(s.path) for s in sources])
+    trials = _labelled(trials, [s.label for s in sources])
+    notes = [*(_stale(s) for s in sources if s.stale), *notes]
+    return Frame(sources, trials, _joined(metrics, trials), tuple(notes))
+
+
+def _read(path: Path) -> Run:
+    try:
+        return read_run(path, scores=False)
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+
+
+def _sources(runs: Sequence[Run]) -> tuple[LoadedRun, ...]:
+    names = [str(run.config.get("name") or run.path.name) for run in runs]
+    return tuple(
+        LoadedRun(run.path, name, label, run.config, _stale_rows(run))
+        for run, name, label in zip(runs, names, _distinct(names), strict=True)
+    )
+
+
+def _stale_rows(run: Run) -> int:
+    return int((~run.trials["trial_id"].isin(run.plan["trial_id"])).sum())
+
+
+def _stale(source: LoadedRun) -> str:
+    rows = "1 trial" if source.stale == 1 else f"{source.stale} trials"
+    return f"{source.path}: {rows} of earlier plans left out (no longer in the sweep file)."
+
+
+def _planned(run: Run) -> pd.DataFrame:
+    """Planned trials with what came of them."""
+    plan = run.plan.drop_duplicates("trial_id")
+    rows = run.trials.drop(columns=[c for c in plan.columns if c not in ("trial_id", "marks")])
+    both = plan.merge(rows, on="trial_id", how="left", suffixes=("_planned", ""))
+    seen = both["status"].notna()
+    marks = both["marks"].where(seen, both["marks_planned"])
+    both["marks"] = [_marks(m) for m in marks]
+    both["status"] = both["status"].where(seen, MISSING)
+    return both.drop(columns="marks_planned")
+
+
+def _marks(listed: Any) -> tuple[str, ...]:
+    return () if listed is None or isinstance(listed, float) else tuple(sorted(map(str, listed)))
+
+
+def _labelled(trials: pd.DataFrame, run_labels: Sequence[str]) -> pd.DataFrame:
+    """Trials with the columns that tables are built on."""
+    seeds = [trials[c].astype("Int64").astype("string").fillna("-") for c in ("split_seed", "run_seed")]
+    return trials.assign(
+        shots=trials["shots"].fillna(FULL).astype("int64"),
+        seed=seeds[0] + "/" + seeds[1],
+        dataset=dataset_labels(trials, run_labels),
+        variant=variant_labels(trials, run_labels),
+    )
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names of runs, numbered where two are called the same."""
+    return [n if names.count(n) == 1 else f"{n}-{names[: i + 1].count(n)}" for i, n in enumerate(names)]
+
+
+def _joined(metrics: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    good = trials.loc[
+        trials["status"] == "ok",
+        ["trial_id", "run", "variant", "dataset", "category", "shots", "seed"],
+    ]
+    joined = metrics.merge(good, on=["trial_id", "run"])
+    return joined.assign(measure=measure_labels(joined))

@@ -1,0 +1,1 @@
+"""Pictures of test images with their maps and views."""

@@ -1,0 +1,1 @@
+"""From a report to Markdown, LaTeX, CSV and HTML."""

@@ -1,0 +1,1 @@
+"""How the demo weights were made: `python -m training.{backbone,image_text,teacher}`."""

@@ -1,0 +1,96 @@
+"""The demo teacher of EfficientAD: a narrow PDN-S, distilled from the demo backbone.
+
+python -m training.teacher
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from methods.shared.backbones.frozen import load
+from methods.shared.training.distillation import PatchTarget, difference, distil
+from methods.shared.training.pdn import pdn_small
+from methods.shared.training.steps import Plan
+from methods.shared.weights import Weights, find
+from training.crops import as_batch, cut, random_window, relit
+from training.journal import say
+from training.renders import HELDOUT, TRAIN, Renders, renders
+from training.shipping import ship
+from training.textures import textures
+
+CHANNELS = 128
+WIDTHS = (64, 128, 128)
+LAYERS = ("layer2", "layer3")
+SIDE = 256  # of the backbone's pictures, twice that of the student's; crops, not whole scenes
+BATCH, TEXTURES = 8, 2
+CALIBRATION = 20  # batches
+FROM = "wide_resnet50_2"  # any name: `demo` answers with its own backbone
+
+
+class PictureSampler:
+    """Batches of crops at the scale of whole pictures of 512 × 512."""
+
+    def __init__(self, scenes: Mapping[str, Renders], pictures: np.ndarray, seed: int) -> None:
+        self.scenes, self.pictures, self.seed = list(scenes.values()), pictures, seed
+
+    def batch(self, step: int) -> Tensor:
+        """float32 (n, 3, SIDE, SIDE) in [0, 1]."""
+        rng = np.random.default_rng([self.seed, step])
+        drawn = [self._scene(rng) for _ in range(BATCH - TEXTURES)] + [
+            self._texture(rng) for _ in range(TEXTURES)
+        ]
+        return relit(as_batch(drawn), rng, 0.7)
+
+    def _scene(self, rng: np.random.Generator) -> np.ndarray:
+        scenes = self.scenes[rng.integers(len(self.scenes))]
+        i = rng.integers(len(scenes))
+        return cut(scenes.images[i], scenes.parts[i], random_window(rng, 0.4, 0.7), SIDE)[0]
+
+    def _texture(self, rng: np.random.Generator) -> np.ndarray:
+        picture = self.pictures[rng.integers(len(self.pictures))]
+        blank = np.zeros(picture.shape[:2], np.uint8)
+        return cut(picture, blank, random_window(rng, 0.4, 0.9), SIDE)[0]
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m training.teacher", description=__doc__)
+    parser.add_argument("--out", type=Path, default=None, help="folder (default: where demo weights lie)")
+    parser.add_argument("--backbone", type=Path, help="resnet10t weights (default: the demo backbone)")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--scenes", type=int, default=140, help="per category")
+    parser.add_argument("--heldout", type=int, default=20, help="per category, for the final measure")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2, help="processes that draw")
+    parser.add_argument("--threads", type=int, default=1, help="other numbers give other roundings")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes")
+    parser.add_argument("--state", type=Path, help="file that keeps the state of the training")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(given.seed)
+    weights = Weights("resnet10t", given.backbone) if given.backbone else find(FROM, "demo")
+    target = PatchTarget(load(weights, LAYERS, "cpu"), CHANNELS)
+    pictures = textures(100, 224, given.seed)
+    scenes = renders(TRAIN, given.scenes, given.seed, given.workers, given.cache)
+    source = PictureSampler(scenes, pictures, given.seed)
+    target.calibrate(source.batch(10**6 + i) for i in range(CALIBRATION))
+    student = pdn_small(CHANNELS, WIDTHS, padding=True)
+    plan = Plan(given.steps, 2e-3, every=50)
+    distil(student, lambda step: target.pair(source.batch(step)), plan, given.state, say)
+    others = PictureSampler(
+        renders(HELDOUT, given.heldout, given.seed, given.workers, given.cache), pictures, given.seed
+    )
+    with torch.no_grad():
+        left = torch.stack([difference(student, target.pair(others.batch(i))) for i in range(10)]).mean()
+    say(f"held-out scenes: {1 - float(left):.3f} of the target's variance explained")
+    ship("teacher", student.state_dict(), given.out)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
