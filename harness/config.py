@@ -35,6 +35,7 @@ Shot = PositiveInt | Literal["full"]
 Shots = Annotated[
     list[Shot], BeforeValidator(_listed, json_schema_input_type=Shot | list[Shot]), Field(min_length=1)
 ]
+Seeds = PositiveInt | Annotated[list[NonNegativeInt], Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
@@ -80,6 +81,11 @@ class MethodConfig(_Strict):
     """One contestant with its parameters."""
 
     name: str = Field(description="a method of `harness.list methods`")
+    categories: Annotated[list[str], Field(min_length=1)] | None = Field(
+        default=None, description="only these of the sweep's categories; default all of them"
+    )
+    shots: Shots | None = Field(default=None, description="only these of the sweep's shots")
+    seeds: Seeds | None = Field(default=None, description="only these of the sweep's seeds")
     params: dict[str, Any] = Field(default_factory=dict, description="fixed hyper-parameters")
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
         default_factory=dict, description="hyper-parameters of which every combination is run"
@@ -112,7 +118,7 @@ class SweepConfig(_Strict):
     dataset: DatasetConfig
     categories: Literal["all"] | list[str] = "all"
     shots: Shots = Field(default=["full"], description="support set sizes; `full` = all training images")
-    seeds: PositiveInt | Annotated[list[NonNegativeInt], Field(min_length=1)] = Field(
+    seeds: Seeds = Field(
         default=1, description="a number (0, 1, … n-1) or a list; seeds both the draw and the method"
     )
     support: SupportConfig = SupportConfig()
@@ -134,12 +140,22 @@ class SweepConfig(_Strict):
     @property
     def seed_list(self) -> list[int]:
         """The seeds, in order, without repetition."""
-        return list(range(self.seeds)) if isinstance(self.seeds, int) else list(dict.fromkeys(self.seeds))
+        return listed_seeds(self.seeds)
 
     @property
     def shot_list(self) -> list[int | None]:
         """Numbers of shots; None for all training images."""
-        return [None if s == "full" else int(s) for s in dict.fromkeys(self.shots)]
+        return listed_shots(self.shots)
+
+
+def listed_seeds(given: int | Sequence[int]) -> list[int]:
+    """The seeds that a number or a list stands for, in order, without repetition."""
+    return list(range(given)) if isinstance(given, int) else list(dict.fromkeys(given))
+
+
+def listed_shots(given: Sequence[int | str]) -> list[int | None]:
+    """Numbers of shots, in order, without repetition; None for all training images."""
+    return [None if s == "full" else int(s) for s in dict.fromkeys(given)]
 
 
 def load(path: Path, overrides: Sequence[str] = (), checks: Sequence[Check] = ()) -> SweepConfig:

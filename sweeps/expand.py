@@ -15,6 +15,7 @@ from harness.params import resolve
 from harness.source import Source, Splits
 from harness.trial import Trial
 from methods import METHODS
+from sweeps.axes import Axes
 from sweeps.problems import combinations
 
 DEMO = "demo"  # in place of a path: what ships with the project
@@ -52,13 +53,14 @@ def expand(config: SweepConfig) -> list[tuple[Trial, Resources]]:
     """
     problems: list[str] = []
     source = Source.of(config.dataset)
-    splits = _readable(source, _categories(config, source), problems)
-    variants = list(_variants(config, problems))
+    categories = _categories(config, source)
+    splits = _readable(source, categories, problems)
+    variants = list(_variants(config, categories, problems))
     draws = _draws(config, splits)
     trials: dict[str, tuple[Trial, Resources]] = {}
     for category in splits:
-        for variant, resources in variants:
-            for trial in _trials(config, splits[category], variant, draws, problems):
+        for variant, axes, resources in (each for each in variants if category in each[1].categories):
+            for trial in _trials(axes, splits[category], variant, draws, problems):
                 trials.setdefault(trial.id, (trial, resources))
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
@@ -84,13 +86,20 @@ def _readable(source: Source, categories: list[str], problems: list[str]) -> dic
     return found
 
 
-def _variants(config: SweepConfig, problems: list[str]) -> Iterator[tuple[Variant, Resources]]:
+def _variants(
+    config: SweepConfig, categories: list[str], problems: list[str]
+) -> Iterator[tuple[Variant, Axes, Resources]]:
     for i, entry in enumerate(config.methods):
         place = f"methods.{i} ({entry.name})"
+        try:
+            axes = Axes.of(entry, config, categories)
+        except ConfigError as error:
+            problems += [f"{place}.{line}" for line in error.problems]
+            continue
         for given in combinations(entry.params, entry.grid, entry.zip):
             try:
                 variant = Variant(place, entry.name, given, config.weights)
-                yield variant, _resources(entry, variant.card.resources)
+                yield variant, axes, _resources(entry, variant.card.resources)
             except HarnessError as error:
                 problems.append(f"{place}: {error}")
 
@@ -124,11 +133,9 @@ def _draws(config: SweepConfig, splits: Mapping[str, Split]) -> Draw:
     return ids
 
 
-def _trials(
-    config: SweepConfig, split: Split, variant: Variant, ids: Draw, problems: list[str]
-) -> Iterator[Trial]:
-    for shots in [0] if "shots" in variant.ignored else config.shot_list:
-        for seed in config.seed_list:
+def _trials(axes: Axes, split: Split, variant: Variant, ids: Draw, problems: list[str]) -> Iterator[Trial]:
+    for shots in [0] if "shots" in variant.ignored else axes.shots:
+        for seed in axes.seeds:
             try:
                 support = ids(split.category, shots, seed) if shots != 0 else ()
             except HarnessError as error:

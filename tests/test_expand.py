@@ -49,6 +49,35 @@ def test_the_product_of_all_axes_in_order(sweep_file: Write):
     assert [t.category for t in found] == sorted(t.category for t in found)
 
 
+def test_an_entry_may_run_on_some_of_the_sweeps_axes(sweep_file: Write):
+    few = {"name": "mean_image", "params": {"image_size": 8}, "categories": ["nut", "cap"], "shots": ["full"]}
+    methods = [{"name": "mean_image"}, few, few | {"shots": 2, "seeds": [1], "categories": ["cap"]}]
+    found = trials(sweep_file(shots=[2, "full"], seeds=2, methods=methods))
+    places = Counter((t.category, t.shots, t.split_seed) for t in found if t.params["image_size"] == 8)
+    assert places == {("cap", None, None): 1, ("nut", None, None): 1, ("cap", 2, 1): 1}
+    assert len(found) == 3 * (2 + 1) + 3
+    assert {t.id for t in found if t.category == "cap"} <= ids(
+        sweep_file(
+            shots=[2, "full"],
+            seeds=2,
+            methods=[{"name": "mean_image"}, {"name": "mean_image", "params": {"image_size": 8}}],
+        )
+    )
+
+
+def test_what_an_entry_names_has_to_be_the_sweeps(sweep_file: Write):
+    wrong = {"name": "mean_image", "categories": ["bolt", "nutt"], "shots": [2, "full"], "seeds": 2}
+    path = sweep_file(shots=[1, 2], seeds=[0, 7], methods=[{"name": "mean_image"}, wrong])
+    with pytest.raises(ConfigError) as caught:
+        expand(load(path, (), CHECKS))
+    assert caught.value.problems == [
+        "methods.1 (mean_image).categories: 'nutt' is not among the sweep's (did you mean 'nut'?); these are "
+        "bolt, cap, nut",
+        "methods.1 (mean_image).shots: 'full' is not among the sweep's; these are 1, 2",
+        "methods.1 (mean_image).seeds: '1' is not among the sweep's; these are 0, 7",
+    ]
+
+
 def test_axes_that_cannot_change_the_numbers_collapse(sweep_file: Write):
     """mean_image ignores the run seed; with all training images the draw does not matter either."""
     found = trials(sweep_file(shots=[1, "full"], seeds=5, categories=["cap"]))
@@ -132,6 +161,9 @@ CLASSIFIED = {
     "support.manifest": IN,
     "weights": IN,
     "methods.name": IN,
+    "methods.categories": IN,
+    "methods.shots": IN,
+    "methods.seeds": IN,
     "methods.params": IN,
     "methods.grid": IN,
     "methods.zip": IN,
