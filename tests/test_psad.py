@@ -208,7 +208,7 @@ def test_the_variants_of_the_losses_share_their_warm_up(weights: str, tmp_path: 
     found = {}
     for variant in ("sup", "sup+H", "sup+H+hist"):
         method = psad(weights, tmp_path, losses=variant, banks="h").fit(few(5))
-        found[variant] = method.segmenter._trained().state_dict()
+        found[variant] = method.memory.parts._trained().state_dict()
         assert computed(method)["psad_segmenter"] == 1
         assert computed(method).get("psad_warm_up", 0) == (variant == "sup")
     tensors = [torch.cat([v.flatten().float() for v in state.values()]) for state in found.values()]
@@ -218,7 +218,7 @@ def test_the_variants_of_the_losses_share_their_warm_up(weights: str, tmp_path: 
 
 def test_supervised_losses_alone_do_not_depend_on_the_other_images(weights: str, tmp_path: Path):
     def key(n: int, **params: Any) -> str:
-        return psad(weights, tmp_path, banks="h", **params).fit(few(n)).segmenter.key
+        return psad(weights, tmp_path, banks="h", **params).fit(few(n)).memory.parts.key
 
     assert key(2, losses="sup") == key(2, losses="sup")
     known = plates().fit_data()
@@ -226,13 +226,15 @@ def test_supervised_losses_alone_do_not_depend_on_the_other_images(weights: str,
     more = FitData(known.train, known.validation, "plate", masks, PARTS)
     for variant, same in (("sup", True), ("sup+H+hist", False)):
         method = psad(weights, tmp_path, banks="h", losses=variant).fit(more)
-        assert (method.segmenter.key == key(2, losses=variant)) is same
+        assert (method.memory.parts.key == key(2, losses=variant)) is same
 
 
 def test_training_learns_the_parts(weights: str, store: Path):
     method = psad(weights, store, **TRAINED).fit(plates().fit_data())
     unseen = [
-        i for i, name in enumerate(plates().train.ids) if name not in method.segmenter.material.labelled.ids
+        i
+        for i, name in enumerate(plates().train.ids)
+        if name not in method.memory.parts.material.labelled.ids
     ]
     found = method.segment(plates().train.subset(unseen))
     assert found.names == PARTS
@@ -243,7 +245,7 @@ def test_training_learns_the_parts(weights: str, store: Path):
 def test_the_second_stage_trains_another_network_on_pseudo_labels(weights: str, tmp_path: Path):
     first = psad(weights, tmp_path, banks="h").fit(few(3))
     second = psad(weights, tmp_path, banks="h", pseudo_label_stage=True, pseudo_epochs=1).fit(few(3))
-    assert second.segmenter.key != first.segmenter.key
+    assert second.memory.parts.key != first.memory.parts.key
     assert computed(second).get("psad_segmenter", 0) == 0
     assert second.context.artifacts.counters["psad_second_segmenter.computes"] == 1
     assert second.context.artifacts.counters["psad_pseudo_parts.computes"] == 3
@@ -269,7 +271,7 @@ def test_how_many_images_are_labelled(
     data = plates().fit_data()
     data = FitData(data.train, data.validation, category, data.part_masks, PARTS)
     method = psad(weights, store, banks="h", n_labelled=n_labelled).fit(data)
-    material = method.segmenter.material
+    material = method.memory.parts.material
     assert len(material.labelled) == expected
     assert len(material.unlabelled) == 6 - expected
     assert (material.match is None) is (category == "plate")
@@ -277,7 +279,7 @@ def test_how_many_images_are_labelled(
 
 def test_unlabelled_images_with_few_shots(weights: str, store: Path):
     def unlabelled(n: int, **params: Any) -> tuple[str, ...]:
-        return psad(weights, store, banks="h", **params).fit(few(n)).segmenter.material.unlabelled.ids
+        return psad(weights, store, banks="h", **params).fit(few(n)).memory.parts.material.unlabelled.ids
 
     assert len(unlabelled(3)) == 1
     assert len(unlabelled(2)) == 2  # all have labels: they are looked at without
@@ -300,7 +302,7 @@ def test_labels_from_a_folder_are_the_same_labels(weights: str, tmp_path: Path):
         FitData(plates().train, ImageSet((), ()), "plate", masks, PARTS)
     )
     assert of_folder.classes == PARTS
-    assert of_folder.segmenter.key == of_data.segmenter.key
+    assert of_folder.memory.parts.key == of_data.memory.parts.key
 
 
 def test_labels_are_an_asset_with_their_marks(weights: str, tmp_path: Path):
@@ -344,16 +346,16 @@ def test_scores_are_those_of_a_slow_twin(weights: str, store: Path):
     test = plates().test.subset(range(0, 20, 3))
     scores = method.score(test)
     n = 4  # of 6 images
-    assert method.bank.ids == plates().train.ids[:n]
-    bank = counts(method, method.bank)
+    assert method.memory.images.ids == plates().train.ids[:n]
+    bank = counts(method, method.memory.images)
     mean, spread = bank.mean(axis=0), bank.std(axis=0, ddof=1) + 1e-10
     z, queries = (bank - mean) / spread, (counts(method, test) - mean) / spread
     raw = [min(math.dist(q, e) for e in z) for q in queries]
     left_out = [min(math.dist(z[k], z[m]) for m in range(n) if m != k) for k in range(n)]
     assert scores.parts["hist"] == pytest.approx(raw)
     assert scores.parts["hist_scaled"] == pytest.approx(np.array(raw) / max(left_out))
-    patches = list(method.search.patches(method.bank))
-    far = [worst(p, patches) for p in method.search.patches(test)]
+    patches = list(method.memory.search.patches(method.memory.images))
+    far = [worst(p, patches) for p in method.memory.search.patches(test)]
     scale = max(worst(patches[k], patches[:k] + patches[k + 1 :]) for k in range(n))
     assert scores.parts["patch"] == pytest.approx(far, rel=1e-5)
     assert scores.parts["patch_scaled"] == pytest.approx(np.array(far) / scale, rel=1e-5)
@@ -375,13 +377,13 @@ def test_compositions_are_means_over_parts(weights: str, store: Path):
     """At 64 pixels the finest layer is 16 × 16: compared on features enlarged as the paper does."""
     method = psad(weights, store, **TRAINED).fit(plates().fit_data())
     image = plates().test.subset([2])
-    (vector,), labels = method._compositions(image), method.segmenter.labels(image)[0]
+    (vector,), labels = method.memory.compositions.of(image), method.memory.parts.labels(image)[0]
     from methods.psad.embedding import averaged
     from methods.shared.backbones.features import features
 
-    (maps,) = features(image, method.segmenter.spec, method.context.artifacts, "cpu")
+    (maps,) = features(image, method.memory.parts.spec, method.context.artifacts, "cpu")
     expected: list[np.ndarray] = []
-    for name in method.segmenter.spec.layers:
+    for name in method.memory.parts.spec.layers:
         pooled = torch.from_numpy(averaged(maps[name], 3, "cpu"))[None].double()
         large = torch.nn.functional.interpolate(
             pooled, size=labels.shape, mode="bilinear", align_corners=True

@@ -1,4 +1,4 @@
-"""From stored features to what the banks hold: pooled layers, class embeddings, patches."""
+"""From stored features to what the banks hold: pooled layers, compositions of parts, patches."""
 
 import hashlib
 import json
@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from harness.artifacts import Op
 from harness.data import ImageSet
 from harness.method import Context
-from methods.psad.banks import PatchBank
+from methods.psad.banks import ClassMean, Floats, PatchBank, composition
 from methods.psad.contraction import Vectors
+from methods.psad.segmentation import PartSegmenter
 from methods.shared.backbones.features import FeatureSpec, Maps, features
 from methods.shared.pixels import batches
 
@@ -91,6 +92,47 @@ class PatchSearch:
         bank = hashlib.sha256(json.dumps(self.train.keys()).encode()).hexdigest()
         features_of = self.spec.op(",".join(self.spec.layers), self.context.device).params
         return Op("psad_patch_minima", {**features_of, "neighbourhood": self.neighbourhood, "bank": bank})
+
+
+@final
+@dataclass(frozen=True)
+class Compositions:
+    """Elements of M_comp through the artifact store: mean features of every part.
+
+    Attributes:
+        spec: layers and input size of h_ψ.
+        neighbourhood: p of the average pooling.
+        class_mean: see `banks.composition`.
+        parts: whose part labels.
+    """
+
+    spec: FeatureSpec
+    neighbourhood: int
+    class_mean: ClassMean
+    parts: PartSegmenter
+
+    def of(self, images: ImageSet) -> list[Floats]:
+        """One vector per image, ((N_C - 1) * channels,), layer by layer."""
+
+        def compute(missing: list[int]) -> list[Floats]:
+            return self._computed(images.subset(missing))
+
+        return self.parts.context.artifacts.get_many(self._op, images.keys(), compute)
+
+    @property
+    def _op(self) -> Op:
+        features_of = self.spec.op(",".join(self.spec.layers), self.parts.context.device).params
+        own = {"segmenter": self.parts.key, "pool": self.neighbourhood, "mean": self.class_mean}
+        return Op("psad_composition", {**features_of, **own})
+
+    def _computed(self, images: ImageSet) -> list[Floats]:
+        context, n = self.parts.context, self.parts.material.n_classes
+        found = []
+        maps = features(images, self.spec, context.artifacts, context.device)
+        for layers, labels in zip(maps, self.parts.labels(images), strict=True):
+            pooled = [averaged(layers[name], self.neighbourhood, context.device) for name in self.spec.layers]
+            found.append(np.concatenate([composition(f, labels, n, self.class_mean) for f in pooled]))
+        return found
 
 
 def _repeated(layer: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
