@@ -26,6 +26,7 @@ def check_ownership() -> None:
     Raises:
         ConfigError: names the package, where it comes from, and the distribution that brought it.
     """
+    # resolved: an editable install may come through a link
     home = Path(harness.__file__).resolve().parent.parent
     foreign = [name for name in PACKAGES if _origin(name) != home / name / "__init__.py"]
     overwritten = [name for name in PACKAGES if name not in foreign and _overwritten(home / name)]
@@ -36,6 +37,7 @@ def check_ownership() -> None:
 def _origin(name: str) -> Path | None:
     """The `__init__.py` that `import name` would run; None if there is none."""
     spec = find_spec(name)
+    # a folder without __init__.py has no origin; Python prefers any real package to it
     return Path(spec.origin).resolve() if spec and spec.origin else None
 
 
@@ -47,6 +49,7 @@ def _overwritten(package: Path) -> bool:
         return False
     for file in ours.files or ():
         if file.parts == (package.name, "__init__.py") and file.hash and _same(ours, file, package):
+            # RECORD holds what pip wrote: urlsafe base64 without padding, algorithm in front
             content = hashlib.new(file.hash.mode, (package / "__init__.py").read_bytes()).digest()
             return urlsafe_b64encode(content).decode().rstrip("=") != file.hash.value
     return False
@@ -59,6 +62,7 @@ def _same(ours: Distribution, file: object, package: Path) -> bool:
 
 def _sentence(name: str, home: Path) -> str:
     found = _origin(name)
+    # reads the metadata of everything installed: slow, and only done when something is wrong
     owners = _intruders(packages_distributions().get(name, ()))
     culprit = f" by the installed distribution {' and '.join(owners)}" if owners else ""
     remedy = "install Ladder into an environment of its own"
@@ -71,4 +75,5 @@ def _sentence(name: str, home: Path) -> str:
 
 
 def _intruders(owners: Iterable[str]) -> list[str]:
+    # distribution names come in either spelling
     return sorted({owner for owner in owners if owner.lower().replace("_", "-") != OURS})

@@ -17,6 +17,7 @@ import harness
 PACKAGES = ("numpy", "torch", "timm", "open_clip_torch", "faiss-gpu", "faiss-cpu", "pandas", "ray", "pillow")
 
 
+# once per process: `git status` takes longer than a small trial
 @lru_cache(maxsize=1)
 def software() -> dict[str, Any]:
     """Versions, commit and host, in the columns of the trials table."""
@@ -45,6 +46,7 @@ def _git() -> tuple[str | None, bool | None]:
         return None, None
     try:
         commit = _run(root, "rev-parse", "HEAD")
+        # untracked files are mostly results and data
         return commit, bool(_run(root, "status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
         return None, None
@@ -52,7 +54,12 @@ def _git() -> tuple[str | None, bool | None]:
 
 def _run(root: Path, *words: str) -> str:
     done = subprocess.run(
-        ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=10
+        # ten seconds: a network disk may hang, and provenance is not worth waiting for
+        ["git", "-C", str(root), *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
     )
     return done.stdout.strip()
 
@@ -70,6 +77,7 @@ def peaks() -> dict[str, float | None]:
     cuda = _cuda()
     return {
         "peak_rss_mib": _peak_rss_mib(),
+        # what tensors took, not what the allocator reserved: this is what decides how small a share will do
         "peak_gpu_mib": cuda.max_memory_allocated() / 2**20 if cuda else None,
     }
 
@@ -80,6 +88,7 @@ def _peak_rss_mib() -> float | None:
     except OSError:
         return None
     line = next((x for x in status.splitlines() if x.startswith("VmHWM")), None)
+    # the kernel counts in KiB
     return float(line.split()[1]) / 1024 if line else None
 
 
@@ -91,9 +100,11 @@ def gpu_name() -> str | None:
 
 def _cuda() -> Any:
     torch = sys.modules.get("torch")
+    # asking more of a torch that has not used a GPU would start CUDA: some 500 MiB of its memory
     return torch.cuda if torch and torch.cuda.is_initialized() else None
 
 
 def thread_count(cpus: float) -> int:
     """Threads that `cpus` cores allow, at least one."""
+    # rounded down: half a core is one thread, one and a half are too
     return max(1, min(int(cpus), os.cpu_count() or 1))

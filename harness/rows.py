@@ -55,7 +55,9 @@ def metric_rows(
         DataError: a map or mask is not what it should be; the file is named.
     """
     samples = [ScoredSample(float(image[i]), s.label, s.defects, s.id) for i, s in enumerate(split.test)]
+    # one anomalous image without a mask would count as all good: then no pixel metric at all
     if maps is not None and all(s.masks for s in split.test if s.label != GOOD):
+        # of the files: maps are compared with masks at the images' own size
         sizes = [image_size(s.path) for s in split.test]
         values = trial_metrics(
             names, samples, maps.__getitem__, lambda i: read_regions(split.test[i], split), sizes
@@ -72,6 +74,7 @@ def score_rows(samples: Sequence[Sample], scores: Scores) -> list[Mapping[str, A
         {
             "image": sample.id,
             "label": sample.label,
+            # an image may show several
             "defect": "+".join(sample.defects) or None,
             "subtype": sample.subtype,
             "score": float(scores.image[i]),
@@ -88,6 +91,7 @@ def base_row(trial: Trial, job: Job) -> dict[str, Any]:
         "sweep": job.sweep,
         "method": trial.method,
         "method_version": trial.method_version,
+        # JSON, complete: tables of methods with different parameters still have one schema
         "params": json.dumps(trial.params, sort_keys=True),
         "dataset": trial.dataset,
         "category": trial.category,

@@ -21,7 +21,7 @@ from harness.seeding import seeded
 from harness.trial import Status, Trial, TrialResult
 
 CHUNK = 32  # test images scored at a time: memory stays flat in their number
-TRACEBACK_CHARACTERS = 8000
+TRACEBACK_CHARACTERS = 8000  # its end: torch writes long ones, and the cause stands last
 
 
 @dataclass
@@ -58,10 +58,12 @@ def run_trial(
         on_failure: sees the exception of a failed trial while its frames are alive (a debugger).
     """
     started, began, clock = _now(), time.perf_counter(), _Clock()
+    # counters belong to the process, which has run other trials
     before = dict(context.artifacts.counters)
     provenance.reset_peaks()
     found, outcome = TrialResult({}), dict[str, Any]()
     try:
+        # before anything is built: weights are drawn in constructors
         with seeded(context.run_seed):
             counts, found = _run(trial, build, split(), context, job, clock)
         outcome = {"status": Status.OK, **counts}
@@ -70,6 +72,7 @@ def run_trial(
         if on_failure:
             on_failure(error)
     row = base_row(trial, job) | outcome | _cost(clock, outcome, context, before, job)
+    # last, so that it contains everything
     row |= {"total_seconds": time.perf_counter() - began, "started_at": started, "finished_at": _now()}
     return replace(found, trial=row)
 
@@ -77,6 +80,7 @@ def run_trial(
 def _run(
     trial: Trial, build: Callable[[Context], Method], split: Split, context: Context, job: Job, clock: _Clock
 ) -> tuple[dict[str, Any], TrialResult]:
+    # a worker may stand on a node whose copy of the data is another one
     if split.fingerprint != trial.fingerprint:
         raise DataError(f"{trial.category}: the images here are not the ones that were planned with")
     data = fit_data(trial.support, split)
@@ -84,6 +88,7 @@ def _run(
     with clock.phase("fit"):
         method.fit(data)
     with clock.phase("score"):
+        # scoring alone: a method is not slow because many metrics were asked for
         scores = score_chunks(method, ImageSet.of_samples(split.test))
     with clock.phase("metric"):
         metrics = metric_rows(job.metrics, split, scores.image, scores.maps)
@@ -104,6 +109,7 @@ def _kept(method: Method, split: Split, scores: Scores) -> dict[str, bytes]:
 
 def fit_data(names: Sequence[str], split: Split) -> FitData:
     """What a method may see of a category: its support set, the validation images, part masks."""
+    # in the order in which they were drawn: k shots are the first k of k + 1
     by_id = {sample.id: sample for sample in split.train}
     support = [by_id[name] for name in names]
     masks = {i: split.part_masks[s.id] for i, s in enumerate(support) if s.id in split.part_masks}
@@ -137,6 +143,7 @@ def _checked(scores: Scores, images: ImageSet) -> Scores:
     for name, values in {"image": scores.image, **scores.parts}.items():
         if np.shape(values) != (len(images),):
             raise DataError(f"score {name!r} has shape {np.shape(values)} for {len(images)} images")
+        # named here: one NaN among thousands of scores would make every metric undefined without a word
         if not np.isfinite(values).all():
             raise DataError(
                 f"score {name!r} of {images.ids[int(np.argmin(np.isfinite(values)))]} is not finite"
@@ -152,7 +159,9 @@ def ended(trial: Trial, job: Job, status: Status, reason: str) -> TrialResult:
 
 def _failure(error: Exception) -> dict[str, Any]:
     kind = type(error).__name__
+    # by name, not by class: torch is not imported for it; cuDNN and faiss raise plain RuntimeErrors
     memory = kind in ("OutOfMemoryError", "MemoryError") or "out of memory" in str(error).lower()
+    # an assertion may say nothing
     lines = str(error).strip() or kind
     unmet = Status.SKIPPED if isinstance(error, NeedNotMet) else Status.FAILED
     return {

@@ -13,6 +13,7 @@ from sweeps.worker import Setting, execute
 class Worker:
     """Runs trials in a process of its own; caches of methods and features stay warm between them."""
 
+    # asked first, so that the start of a process never counts as the time of a trial
     def ready(self) -> bool:
         """Answers once the process is up."""
         return True

@@ -69,8 +69,10 @@ def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
         KeyboardInterrupt: what was finished is kept.
     """
     run = config.run_directory
+    # outside the lock: it reads the whole data set, and a refused file must leave no folder behind
     planned = expand(config)
     with locked(run):
+        # inside it: until now another driver may have added rows
         plan = make_plan(
             planned,
             statuses(run),
@@ -87,6 +89,7 @@ def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
         try:
             _run(plan, config, options, progress)
         finally:
+            # also after Ctrl-C or a full disk: what was reached is said
             _sum_up(plan, run, progress, console)
     return all(status in FINE for status in _final(plan, run).values())
 
@@ -96,6 +99,7 @@ def _run(plan: Plan, config: SweepConfig, options: Options, progress: Progress) 
         return
     setting, ledger = _setting(config), Ledger(config.run_directory)
     try:
+        # before anything runs: a retry that is interrupted leaves a missing row, not the old one
         ledger.forget([t.id for t in (*plan.remaining, *plan.skipped)])
         for trial in plan.skipped:
             ledger.finished(ended(trial, setting.job, Status.SKIPPED, trial.reason or ""))
@@ -147,11 +151,13 @@ def _final(plan: Plan, run: Path) -> dict[str, str]:
 
 
 def _sum_up(plan: Plan, run: Path, progress: Progress, console: Console) -> None:
+    # counted in the files, not in this process: they are what a report will see
     final = list(_final(plan, run).values())
     counts = {status: final.count(status) for status in sorted(set(final))}
     console.print(f"{run}: " + ", ".join(f"{n} {status}" for status, n in counts.items()), highlight=False)
     for line in failure_lines(progress.failures) + broken_lines(progress.broken):
         console.print(f"  {line}", highlight=False, markup=False)
+    # missing trials run without being asked for, so --retry does not name them
     bad = [s for s in counts if s not in FINE and s != "missing"]
     if bad:
         console.print(f"  run those again: the same command with --retry {','.join(bad)}", highlight=False)
@@ -164,6 +170,7 @@ def describe(plan: Plan, run: Path, console: Console) -> None:
     table = Table(title=f"{run}", title_justify="left")
     for name in ("method", "shots", "trials", "done", "skipped", "to run"):
         table.add_column(name, justify="left" if name == "method" else "right")
+    # sets: with 20,000 trials a list would be searched for every line of the table
     remaining, skipped = {t.id for t in plan.remaining}, {t.id for t in plan.skipped}
     for method, shots in sorted({(t.method, _shots(t)) for t in plan.trials}):
         group = [t for t in plan.trials if (t.method, _shots(t)) == (method, shots)]

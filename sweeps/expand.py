@@ -36,9 +36,12 @@ class Variant:
         self.entry, self.name = entry, name
         self.card: Card = owner.card
         self.params = resolve(owner, _with_weights(owner, given, weights))
+        # workers stand in other folders
         self.params |= {k: _absolute(self.params.get(k)) for k in self.card.paths if k in self.params}
         self.ignored = self.card.ignores(self.params)
+        # a card may name what its class cannot do
         self.together = self.card.together(self.params) if hasattr(owner, "fit_together") else None
+        # hashing a gigabyte of weights once, not once per shot and seed
         self.assets = cache(self._assets)
 
     def _assets(self, category: str) -> tuple[Asset, ...]:
@@ -61,8 +64,10 @@ def expand(config: SweepConfig) -> list[tuple[Trial, Resources]]:
     for category in splits:
         for variant, axes, resources in (each for each in variants if category in each[1].categories):
             for trial in _trials(axes, splits[category], variant, draws, problems):
+                # the first wins: entries may overlap, and ignored axes give one trial many times
                 trials.setdefault(trial.id, (trial, resources))
     if problems:
+        # one missing file is met by every shot and seed, and said once
         raise ConfigError(list(dict.fromkeys(problems)))
     return list(trials.values())
 
@@ -137,6 +142,7 @@ def _trials(axes: Axes, split: Split, variant: Variant, ids: Draw, problems: lis
     for shots in [0] if "shots" in variant.ignored else axes.shots:
         for seed in axes.seeds:
             try:
+                # 0 stands for any number: the method does not look at shots
                 support = ids(split.category, shots, seed) if shots != 0 else ()
             except HarnessError as error:
                 problems.append(str(error))
@@ -152,8 +158,10 @@ def _trial(split: Split, variant: Variant, shots: int | None, seed: int, support
     task = Task(
         split.dataset, split.category, shots, len(support), len(split.validation), bool(split.part_masks)
     )
+    # with all images, or any, there is nothing to draw: one trial for all seeds of the split
     drawn = shots not in (None, 0) and "split_seed" not in variant.ignored
     reason = variant.card.unmet(variant.params, task)
+    # a method that declines needs no weights either
     assets = variant.assets(split.category) if reason is None else ()
     return Trial(
         method=variant.name,

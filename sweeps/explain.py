@@ -32,8 +32,10 @@ def explain(
     Raises:
         DataError: the method has nothing to show but a score.
     """
+    # through the sweep's store: mostly nothing is left to compute but the image itself
     cache, run_seed = SweepConfig.model_validate(config).cache, trial["run_seed"] or 0
     context = Context(run_seed=run_seed, artifacts=ArtifactStore(cache.path, cache.limit_gib))
+    # threads and seed of the trial: another order of sums would show another map than the one that was scored
     with threads(trial["cpus"] or 1), seeded(run_seed):
         method = METHODS.load(trial["method"])(context, **trial["params"])
         return _views(method.fit(fit_data(trial["support"], split)), ImageSet.of_samples([sample]))

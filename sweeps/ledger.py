@@ -39,8 +39,11 @@ class Ledger:
 
     def __init__(self, run: Path):
         self._writer = RunWriter(run)
+        # Tune calls from its thread while the main thread looks
         self._guard = threading.Lock()
+        # a set that keeps its order
         self._running: dict[str, None] = {}
+        # only ever grows: `news` counts on it
         self._ended: list[dict[str, Any]] = []
         self.ended_ids: set[str] = set()
         self.fatal: str | None = None
@@ -60,10 +63,12 @@ class Ledger:
         try:
             self._writer.finished(result)
         except ResultsError as error:
+            # Tune swallows what a callback raises; the main thread asks here
             self.fatal = str(error)
             raise
         with self._guard:
             self._running.pop(result.trial["trial_id"], None)
+            # after the writer: news are of what is durable; and short, for there may be 20,000
             self._ended.append({k: result.trial.get(k) for k in NEWS_COLUMNS + COUNTED})
             self.ended_ids.add(result.trial["trial_id"])
 

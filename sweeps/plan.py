@@ -86,11 +86,14 @@ def make_plan(
         ConfigError: `only` names a value that no planned trial has.
     """
     _check_only([t for t, _ in planned], only or {})
+    # missing trials are not meant: they run in any case
     again = set(Status) if "all" in set(retry) else set(retry)
     done = {t.id: statuses[t.id] for t, _ in planned if t.id in statuses and statuses[t.id] not in again}
     left = [(t, r) for t, r in planned if t.id not in done and _wanted(t, only or {})]
     skipped = tuple(t for t, _ in left if t.reason)
     todo = [(t, r) for t, r in left if not t.reason][:limit]
+    # four units per slot, so that the last one to end does not keep the others waiting for long; then
+    # Tune's cost; ceilings, because a rest would be a unit of its own
     size = unit_trials or max(min(UNIT_TRIALS, -(-len(todo) // (4 * slots))), -(-len(todo) // MOST_UNITS), 1)
     stacks = _stacks(planned, unit_trials)
     return Plan(tuple(t for t, _ in planned), done, skipped, tuple(_units(todo, size, stacks)))
@@ -102,6 +105,7 @@ AXES = ("method", "category", "dataset", "shots", "split_seed", "run_seed", "id"
 def _check_only(trials: Sequence[Trial], only: Mapping[str, Sequence[str]]) -> None:
     problems = []
     for axis, values in only.items():
+        # in the order of the plan: 1, 2, 10 shots
         known = list(dict.fromkeys(_value(trial, axis) for trial in trials))
         shown = ", ".join(known[:SHOWN]) + (", …" if len(known) > SHOWN else "")
         problems += [
@@ -119,12 +123,14 @@ def _wanted(trial: Trial, only: Mapping[str, Sequence[str]]) -> bool:
 
 def _value(trial: Trial, axis: str) -> str:
     value = getattr(trial, axis)
+    # "full" as in a sweep file; "-" is an axis that the method ignores
     return ("full" if axis == "shots" else "-") if value is None else str(value)
 
 
 def _units(todo: Sequence[Planned], size: int, stacks: Mapping[str, int]) -> Iterator[WorkUnit]:
     groups: dict[tuple[Any, ...], list[Planned]] = {}
     for trial, resources in todo:
+        # a dict keeps the order in which groups were first met: units follow the sweep file
         key = (*_alike(trial, resources), stacks.get(trial.id))
         groups.setdefault(key, []).append((trial, resources))
     for (*_, stack), group in groups.items():
@@ -157,6 +163,7 @@ def _stacks(planned: Sequence[Planned], most: int | None) -> dict[str, int]:
 
 
 def _unit_id(trials: Sequence[Trial]) -> str:
+    # the same trials make the same unit, so that a second attempt is recognised in provenance
     return hashlib.sha256(" ".join(t.id for t in trials).encode()).hexdigest()[:12]
 
 

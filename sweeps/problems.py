@@ -34,9 +34,11 @@ def _entry_problems(entry: Mapping[str, Any]) -> Problems:
     if not all(isinstance(part, dict) for part in parts):
         return []
     owner = METHODS.load(entry["name"])
+    # first the shape of the grids: combinations of a wrong one would be refused for another's fault
     found = _clashes(*parts) + _uneven(parts[2])
     if not found:
         found = [p for given in combinations(*parts) for p in _refused(owner, given, *parts)]
+    # every combination of a grid repeats what is wrong with one value
     return list(dict.fromkeys(found))
 
 
@@ -56,6 +58,7 @@ def _refused(owner: type, given: Mapping[str, Any], *parts: Mapping[str, Any]) -
     try:
         resolve(owner, given)
     except Problem as error:
+        # where the value was written, not where it ended up
         place = dict.fromkeys(parts[1], "grid") | dict.fromkeys(parts[2], "zip")
         return [(f"{place.get(k.split('.')[0], 'params')}.{k}", text) for k, text in error.lines]
     return []
@@ -65,6 +68,7 @@ def combinations(
     params: Mapping[str, Any], grid: Mapping[str, Any], zipped: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Every combination of hyper-parameters: the product of `grid`, times the rows of `zipped`."""
+    # uneven lists are refused elsewhere, and must not stop the other checks
     rows = list(zip(*(_values(v) for v in zipped.values()), strict=False)) or [()]
     for values in product(*(_values(v) for v in grid.values())):
         for row in rows:
@@ -138,6 +142,7 @@ def known_categories(given: Mapping[str, Any]) -> list[str]:
     """The categories of a raw `dataset` entry."""
     dataset = DATASETS.load(given["name"])
     options = {k: v for k, v in given.items() if k not in ("name", "root")}
+    # raw values: nothing is validated yet
     root = Path(str(given.get("root", ""))).expanduser()
     return list(dataset.known_categories(root, dataset.Options(**resolve(dataset.Options, options))))
 

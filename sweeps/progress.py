@@ -15,7 +15,7 @@ from rich.text import Text
 from harness.trial import Status, Trial
 from sweeps.ledger import Ledger, News
 
-LINE_SECONDS = 30.0
+LINE_SECONDS = 30.0  # of a log file: often enough to see that it lives, some hundred lines for an hour
 
 
 @final
@@ -37,12 +37,15 @@ class Progress:
         self.running: Sequence[str] = ()
         self.failures: list[dict[str, Any]] = []
         self.broken: Counter[str] = Counter()  # why trials were not trained together, as was planned
+        # no line for what takes less than that
         self._line_at = self.began
 
     @contextmanager
     def shown(self, ledger: Ledger) -> Iterator[Callable[[], None]]:
         """Show the state of a ledger until the block ends; yields what is to be called now and then."""
+        # its own thread draws, so that the picture moves while a trial runs
         live = Live(get_renderable=self._table, console=self.console, refresh_per_second=2)
+        # in a file every picture would stay, one below the other
         with live if self.console.is_terminal and self.planned else nullcontext():
             try:
                 yield lambda: self.look(ledger)
@@ -57,6 +60,7 @@ class Progress:
         """Count what happened, and print a line if it is time for one."""
         for row in news.ended:
             self.ended[row["method"]][row["status"]] += 1
+            # crashed and lost trials have no time of their own
             self.seconds[row["method"]].append(row["total_seconds"] or 0.0)
             self.hits += row["artifact_hits"] or 0
             self.computes += row["artifact_computes"] or 0
@@ -97,6 +101,7 @@ class Progress:
         known = [s for seconds in self.seconds.values() for s in seconds]
         if not known or not self.done:
             return None
+        # for methods of which nothing has ended yet
         mean_of_all = sum(known) / len(known)
         work = 0.0
         for method, planned in self.planned.items():
@@ -104,7 +109,9 @@ class Progress:
             work += (planned - sum(self.ended[method].values())) * (
                 sum(own) / len(own) if own else mean_of_all
             )
+        # measured, not counted: cores, GPU shares and waiting are all in it
         parallelism = sum(known) / max(time.monotonic() - self.began, 1e-9)
+        # zero where all that has ended crashed or was skipped
         return work / max(parallelism, 1e-9)
 
     def _saved(self) -> str:
@@ -155,4 +162,5 @@ def broken_lines(broken: Counter[str]) -> list[str]:
 
 def _first_line(reason: str | None) -> str:
     text = (reason or "").strip().splitlines()
+    # a terminal's line or two; harness.show has the rest
     return (text[0] if text else "no reason given")[:200]

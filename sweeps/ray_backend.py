@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any, final
 
 QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing about a lab leaves it
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` would resolve the environment again in every worker
-    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # hundreds of lines for twenty trials, also where verbose is 0
     "RAY_ENABLE_AUTO_CONNECT": "0",  # Tune's thread, interrupted, would start another cluster
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the folder that the sweep was started in
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial without GPUs sees none
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_GLOBAL_CHECKPOINT_S": "100000",
-    "TUNE_FORCE_TRIAL_CLEANUP_S": "30",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # five files per unit, and 0.7 MB of driver memory
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # what failed is a row, and summed up at the end
+    "TUNE_GLOBAL_CHECKPOINT_S": "100000",  # nobody reads its snapshots; they cost more the more units
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "30",  # a supervisor that does not end is killed, not waited for
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would end the experiment as if all were done
 }
 for _name, _value in QUIET.items():
     os.environ.setdefault(_name, _value)  # read by Ray while it is imported
@@ -98,7 +98,9 @@ def run_ray(
 def _connected(cluster: Cluster) -> Iterator[None]:
     warnings.filterwarnings("ignore", module="ray")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    # what workers print would run through the table of progress
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    # only of a cluster of our own: Ray refuses these for one that it joins
     if cluster.address == "local":
         options |= {"num_cpus": os.cpu_count(), "num_gpus": gpus_here()}
         options |= {"include_dashboard": cluster.dashboard, "dashboard_host": "127.0.0.1"}
@@ -115,6 +117,7 @@ def _connected(cluster: Cluster) -> Iterator[None]:
 def _fit(unit: WorkUnit) -> WorkUnit:
     """A unit with what this cluster can give: no GPU where there is none, no more cores than a node has."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    # of one node, not of all: a trial cannot lie across two
     cpus = max(node.get("CPU", 0) for node in nodes)
     gpus = max(node.get("GPU", 0) for node in nodes)
     wanted = unit.resources
@@ -145,6 +148,7 @@ class _Rounds:
         barren = 0
         while self.units:
             before = len(self.ledger.ended_ids)
+            # what a wave leaves undone is not tried at once: other units come first
             for start in range(0, len(self.units), WAVE):
                 self._wave(self.units[start : start + WAVE])
             barren = barren + 1 if len(self.ledger.ended_ids) == before else 0
@@ -155,13 +159,16 @@ class _Rounds:
         """One Tune experiment, in a thread: this thread watches and can be interrupted."""
         recorder = _Recorder({unit.id: unit for unit in units}, self.ledger)
         tuner = _tuner(recorder, self.setting, self.scratch)
+        # daemon: Ctrl-C need not wait until Tune comes back
         thread = threading.Thread(target=_fit_quietly, args=(tuner,), daemon=True)
         thread.start()
         while thread.is_alive():
             thread.join(POLL_SECONDS)
             self.watch()
+            # raised here: what a callback raises ends in Tune's log
             if self.ledger.fatal:
                 raise ResultsError(self.ledger.fatal)
+        # Tune is gone, so that whatever still counts as running was lost with it
         self.losses.update(self.ledger.interrupted())
 
     def _missing(self, unit: WorkUnit) -> WorkUnit:
@@ -192,6 +199,7 @@ class _Recorder(tune.Callback):
         return tune.Callback, ()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        # of a unit only its first trial: the next one begins when its predecessor has reported
         self._started(self.units[trial.config["unit"]], 0)
 
     def on_trial_result(
@@ -214,12 +222,15 @@ def _fit_quietly(tuner: tune.Tuner) -> None:
 
 def _tuner(recorder: _Recorder, setting: Setting, scratch: Path) -> tune.Tuner:
     trainable = tune.with_parameters(Supervisor, units=recorder.units, setting=setting)
+    # the trainable asks for resources by unit: a sweep may mix quarter and whole GPUs
     bundles = {unit.id: _bundles(unit.resources) for unit in recorder.units.values()}
     return tune.Tuner(
         tune.with_resources(trainable, lambda config: bundles[config["unit"]]),
+        # ids alone: every byte of a configuration is kept some eight times over in Tune's state
         param_space={"unit": tune.grid_search(list(bundles))},
         tune_config=tune.TuneConfig(
-            reuse_actors=True,
+            reuse_actors=True,  # 30 ms for a unit; a fresh process costs 1–2 s of CPU, with torch 2–4
+            # the default writes parameters into names of folders
             trial_name_creator=lambda trial: trial.config["unit"],
             trial_dirname_creator=lambda trial: trial.config["unit"],
         ),
@@ -228,7 +239,9 @@ def _tuner(recorder: _Recorder, setting: Setting, scratch: Path) -> tune.Tuner:
             name="wave",
             verbose=0,
             callbacks=[recorder],
+            # a checkpoint would want a disk that all nodes share, even an empty one
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            # Tune would begin a unit again at its first trial; the rounds submit what is missing
             failure_config=tune.FailureConfig(max_failures=0),
         ),
     )

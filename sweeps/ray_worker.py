@@ -26,7 +26,7 @@ from sweeps.together import Together
 from sweeps.worker import Setting
 
 ATTEMPTS = 2  # a trial whose process dies is given one more
-AGAIN = (Status.OOM, Status.CRASHED)
+AGAIN = (Status.OOM, Status.CRASHED)  # an exception would come again; these depend on the neighbours
 
 
 class _Ended(NamedTuple):
@@ -54,6 +54,7 @@ class Supervisor(tune.Trainable):
         """Go on with another unit, the worker kept warm."""
         self.unit_id, self.next = new_config["unit"], 0
         self.shared: Together | None = None
+        # False, or an exception, ends the unit in an error that Tune never retries
         return True
 
     def step(self) -> dict[str, Any]:
@@ -64,6 +65,7 @@ class Supervisor(tune.Trainable):
         result = self._run(unit.trials[self.next], unit)
         result = self.shared.told(result) if self.shared else result
         self.next += 1
+        # packed: of every number that Tune sees it keeps four statistics and two histories
         return {"row": pickle.dumps(result), "done": self.next == len(unit.trials)}
 
     def cleanup(self) -> None:
@@ -79,6 +81,7 @@ class Supervisor(tune.Trainable):
     def _train(self, unit: WorkUnit) -> Together:
         """The training of a unit; broken off, it leaves the trials to train themselves in a new process."""
         began, minutes = time.monotonic(), unit.resources.timeout_minutes
+        # together they may take as long as one after the other
         limit = minutes and minutes * len(unit.trials)
         ask = partial(self._ask, unit, limit, lambda worker: worker.train.remote(unit, self.setting))
         answer = ask()
@@ -87,6 +90,7 @@ class Supervisor(tune.Trainable):
         seconds = time.monotonic() - began
         if isinstance(answer, _Ended):
             return Together(len(unit.trials), seconds, f"{answer.status}: {answer.reason}")
+        # what a broken training left on the GPU would count against the first trial
         if answer.error:
             self._kill()
         return replace(answer, seconds=seconds)
@@ -106,6 +110,7 @@ class Supervisor(tune.Trainable):
         if isinstance(result, _Ended):
             job = replace(self.setting.job, attempt=attempt, unit=unit.id)
             return ended(trial, job, result.status, result.reason)
+        # after these nothing else runs in the same process; after other exceptions it stays warm
         if result.trial["status"] == Status.OOM or _broken_gpu(result):
             self._kill()
         return result
@@ -119,19 +124,25 @@ class Supervisor(tune.Trainable):
             return _Ended(Status.TIMEOUT, f"still running after {minutes:g} minutes")
         except RayError as error:
             self._kill()
+            # an exception ends the unit for Tune, without a row: the trial is not to blame
             if (status := _cause(error)) == Status.LOST:
                 raise ConnectionError(
                     "the node of this unit is gone; the driver submits it elsewhere"
                 ) from error
+            # Ray's text may hold a whole log; a row is none
             return _Ended(status, " ".join(str(error).split())[:2000])
 
     def _warm(self, unit: WorkUnit) -> Any:
         """The worker process, started if there is none; its start does not count as the trial's time."""
         if self.worker is None:
+            # a process of its own, so that a crash, a hang in C or Ray's memory monitor takes it alone: where
+            # the monitor kills a trial of Tune itself, the whole experiment ends
             group = get_current_placement_group()
             assert group is not None, "Tune starts a supervisor in the placement group of its unit"
+            # bundle 0 is the supervisor's own
             place = PlacementGroupSchedulingStrategy(placement_group=group, placement_group_bundle_index=1)
             wanted = {"num_cpus": unit.resources.cpus, "num_gpus": unit.resources.gpus, "max_restarts": 0}
+            # wrapped here, not decorated there: what the worker imports leaves out Tune (1 s a process)
             remote: Any = ray.remote(Worker)
             self.worker = remote.options(scheduling_strategy=place, **wanted).remote()
             ray.get(self.worker.ready.remote())

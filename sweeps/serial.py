@@ -30,11 +30,13 @@ def run_serial(
     """
     on_failure = _post_mortem if debug else None
     for planned in units:
+        # as the Ray backend does where the cluster has no GPU: the same file runs on a laptop
         unit = planned if gpus_here() else replace(planned, resources=replace(planned.resources, gpus=0.0))
         shared = train(unit, setting, on_failure) if unit.together else None
         for trial in unit.trials:
             ledger.started(trial.id)
             result = execute(trial, setting, unit.resources, unit=unit.id, on_failure=on_failure)
+            # at once: Ctrl-C in the next trial loses that one alone
             ledger.finished(shared.told(result) if shared else result)
             watch()
 

@@ -40,6 +40,7 @@ class Together:
     def told(self, result: TrialResult) -> TrialResult:
         """The result of one of the trials, with its share of the seconds."""
         row = dict(result.trial)
+        # an equal share: the sum over the rows is what it took
         row |= {k: row[k] + self.seconds / self.members for k in SHARED if row.get(k) is not None}
         row |= {k: max(row.get(k) or 0.0, peak) for k, peak in self.peaks.items() if peak is not None}
         return replace(result, trial=row | {"together": self.members, "together_error": self.error})
@@ -56,6 +57,7 @@ def train(
         on_failure: sees an exception while its frames are alive.
     """
     began, error = time.perf_counter(), None
+    # of the joint training alone; its peak is then told to every member's row
     provenance.reset_peaks()
     try:
         _train(unit, setting)
@@ -67,6 +69,7 @@ def train(
 
 
 def _train(unit: WorkUnit, setting: Setting) -> None:
+    # the first member's seed, for libraries below; members draw from their own
     with threads(unit.resources.cpus), seeded(unit.trials[0].run_seed or 0):
         members = [_member(trial, unit, setting) for trial in unit.trials]
         type(members[0][0]).fit_together(members)
@@ -74,6 +77,7 @@ def _train(unit: WorkUnit, setting: Setting) -> None:
 
 def _member(trial: Trial, unit: WorkUnit, setting: Setting) -> tuple[Any, FitData]:
     context = context_of(trial, setting, unit.resources)
+    # as when alone: what a constructor draws is the same
     with seeded(context.run_seed):
         method = build(trial, context)
     return method, fit_data(trial.support, splits_of(setting.source).get(trial.category))

@@ -93,14 +93,17 @@ def context_of(trial: Trial, setting: Setting, resources: Resources) -> Context:
 
 def build(trial: Trial, context: Context) -> Method:
     """The method of a trial, not fitted."""
+    # by name: what is sent to a worker is data, and needs no import to be unpickled
     return METHODS.load(trial.method)(context, **trial.params)
 
 
+# one: its counters are those of the process, and a sweep has one store
 @lru_cache(maxsize=1)
 def _store(root: Path | None, limit_gib: float) -> ArtifactStore:
     return ArtifactStore(root, limit_gib)
 
 
+# by repr: a source holds a mapping, which cannot be hashed
 _SPLITS: dict[str, Splits] = {}
 
 
@@ -111,6 +114,7 @@ def splits_of(source: Source) -> Splits:
 
 def gpus_here() -> int:
     """NVIDIA GPUs of this machine, without importing torch."""
+    # torch takes two seconds to import, and would touch the GPU that a worker is to have for itself
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
 
 

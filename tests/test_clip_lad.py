@@ -211,7 +211,7 @@ def test_scoring_switches_are_arithmetic_on_what_is_stored(folder: Path, other: 
         ({"stage_fuse": "concat"}, {"clip_distances"}),
         ({"norm_source": "support_loo"}, {"clip_distances"}),
     ],
-    ids=str,
+    ids=lambda given: str(sorted(given) if isinstance(given, set) else given),
 )
 def test_other_switches_compute_what_depends_on_them(folder: Path, other: dict[str, Any], again: set[str]):
     fitted(folder).score(TEST)

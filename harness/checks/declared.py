@@ -31,6 +31,7 @@ def card_complete(subject: Subject) -> None:
 def readme_exists(subject: Subject) -> None:
     """A method in a folder of its own has its method card there."""
     folder = Path(getfile(subject.cls)).parent
+    # the battery's own tests define methods too, in a file
     own = folder.name not in ("methods", "tests") and (folder / "__init__.py").is_file()
     require(not own or (folder / "README.md").is_file(), f"{folder} has no README.md (method card)")
 
@@ -40,8 +41,10 @@ def defaults_immutable(subject: Subject) -> None:
     require(is_dataclass(subject.cls), "not a dataclass")
     first, *rest = (f for f in fields(subject.cls) if f.init)
     require(first.name == "context", f"the first field is {first.name!r}, not 'context'")
+    # also what dataclasses let pass, such as an array: it would be shared by all instances
     mutable = [f.name for f in rest if f.default is not MISSING and not _plain(f.default)]
     require(not mutable, f"defaults that are not plain values: {mutable}")
+    # they would take a misspelt parameter without a word
     kinds = [p.kind for p in signature(subject.cls).parameters.values()]
     require(Parameter.VAR_KEYWORD not in kinds, "the constructor takes **kwargs")
 
@@ -59,6 +62,7 @@ def import_is_light(subject: Subject) -> None:
         f"import sys; sys.path[:0] = {sys.path!r}; import {cls.__module__}\n"
         "print(*sorted({'torch', 'ray'} & sys.modules.keys()))"
     )
+    # a process of its own: in this one torch has long been imported
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     require(done.returncode == 0, f"cannot be imported alone: {done.stderr[-500:]}")
     require(not done.stdout.split(), f"importing {cls.__module__} imports {done.stdout.strip()}")
@@ -79,6 +83,7 @@ def repr_shows_params(subject: Subject) -> None:
 
 def needs_are_stated(subject: Subject) -> None:
     """`card.unmet` answers with a sentence or None, whatever the task."""
+    # one image and nothing else; a few with everything; all images
     for shots, validation, masks in ((1, 0, False), (4, 9, True), (None, 9, False)):
         task = Task("d", "c", shots, shots or 9, validation, masks)
         reason = subject.cls.card.unmet(subject.params, task)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harness.data import FitData, ImageSet
 
-SIDE = 64
+SIDE = 64  # two rows and columns are left of it after the five halvings of a backbone
 PARTS = ("background", "disc", "bar")
 
 
@@ -40,11 +40,14 @@ class Plates:
 @cache
 def plates() -> Plates:
     """A tiny data set with both kinds of anomalies: a disc too few or too many, and scratches."""
+    # a generator of its own, so that the plates are the same whatever ran before
     rng = np.random.default_rng(0)
     drawn = [_drawn(rng) for _ in range(18)]
     good = [image for image, _ in drawn]
+    # fewer and more than two, none at all: a method that only sees what is added fails
     logical = [plate(rng, discs=discs) for discs in (1, 3, 1, 3, 0, 4)]
     structural = [_scratched(plate(rng), rng) for _ in range(6)]
+    # good[6:10] validate: no test image is seen in fit
     test = ImageSet.of_arrays([*good[10:], *logical, *structural])
     anomalous = (False,) * 8 + (True,) * 12
     parts = tuple(labels for _, labels in drawn[:6])
@@ -58,7 +61,9 @@ def plate(rng: np.random.Generator, discs: int = 2) -> NDArray[np.uint8]:
 
 def _drawn(rng: np.random.Generator, discs: int = 2) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """A plate and its part labels."""
+    # up to a pixel of shift, so that no two images are the same and no difference map is empty
     y, x = np.mgrid[:SIDE, :SIDE] - rng.integers(-1, 2, (2, 1, 1))
+    # stripes, so that flat areas have a texture
     image = np.full((SIDE, SIDE, 3), (110.0, 120.0, 130.0)) + 8 * np.sin(x / 2)[..., None]
     labels = np.zeros((SIDE, SIDE), np.uint8)
     for i in range(discs):
@@ -74,5 +79,6 @@ def _scratched(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np
     columns = np.arange(14, 50)
     rows = (row + slope * (columns - 14)).astype(int)
     scratched = image.copy()
+    # two pixels wide: it survives resizing to half
     scratched[rows, columns] = scratched[rows + 1, columns] = 235
     return scratched

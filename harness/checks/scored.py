@@ -15,7 +15,7 @@ from harness.checks.subject import CheckFailed, Subject, require
 from harness.data import ImageSet
 from harness.method import Context, Scores, Task
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-5  # the order of float32 sums changes with the size of a batch
 
 
 def fit_returns_itself(subject: Subject) -> None:
@@ -48,6 +48,7 @@ def same_seed_same_scores(subject: Subject) -> None:
     """Fitting again with the same seed gives the same bits."""
     again = subject.fitted().score(plates().test)
     difference = _difference(again, subject.scores)
+    # to the bit: the same work in the same order
     require(difference == 0, f"two runs with one seed differ by {difference:g}")
 
 
@@ -62,6 +63,7 @@ def ignored_seed_is_ignored(subject: Subject) -> None:
 def images_scored_alone(subject: Subject) -> None:
     """score(images)[i] == score([images[i]])."""
     test = plates().test
+    # every fifth: a good one, and both kinds of anomalies
     alone = [subject.method.score(test.subset([i])) for i in range(0, len(test), 5)]
     for i, scores in zip(range(0, len(test), 5), alone, strict=True):
         difference = _difference(scores, _subset(subject.scores, [i]))
@@ -78,6 +80,7 @@ def order_is_irrelevant(subject: Subject) -> None:
 
 def scoring_leaves_no_trace(subject: Subject) -> None:
     """Scoring other images in between changes nothing: a fitted method does not go on learning."""
+    # images that were not seen before: running statistics and caches would move
     subject.method.score(ImageSet.of_arrays([plate(np.random.default_rng(9)) for _ in range(2)]))
     difference = _difference(subject.method.score(plates().test), subject.scores)
     require(difference <= TOLERANCE, f"scores drift by {difference:g} after scoring other images")
@@ -85,6 +88,7 @@ def scoring_leaves_no_trace(subject: Subject) -> None:
 
 def inputs_untouched(subject: Subject) -> None:
     """No image array is written to."""
+    # copies: a method that writes must not spoil the images of other checks
     arrays = [np.array(image) for image in plates().train]
     kept = copy.deepcopy(arrays)
     images = ImageSet.of_arrays(arrays)
@@ -113,6 +117,7 @@ def _generators_kept() -> Iterator[Callable[[], dict[str, bytes]]]:
     torch: Any = sys.modules.get("torch")
     kept = random.getstate(), np.random.get_state(), torch and torch.get_rng_state()
     for draw in (random.random, np.random.random, torch.seed if torch else None):
+        # torch.seed draws a new one; the others move on by a number
         _ = draw and draw()
     yield lambda: {
         "random": pickle.dumps(random.getstate()),
@@ -151,6 +156,7 @@ def better_than_chance(subject: Subject) -> None:
     anomalous = np.array(plates().anomalous)
     good, bad = subject.scores.image[~anomalous], subject.scores.image[anomalous]
     wins = (bad[:, None] > good[None, :]) + 0.5 * (bad[:, None] == good[None, :])
+    # no more is asked: thirty images, weights that may be random
     require(wins.mean() > 0.5, f"AUROC {wins.mean():.3f} on the plates")
 
 

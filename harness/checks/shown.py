@@ -37,6 +37,7 @@ def _well_formed(view: View) -> None:
                 )
                 require(bool(np.isfinite(values).all()), f"{view.title!r}: {name!r} is not finite")
         case Reference():
+            # a test image as reference would show what no method may use
             known = plates().train.ids + plates().validation.ids
             require(view.image in known, f"{view.title!r}: {view.image!r} is no image that fit has seen")
         case _:

@@ -34,6 +34,7 @@ class Subject:
 
     def fitted(self, train: ImageSet | None = None, run_seed: int = 0) -> Any:
         """A newly fitted method."""
+        # without a store: what is computed must not hide behind what was kept
         return self.cls(Context(run_seed=run_seed), **self.params).fit(plates().fit_data(train))
 
     @cached_property
