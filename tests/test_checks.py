@@ -9,6 +9,7 @@ import pytest
 import torch
 from pydantic import AfterValidator
 
+from harness.artifacts import Op
 from harness.checks import CHECKS, CheckFailed, check_method
 from harness.checks.plates import plates
 from harness.data import FitData, ImageSet
@@ -139,6 +140,12 @@ class GoesOnLearning(Sound):
         return scores
 
 
+class OneKeyForAllImages(Sound):
+    def score(self, images: ImageSet) -> Scores:
+        store, image = self.context.artifacts, super().score(images).image
+        return Scores(np.array([store.get(Op("score"), ["one key"], lambda v=v: np.array(v)) for v in image]))
+
+
 class WritesToImages(Sound):
     def fit(self, data: FitData) -> Self:
         super().fit(data)
@@ -213,6 +220,7 @@ FAULTS = {
     LooksAtTheSet: "images_scored_alone",
     LooksAtTheOrder: "order_is_irrelevant",
     GoesOnLearning: "scoring_leaves_no_trace",
+    OneKeyForAllImages: "store_changes_nothing",
     WritesToImages: "inputs_untouched",
     GlobalRandom: "global_rng_untouched",
     GlobalNumpy: "global_rng_untouched",

@@ -34,6 +34,7 @@ CHECKS: Mapping[str, Callable[[Subject], None]] = {
         scored.images_scored_alone,
         scored.order_is_irrelevant,
         scored.scoring_leaves_no_trace,
+        scored.store_changes_nothing,
         scored.inputs_untouched,
         scored.global_rng_untouched,
         scored.one_training_image,

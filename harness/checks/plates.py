@@ -1,6 +1,6 @@
 """A generated data set of thirty tiny images, on which the battery tries methods within seconds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import final
 
@@ -30,11 +30,20 @@ class Plates:
     anomalous: tuple[bool, ...]
     parts: tuple[NDArray[np.uint8], ...]
 
+    def copied(self) -> "Plates":
+        """The same with arrays of its own, which nobody else misses when they are written to."""
+        own = {name: _copy(getattr(self, name)) for name in ("train", "validation", "test")}
+        return replace(self, **own, parts=tuple(labels.copy() for labels in self.parts))
+
     def fit_data(self, train: ImageSet | None = None, validation: bool = True) -> FitData:
         """What a method may learn from: these training images or the first of them, with part masks."""
         images = train or self.train
         masks = dict(enumerate(self.parts[: len(images)]))
         return FitData(images, self.validation if validation else ImageSet((), ()), "plate", masks, PARTS)
+
+
+def _copy(images: ImageSet) -> ImageSet:
+    return ImageSet(images.ids, tuple(np.array(image) for image in images))
 
 
 @cache

@@ -13,7 +13,7 @@ def views_well_formed(subject: Subject) -> None:
     """`explain`, if there is one: a tuple of well-formed views per image, titles all different."""
     if not hasattr(subject.cls, "explain"):
         return
-    shown = subject.method.explain(plates().test.subset(range(LOOKED_AT)))
+    shown = subject.method.explain(subject.plates.test.subset(range(LOOKED_AT)))
     require(len(shown) == LOOKED_AT, f"explain gives {len(shown)} tuples for {LOOKED_AT} images")
     for views in shown:
         require(isinstance(views, tuple), f"explain gives {type(views).__name__}, not a tuple, per image")
@@ -48,7 +48,7 @@ def segments_well_formed(subject: Subject) -> None:
     """`segment`, if there is one: uint8 labels (n, h, w), each with a name."""
     if not hasattr(subject.cls, "segment"):
         return
-    found = subject.method.segment(plates().test.subset(range(LOOKED_AT)))
+    found = subject.method.segment(subject.plates.test.subset(range(LOOKED_AT)))
     require(len(found.labels) == LOOKED_AT, f"segment gives {len(found.labels)} images for {LOOKED_AT}")
     require(found.labels.dtype == np.uint8, f"labels are {found.labels.dtype}, not uint8")
     _labels("segment", found.labels, found.names)
