@@ -1,6 +1,7 @@
 """The commands that only look: `harness.status`, `harness.show`, `harness.list`."""
 
 import json
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -129,7 +130,7 @@ def test_a_living_driver_is_seen_by_its_lock_and_the_rest_is_estimated(run: Path
         _began(copy, hours=2)
         state = state_of(copy)
         assert state.driver is not None
-        assert "pytest" in state.driver.command
+        assert state.driver.command == shlex.join(["python", *sys.orig_argv[1:]])
         done = read_run(copy).trials["total_seconds"].sum()
         assert state.left_seconds == pytest.approx(state.work_seconds * 7200 / done, rel=0.01)
         assert _command("harness.status", copy).stdout.startswith(f"{copy}: running, process ")
