@@ -1,6 +1,7 @@
 """CLIP-LAD as a whole: identities of the paper, reuse of everything stored, switches, refusals."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_histogram_scores_never_grow_with_the_bank_for_fixed_centres(folder: Pat
     method = fitted(folder, 4)
     whole = method.score(TEST).parts["s_log"]
     for k in (3, 2, 1):
-        method.m_hist = method.m_hist[:k]
+        method.m_hist = replace(method.m_hist, h=method.m_hist.h[:k])
         fewer = method.score(TEST).parts["s_log"]
         assert (whole <= fewer).all()
         whole = fewer
@@ -111,8 +112,8 @@ def test_the_store_changes_no_score(folder: Path):
 
 def slow(method: ClipLad, support: ImageSet, images: ImageSet) -> tuple[np.ndarray, np.ndarray]:
     """(s_log, s_str) from tokens, step by step, given the centres; cosines, means, counts, 2 shots."""
-    spec, words = method._spec, read(PLATE)
-    store, mu = ArtifactStore(None), method._segmenter.centres
+    spec, words = method._network.spec, read(PLATE)
+    store, mu = ArtifactStore(None), method._parts.centres
     texts = text_embeddings(words.words, words.texts, spec, store, "cpu")
     coarse, fine, grid = texts[: len(words.coarse)], texts[len(words.coarse) :], spec.grid * 2
 
@@ -150,7 +151,7 @@ def slow(method: ClipLad, support: ImageSet, images: ImageSet) -> tuple[np.ndarr
 def test_scores_are_those_of_the_equations(folder: Path):
     method, images = fitted(folder), TEST.subset([0, 8, 12, 18])
     parts = method.score(images).parts
-    s_log, s_str = slow(method, method.support, images)
+    s_log, s_str = slow(method, method._support, images)
     np.testing.assert_allclose(parts["s_log"], s_log, rtol=1e-9)
     np.testing.assert_allclose(parts["s_str"], s_str, atol=1e-5)
     assert s_log.max() > 0
@@ -262,10 +263,10 @@ def test_left_out_support_images_scale_the_scores(folder: Path):
     for i in range(4):
         others = [j for j in range(4) if j != i]
         rest = clip_lad(folder, norm_source="none").fit(
-            FitData(method.support.subset(others), category="plate")
+            FitData(method._support.subset(others), category="plate")
         )
-        s_str.append(rest.score(method.support.subset([i])).parts["s_str"][0])
-        h, bank = method.m_hist[i], method.m_hist[others]
+        s_str.append(rest.score(method._support.subset([i])).parts["s_str"][0])
+        h, bank = method.m_hist.h[i], method.m_hist.h[others]
         s_log.append((np.abs(h - bank) / np.maximum(bank, 1)).sum(axis=1).min())
     np.testing.assert_allclose(method.normalisation.mu, [np.mean(s_log), np.mean(s_str)], rtol=1e-5)
 
@@ -275,8 +276,8 @@ def test_only_kmeans_is_random(folder: Path):
     assert ClipLad.card.ignores(resolve(ClipLad, {"kmeans_seed": None})) == frozenset()
     a, b = (fitted(folder, run_seed=seed).score(TEST).image for seed in (0, 1))
     assert np.array_equal(a, b)
-    c = fitted(folder, run_seed=5, kmeans_seed=None)._segmenter.centres
-    assert np.array_equal(c, fitted(folder, kmeans_seed=5)._segmenter.centres)
+    c = fitted(folder, run_seed=5, kmeans_seed=None)._parts.centres
+    assert np.array_equal(c, fitted(folder, kmeans_seed=5)._parts.centres)
 
 
 def test_several_product_types_need_one_image_each(folder: Path):
@@ -312,13 +313,13 @@ def test_views_show_every_step(folder: Path):
         assert h.tolist() == [(labels[i] == n).sum() for n in range(1, len(bars.names) + 1)]
         assert (np.abs(h - nearest) / np.maximum(nearest, 1)).sum() == pytest.approx(scores.parts["s_log"][i])
         assert isinstance(reference, Reference)
-        assert reference.image in method.support.ids
+        assert reference.image in method._support.ids
 
 
 def test_small_regions_are_shown_without_a_cluster(folder: Path):
     method = fitted(folder, min_region=8)
     assert method.segment(TEST).names == ("background", "disc", "bar")
-    found = method._segmenter.of(TEST)
+    found = method._parts.of(TEST)
     assert any((each.clusters == NO_REGION).any() for each in found)
     assert all((each.parts[each.clusters == NO_REGION] == 0).all() for each in found)
     assert min(view.labels.min() for view, *_ in method.explain(TEST)) == 0  # type: ignore[union-attr]

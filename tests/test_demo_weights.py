@@ -15,8 +15,9 @@ from harness.datasets.demo import CATEGORIES, PART_NAMES, scene
 from methods.shared import weights
 from methods.shared.backbones.frozen import load
 from methods.shared.checkpoints import read
+from methods.shared.openclip.naclip import Attend, naclip
 from methods.shared.training.distillation import PatchTarget, difference, distil
-from methods.shared.training.pdn import pdn_small, pdn_small_from
+from methods.shared.training.pdn import pdn_from, pdn_small
 from methods.shared.training.steps import Means, Plan, steps
 from training import image_text, read_out
 from training.backbone import distances
@@ -103,12 +104,14 @@ def test_read_outs_continue_the_model(model: Model, picture: np.ndarray):
     assert {k: v.shape[0] for k, v in tokens.items()} == {"plain": 784, "naclip": 784}
 
 
-def test_naclip_against_its_definition():
+@pytest.mark.parametrize("attend", [F.scaled_dot_product_attention, read_out.attention])
+def test_naclip_against_its_definition(attend: Attend):
+    """In inference and in training, which differ in how attention is computed."""
     torch.manual_seed(0)
     block = open_clip.transformer.ResidualAttentionBlock(16, 2).eval()
     tokens = torch.randn(1, 1 + 9, 16)
     with torch.no_grad():
-        fast = read_out.naclip(block, tokens)[0]
+        fast = naclip(block, tokens, read_out.SIGMA, attend=attend)[0]
         slow = _naclip_slowly(block, tokens[0])
     torch.testing.assert_close(fast, slow, atol=1e-5, rtol=0)
 
@@ -184,17 +187,17 @@ def test_a_word_that_was_never_seen_has_no_embedding(model: Model):
 def test_the_teacher_loads_with_the_published_layout():
     found = weights.demo("pdn_small", "teachers")
     state = read(found.path)
-    teacher = pdn_small_from({k: v.float() for k, v in state.items()})
+    teacher = pdn_from({k: v.float() for k, v in state.items()})
     with torch.no_grad():
         assert teacher(torch.zeros(1, 3, 256, 256)).shape == (1, 128, 56, 56)
-        padded = pdn_small_from({k: v.float() for k, v in state.items()}, padding=True)
+        padded = pdn_from({k: v.float() for k, v in state.items()}, padding=True)
         assert padded(torch.zeros(1, 3, 256, 256)).shape[-2:] == (64, 64)
 
 
 def test_pdn_small_has_the_published_size():
     assert sum(p.numel() for p in pdn_small().parameters()) == pytest.approx(2.69e6, rel=0.01)
     with pytest.raises(weights.WeightsError, match="no weights of a PDN-S"):
-        pdn_small_from({"0.weight": torch.zeros(1)})
+        pdn_from({"0.weight": torch.zeros(1)})
 
 
 class _Killed(Exception):

@@ -1,6 +1,7 @@
 """The room of open_clip models: one pass serves every reading, and each reading has a slow twin."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from harness.artifacts import ArtifactStore, no_store
 from harness.data import ImageSet
 from harness.errors import ConfigError, WeightsError
 from methods.shared.openclip.distances import distance_rows
-from methods.shared.openclip.features import dense_tokens, global_embeddings, readings, stage_tokens
-from methods.shared.openclip.model import blocks, model_of, neighbourhood
+from methods.shared.openclip.features import dense_tokens, global_embeddings, readings
+from methods.shared.openclip.model import blocks, model_of
+from methods.shared.openclip.naclip import neighbourhood
 from methods.shared.openclip.spec import ClipSpec, assets
 from methods.shared.openclip.text import imagenet_templates, text_embeddings, text_similarities
 from methods.shared.openclip.tokens import on_grid
@@ -43,13 +45,17 @@ def normalised(images: ImageSet, spec: ClipSpec) -> torch.Tensor:
     return (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - model.mean) / model.std
 
 
+def stage_tokens(images: ImageSet, spec: ClipSpec, store: ArtifactStore) -> list[Mapping[Any, np.ndarray]]:
+    return readings(images, spec.blocks, spec, store, "cpu")
+
+
 def unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
 def test_one_pass_serves_everything(images: ImageSet, store: ArtifactStore):
     global_embeddings(images, SPEC, store, "cpu")
-    stage_tokens(images, SPEC, store, "cpu")
+    stage_tokens(images, SPEC, store)
     dense_tokens(images, SPEC, store, "cpu")
     text_similarities(images, CLASSES, TEMPLATES, SPEC, store, "cpu", 12)
     distance_rows(images, images, 4, SPEC, store, "cpu", 6)
@@ -69,13 +75,13 @@ def test_another_sigma_costs_a_block_and_no_pass(images: ImageSet, store: Artifa
 
 
 def test_a_lost_array_is_computed_again_and_nothing_else(images: ImageSet, store: ArtifactStore):
-    before = stage_tokens(images, SPEC, store, "cpu")
+    before = stage_tokens(images, SPEC, store)
     assert store.root is not None
     kept = np.array(before[1][2])
     for path in (store.root / "clip_stage").glob("*/*.npy"):
         if np.array_equal(np.load(path), kept):
             path.unlink()
-    after = stage_tokens(images, SPEC, store, "cpu")
+    after = stage_tokens(images, SPEC, store)
     np.testing.assert_array_equal(after[1][2], kept)
     assert store.counters["backbone_passes"] == 4
 
@@ -89,7 +95,7 @@ def test_readings_are_those_of_open_clip_itself(images: ImageSet):
             model.visual.forward_intermediates(x, output_fmt="NLC")["image_intermediates"] for x in each
         ]
     np.testing.assert_array_equal(global_embeddings(images, SPEC, no_store(), "cpu"), embeddings)
-    for found, expected in zip(stage_tokens(images, SPEC, no_store(), "cpu"), tokens, strict=True):
+    for found, expected in zip(stage_tokens(images, SPEC, no_store()), tokens, strict=True):
         assert list(found) == [1, 2, 3, 4]
         for number, array in found.items():
             np.testing.assert_array_equal(array, expected[number - 1][0].numpy())
@@ -178,8 +184,8 @@ def test_positions_are_resized_as_open_clip_does(tiny: Path, size: int):
 
 def test_half_precision_stays_close_and_is_stored_as_float16(images: ImageSet):
     spec = ClipSpec(weights="demo", size=48, precision="bfloat16")
-    tokens = stage_tokens(images, spec, no_store(), "cpu")
-    exact = stage_tokens(images, SPEC, no_store(), "cpu")
+    tokens = stage_tokens(images, spec, no_store())
+    exact = stage_tokens(images, SPEC, no_store())
     assert tokens[0][4].dtype == np.float16
     a, b = unit(tokens[0][4].astype(float)), unit(exact[0][4].astype(float))
     assert (a * b).sum(axis=1).min() > 0.999
@@ -215,7 +221,7 @@ def test_on_grid_keeps_corners_and_is_linear_between():
 
 
 def test_distance_rows_equal_plain_loops(images: ImageSet, store: ArtifactStore):
-    stages = stage_tokens(images, SPEC, store, "cpu")
+    stages = stage_tokens(images, SPEC, store)
     found = distance_rows(images, images.subset([0, 1]), (2, 4), SPEC, store, "cpu", 12)
     fine = [
         unit(np.concatenate([unit(on_grid(s[n], 12).numpy()) for n in (2, 4)], axis=1).astype(float))
@@ -250,7 +256,7 @@ def test_a_pair_is_computed_once(images: ImageSet, store: ArtifactStore):
 )
 def test_wrong_specifications_say_what_is_allowed(spec: ClipSpec, says: str, images: ImageSet):
     with pytest.raises(ConfigError, match=says):
-        stage_tokens(images, spec, no_store(), "cpu")
+        stage_tokens(images, spec, no_store())
 
 
 def test_missing_weights_say_what_else_there_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

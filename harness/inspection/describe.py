@@ -53,7 +53,9 @@ class Parameter:
 def parameters_of(owner: type) -> list[Parameter]:
     """The fields of a method or of a data set's options, in order, without the context."""
     schema = model_of(owner).model_json_schema()
-    summaries = summaries_of(inspect.getdoc(owner) or "")
+    summaries: dict[str, str] = {}
+    for cls in reversed(owner.__mro__):  # fields may come from a dataclass that several share
+        summaries |= summaries_of(inspect.cleandoc(cls.__doc__ or ""))
     return [
         Parameter(
             name=name,

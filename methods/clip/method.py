@@ -75,7 +75,7 @@ class Clip:
         """Take the embeddings of the support images and of the category's prompts, as far as needed.
 
         Raises:
-            ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.stage_tokens`.
+            ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.readings`.
             NeedNotMet: there is no training image to compare with.
         """
         spec, store, device = self._spec, self.context.artifacts, self.context.device

@@ -4,13 +4,12 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, final
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from harness.artifacts import ArtifactStore
@@ -18,10 +17,11 @@ from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
 from harness.method import Asset, Card, Context, Resources, Scores, Segmentation, Task
 from harness.views import View
+from methods.clip_lad.banks import Floats, HistogramBank, PatchBank
+from methods.clip_lad.network import Network
 from methods.clip_lad.parts import Clustering, Segmenter
 from methods.clip_lad.prompt_files import Clusters, Prompts, find, missing, read, shipped
-from methods.clip_lad.scoring import HistScore, Normalisation, histogram_distances, patch_map
-from methods.clip_lad.segmentation import histogram
+from methods.clip_lad.scoring import HistScore, Normalisation
 from methods.shared.openclip.spec import ClipSpec, Precision
 from methods.shared.openclip.spec import assets as model_assets
 
@@ -144,9 +144,9 @@ class ClipLad:
     norm_source: Literal["validation", "support_loo", "none"] = "validation"
     maha: Literal["inverse", "literal"] = "inverse"
     maha_one_sided: bool = False
-    support: ImageSet = field(init=False, repr=False)
-    m_hist: NDArray[np.float64] = field(init=False, repr=False)
+    m_hist: HistogramBank = field(init=False, repr=False)
     normalisation: Normalisation = field(init=False, repr=False)
+    _support: ImageSet = field(init=False, repr=False)
     _words: Prompts = field(init=False, repr=False)
 
     def fit(self, data: FitData) -> Self:
@@ -162,8 +162,9 @@ class ClipLad:
             raise NeedNotMet(reason)
         self._words = self._read(data.category)
         keys = data.train.keys()
-        self.support = data.train.subset(sorted(range(len(keys)), key=keys.__getitem__))  # order-free
-        self.m_hist = self._histograms(self.support)
+        self._support = data.train.subset(sorted(range(len(keys)), key=keys.__getitem__))  # order-free
+        h = self._parts.histograms(self._support)
+        self.m_hist = HistogramBank(h, self.hist_score, self.hist_eps, self.hist_norm)
         self.normalisation = self._normalisation(data.validation)
         return self
 
@@ -174,84 +175,39 @@ class ClipLad:
             Scores with the parts "s_log" (Eq. 2) and "s_str" (Eq. 3) and maps of patch distances,
             (n, grid, grid).
         """
-        maps = self._maps(images)
-        pairs = self._pairs(self._histograms(images), maps)
-        parts = {"s_log": pairs[:, 0].copy(), "s_str": pairs[:, 1].copy()}
+        maps = self._patches.maps(images)
+        pairs = self._pairs(images, maps)
+        parts = {"s_log": pairs[:, 0].astype(float), "s_str": pairs[:, 1].astype(float)}
         return Scores(self.normalisation(pairs), parts, maps.astype(np.float32))
 
     def explain(self, images: ImageSet) -> list[tuple[View, ...]]:
         """Clusters, coarse foreground, parts, patch distances, histogram and nearest support image."""
         from methods.clip_lad.views import views
 
-        names, coarse = self._words.parts, self._words.coarse_parts
-        nearest = self._hist_distances(self._histograms(images)).argmin(axis=1)
-        found = zip(self._segmenter.of(images), self._maps(images), nearest, strict=True)
-        return [
-            views(each, heat, coarse, names, self.m_hist[i], self.support.ids[i]) for each, heat, i in found
-        ]
+        names = self._words.coarse_parts, self._words.parts
+        nearest = self.m_hist.distances(self._parts.histograms(images)).argmin(axis=1)
+        found = zip(self._parts.of(images), self._patches.maps(images), nearest, strict=True)
+        bank, ids = self.m_hist.h, self._support.ids
+        return [views(each, heat, *names, bank[i], ids[i]) for each, heat, i in found]
 
     def segment(self, images: ImageSet) -> Segmentation:
         """The fine segmentation, on the upsampled grid."""
-        labels = [each.parts for each in self._segmenter.of(images)]
+        labels = [each.parts for each in self._parts.of(images)]
         return Segmentation(np.stack(labels), ("background", *self._words.parts))
 
-    # Scores
-
-    def _pairs(self, histograms: NDArray[np.float64], maps: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _pairs(self, images: ImageSet, maps: Floats) -> Floats:
         """(s_log, s_str) of every image, (n, 2)."""
-        s_log = self._hist_distances(histograms).min(axis=1)  # Eq. 2
+        s_log = self.m_hist.s_log(self._parts.histograms(images))
         return np.stack([s_log, maps.max(axis=(1, 2))], axis=1)  # Eq. 3
-
-    def _hist_distances(self, histograms: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
-        return histogram_distances(histograms, self.m_hist, self.hist_score, self.hist_eps, self.hist_norm)
 
     def _normalisation(self, validation: ImageSet) -> Normalisation:
         if self.norm_source == "none":
             return Normalisation.nothing()
         if self.norm_source == "validation":
-            pairs = self._pairs(self._histograms(validation), self._maps(validation))
-        else:
-            pairs = self._left_out()
+            pairs = self._pairs(validation, self._patches.maps(validation))
+        else:  # the centres stay those of all support images
+            pairs = np.stack([self.m_hist.left_out(), self._patches.left_out()], axis=1)
         return Normalisation.of(pairs, self.maha, self.maha_one_sided)
-
-    def _left_out(self) -> NDArray[np.float64]:
-        """(s_log, s_str) of each support image against the others; the centres stay those of all."""
-        s_log = self._hist_distances(self.m_hist)
-        np.fill_diagonal(s_log, np.inf)
-        rows = self._rows(self.support)
-        others = [np.delete(rows[:, i], i, axis=1) for i in range(len(self.support))]
-        s_str = [patch_map(each, self.stage_fuse).max() for each in others]
-        return np.stack([s_log.min(axis=1), s_str], axis=1)
-
-    def _maps(self, images: ImageSet) -> NDArray[np.float64]:
-        """Distance of every patch to the nearest support patch, (n, grid, grid)."""
-        rows = self._rows(images)
-        maps = [patch_map(rows[:, i], self.stage_fuse) for i in range(len(images))]
-        return np.stack(maps).reshape(len(images), self._patch_side, self._patch_side)
-
-    def _rows(self, images: ImageSet) -> NDArray[np.float32]:
-        """Distance rows (stages, n, k, patches)."""
-        from methods.shared.openclip.distances import distance_rows
-
-        stages = (self._layers,) if self.stage_fuse == "concat" else self._layers
-        given = (self._spec, self._store, self.context.device, self._patch_side, self.patch_metric)
-        return np.stack([distance_rows(images, self.support, stage, *given) for stage in stages])
-
-    # Parts
-
-    def _histograms(self, images: ImageSet) -> NDArray[np.float64]:
-        """Patches per part of every image, h, (n, C)."""
-        number = len(self._words.parts)
-        return np.array([histogram(each.parts, number) for each in self._segmenter.of(images)])
-
-    @property
-    def _segmenter(self) -> Segmenter:
-        side = self._grid if self.cluster_grid == "upsampled" else self._spec.grid
-        stages = tuple(self.cluster_stages or self._quarters[:2])
-        seed = self.context.run_seed if self.kmeans_seed is None else self.kmeans_seed
-        how = Clustering(stages, side, self._words.n_clusters, self.kmeans_init, seed)
-        where = (self._spec, self._store, self.context.device)
-        return Segmenter(self.support, self._words, how, self._grid, self.min_region, self.pool, *where)
 
     def _read(self, category: str) -> Prompts:
         """The category's prompts, with what the parameters change of them."""
@@ -260,35 +216,33 @@ class ClipLad:
             raise NeedNotMet(missing(category, shipped(self.weights)))
         return read(path).changed(self.n_clusters, self.coarse_threshold, self.fine_level)
 
-    @cached_property
-    def _spec(self) -> ClipSpec:
-        """The network, with every block that is clustered or compared."""
-        quarters = self._quarters
-        blocks = {*(self.cluster_stages or quarters[:2]), *(self.patch_stages or quarters)}
-        return replace(self._model, stages=tuple(sorted(blocks)))
+    # Built when asked for: the store below is no part of what is pickled.
 
     @property
-    def _model(self) -> ClipSpec:
+    def _parts(self) -> Segmenter:
+        network, grid = self._network, self._grid
+        side = grid if self.cluster_grid == "upsampled" else network.spec.grid
+        seed = self.context.run_seed if self.kmeans_seed is None else self.kmeans_seed
+        how = Clustering(network.clustered, side, self._words.n_clusters, self.kmeans_init, seed)
+        where = (network.spec, self._store, self.context.device)
+        return Segmenter(self._support, self._words, how, grid, self.min_region, self.pool, *where)
+
+    @property
+    def _patches(self) -> PatchBank:
+        network = self._network
+        side = self._grid if self.patch_grid == "upsampled" else network.spec.grid
+        how = (network.compared, side, self.patch_metric, self.stage_fuse)
+        return PatchBank(self._support, *how, network.spec, self._store, self.context.device)
+
+    @cached_property
+    def _network(self) -> Network:
         given = (self.model, self.pretrained, self.weights, self.image_size, self.precision, self.pos_embed)
-        return ClipSpec(*given, naclip_sigma=self.naclip_sigma, naclip_arch=self.naclip_arch)
-
-    @cached_property
-    def _quarters(self) -> tuple[int, ...]:
-        return self._model.blocks
-
-    @property
-    def _layers(self) -> tuple[int | Literal["naclip"], ...]:
-        """What patches are compared by."""
-        last = self._spec.depth if self.stage4 == "naclip" else None
-        return tuple("naclip" if s == last else s for s in self.patch_stages or self._quarters)
+        model = ClipSpec(*given, naclip_sigma=self.naclip_sigma, naclip_arch=self.naclip_arch)
+        return Network.of(model, self.cluster_stages, self.patch_stages, self.stage4)
 
     @property
     def _grid(self) -> int:
-        return self._spec.grid * self.upsample
-
-    @property
-    def _patch_side(self) -> int:
-        return self._grid if self.patch_grid == "upsampled" else self._spec.grid
+        return self._network.spec.grid * self.upsample
 
     @cached_property
     def _store(self) -> ArtifactStore:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.artifacts import ArtifactStore, Op
 from harness.data import ImageSet
 from methods.clip_lad.prompt_files import Prompts
-from methods.clip_lad.segmentation import Segmented, enlarged, segment, without_small
+from methods.clip_lad.segmentation import Segmented, enlarged, histogram, segment, without_small
 from methods.shared.openclip.features import readings
 from methods.shared.openclip.spec import ClipSpec
 from methods.shared.openclip.text import text_similarities
@@ -73,7 +73,7 @@ class Segmenter:
         """The segmentation of every image; uint8 (3, grid, grid) in the store.
 
         Raises:
-            ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.stage_tokens`.
+            ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.readings`.
         """
         support = tuple(self.support.keys())
         arrays = self.store.get_many(
@@ -82,6 +82,11 @@ class Segmenter:
             lambda wanted: self._segmented(images.subset(wanted)),
         )
         return [Segmented(*each) for each in arrays]
+
+    def histograms(self, images: ImageSet) -> NDArray[np.float64]:
+        """Patches of each part in every image, h, (n, C); raises what `of` raises."""
+        number = len(self.words.parts)
+        return np.array([histogram(each.parts, number) for each in self.of(images)])
 
     @property
     def centres(self) -> NDArray[np.float32]:

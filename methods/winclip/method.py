@@ -86,7 +86,7 @@ class WinClip:
 
         Raises:
             ConfigError: unknown model or tag, or a window larger than the image.
-            WeightsError: see `methods.shared.openclip.features.stage_tokens`.
+            WeightsError: see `methods.shared.openclip.features.readings`.
             NeedNotMet: there is no training image to compare with.
         """
         if self.mode == "few_shot" and not len(data.train):
@@ -108,7 +108,7 @@ class WinClip:
             zero-shot map, or its mean with the association map.
 
         Raises:
-            ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.stage_tokens`.
+            ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.readings`.
         """
         found = [self._scored(part) for part in batches(images, CHUNK)]
         parts = {name: np.concatenate([p[name] for p, _ in found]) for name in found[0][0]}

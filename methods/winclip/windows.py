@@ -68,7 +68,7 @@ def window_embeddings(
         For each image unit vectors (windows, d), stored.
 
     Raises:
-        ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.stage_tokens`.
+        ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.readings`.
     """
 
     def compute(missing: list[int]) -> list[NDArray[np.floating[Any]]]:
@@ -108,7 +108,7 @@ def window_distances(
     """1 - cosine of every window to the nearest window of every support image: (n, m, windows).
 
     Raises:
-        ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.stage_tokens`.
+        ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.readings`.
     """
 
     def vectors(images: ImageSet) -> Sequence["Tensor"]:
@@ -141,7 +141,7 @@ def patch_distances(
         device: torch device name.
 
     Raises:
-        ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.stage_tokens`.
+        ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.readings`.
     """
     reading = spec.depth if layer == "last" else "input"
 

@@ -56,7 +56,7 @@ def distance_rows(
         float32 (n, m, grid * grid), row by row; `[:, chosen].min(axis=1)` is the distance to a bank.
 
     Raises:
-        ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.stage_tokens`.
+        ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.readings`.
     """
     layers = (stage,) if isinstance(stage, int | str) else tuple(stage)
 

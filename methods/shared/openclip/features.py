@@ -28,23 +28,6 @@ CHUNK_BYTES = 1 << 29  # of one pass's outputs, held in memory together
 LARGEST_CHUNK = 32  # images
 
 
-def stage_tokens(
-    images: ImageSet, spec: ClipSpec, store: ArtifactStore, device: str
-) -> list[Mapping[int, Array]]:
-    """Patch tokens after each stage (`ClipSpec.blocks`), as the unchanged model computes them.
-
-    Returns:
-        For each image: block number -> (grid * grid, width), row by row, not normalised.
-
-    Raises:
-        ConfigError: unknown model, tag or stage, or the size does not fit the patch size.
-        DataError: an image cannot be read.
-        WeightsError: the weights are missing or do not fit.
-    """
-    found = readings(images, spec.blocks, spec, store, device)
-    return [{stage: each[stage] for stage in spec.blocks} for each in found]
-
-
 def dense_tokens(images: ImageSet, spec: ClipSpec, store: ArtifactStore, device: str) -> list[Array]:
     """NACLIP's read-out of every patch: last block, ln_post, projection; comparable with texts.
 
@@ -52,7 +35,7 @@ def dense_tokens(images: ImageSet, spec: ClipSpec, store: ArtifactStore, device:
         For each image (grid * grid, d), row by row, not normalised.
 
     Raises:
-        ConfigError, DataError, WeightsError: see `stage_tokens`.
+        ConfigError, DataError, WeightsError: see `readings`.
     """
     return [each["dense"] for each in readings(images, ("dense",), spec, store, device)]
 
@@ -61,7 +44,7 @@ def global_embeddings(images: ImageSet, spec: ClipSpec, store: ArtifactStore, de
     """`encode_image` of every image, normalised: float32 (n, d).
 
     Raises:
-        ConfigError, DataError, WeightsError: see `stage_tokens`.
+        ConfigError, DataError, WeightsError: see `readings`.
     """
     found = [each["global"] for each in readings(images, ("global",), spec, store, device)]
     return np.array(found, np.float32)
@@ -73,7 +56,9 @@ def readings(
     """Any outputs of `ClipModel.head` and `ClipModel.tail`, by their names there; read-only.
 
     Raises:
-        ConfigError, DataError, WeightsError: see `stage_tokens`.
+        ConfigError: unknown model, tag or stage, or the size does not fit the patch size.
+        DataError: an image cannot be read.
+        WeightsError: the weights are missing or do not fit.
     """
     parts = batches(images, chunk_size(spec))
     return [each for part in parts for each in _Chunk(part, spec, store, device).found_all(wanted)]

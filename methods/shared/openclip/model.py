@@ -1,14 +1,12 @@
 """An open_clip vision transformer in two parts: all blocks but the last, and the last in three readings.
 
-The last block is read as the model itself does (its tokens, the global embedding) and as NACLIP does
-(Hajimiri et al., Pay Attention to Your Neighbours: Training-Free Open-Vocabulary Semantic
-Segmentation, WACV 2025): key–key attention with a Gaussian neighbourhood. Everything the readings
-need is the input of that block, so one pass through the others serves them all.
+The last block is read as the model itself does (its tokens, the global embedding) and as NACLIP does.
+Everything the readings need is the input of that block, so one pass through the others serves them all.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, final
 
 import numpy as np
@@ -21,6 +19,7 @@ from torch.nn import functional as F
 
 from harness.errors import ConfigError, WeightsError
 from methods.shared.backbones.frozen import arithmetic
+from methods.shared.openclip.naclip import naclip
 from methods.shared.openclip.spec import ClipSpec, Precision
 from methods.shared.pixels import RGB
 from methods.shared.weights import Weights, open_clip_name
@@ -149,38 +148,6 @@ def blocks(visual: VisionTransformer) -> list[ResidualAttentionBlock]:
     """The transformer's blocks, in order."""
     layers: Any = visual.transformer.resblocks
     return list(layers)
-
-
-def naclip(block: ResidualAttentionBlock, tokens: Tensor, sigma: float, arch: str = "reduced") -> Tensor:
-    """NACLIP's last block: softmax(k kᵀ / √d_head + ω) v (section 3.2).
-
-    Args:
-        block: of open_clip.
-        tokens: its input (n, 1 + side², width), class token first.
-        sigma: see `neighbourhood`.
-        arch: "reduced" returns the attention's output; "vanilla" keeps the residual and the MLP.
-    """
-    attention = block.attn
-    qkv = F.linear(block.ln_1(tokens), attention.in_proj_weight, attention.in_proj_bias)
-    _, k, v = (x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2) for x in qkv.chunk(3, dim=-1))
-    side = round((tokens.shape[1] - 1) ** 0.5)
-    omega = neighbourhood(side, sigma, str(tokens.device)).to(k.dtype)
-    mixed = F.scaled_dot_product_attention(k, k, v, attn_mask=omega)
-    output = attention.out_proj(mixed.transpose(1, 2).flatten(2))
-    if arch == "reduced":
-        return output
-    tokens = tokens + block.ls_1(output)
-    return tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
-
-
-@cache
-def neighbourhood(side: int, sigma: float, device: str) -> Tensor:
-    """ω: exp(-‖i - j‖² / 2σ²) of the patches' places, zero for the class token, (1 + side²,) twice."""
-    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-    dy, dx = (c.reshape(-1, 1) - c.reshape(1, -1) for c in (y, x))
-    omega = torch.zeros(side * side + 1, side * side + 1)
-    omega[1:, 1:] = torch.exp(-(dy**2 + dx**2) / (2 * sigma**2))
-    return omega.to(device)
 
 
 def model_of(spec: ClipSpec, device: str) -> ClipModel:

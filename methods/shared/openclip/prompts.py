@@ -59,7 +59,7 @@ def normal_and_abnormal(name: str, spec: ClipSpec, store: ArtifactStore, device:
     """Embeddings of "flawless" and of "damaged": float32 (2, d), unit vectors.
 
     Raises:
-        ConfigError, WeightsError: see `methods.shared.openclip.features.stage_tokens`.
+        ConfigError, WeightsError: see `methods.shared.openclip.features.readings`.
     """
     classes = [[state.format(name) for state in states] for states in (NORMAL, ABNORMAL)]
     return text_embeddings(classes, templates(), spec, store, device)

@@ -45,7 +45,7 @@ def text_embeddings(
         float32 (n_classes, d).
 
     Raises:
-        ConfigError, WeightsError: see `methods.shared.openclip.features.stage_tokens`.
+        ConfigError, WeightsError: see `methods.shared.openclip.features.readings`.
     """
     file = spec.file
     params = {"model": file.backbone, "weights": file.sha256, "device": device.partition(":")[0]}
@@ -87,7 +87,7 @@ def text_similarities(
         For each image (grid * grid, n_classes), row by row; float16 unless the precision is float32.
 
     Raises:
-        ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.stage_tokens`.
+        ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.readings`.
     """
     texts = text_embeddings(classes, templates, spec, store, device)
     dense = reading_op("dense", spec, device)

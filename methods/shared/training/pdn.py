@@ -119,17 +119,6 @@ def pdn_from(state: Mapping[str, Tensor], padding: bool = False) -> nn.Sequentia
     return network.eval()
 
 
-def pdn_small_from(state: Mapping[str, Tensor], padding: bool = False) -> nn.Sequential:
-    """A PDN-S with these weights; its widths are those of the weights, its mode evaluation.
-
-    Raises:
-        WeightsError: they are no weights of a PDN-S.
-    """
-    if shape_of(state).size != "S":
-        raise WeightsError("no weights of a PDN-S, but of a PDN-M")
-    return pdn_from(state, padding)
-
-
 def _placed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights under their places in the sequence, in order."""
     for places in PLACES.values():
