@@ -1,5 +1,6 @@
 """Filling a model from a file of weights, strictly as far as the asked layers depend on it."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import WeightsError
+from methods.shared import unpickling
 from methods.shared.layers import outputs
+from methods.shared.weight_files import shapes_of, table, unwrapped
 
 PROBE_SIZE = 64  # side of the image with which the reached parameters are found out
-WRAPPERS = ("state_dict", "model", "model_state_dict")  # under which .pth files keep their table
 COUNTER = "num_batches_tracked"  # a statistic of training that older files lack and inference ignores
 
 
@@ -30,6 +32,7 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], layers: Sequence[str], w
         WeightsError: lists the keys that do not fit.
     """
     own = model.state_dict()
+    state = unwrapped(state, own)
     shapes = {key for key in own.keys() & state.keys() if own[key].shape != state[key].shape}
     absent = {key for key in own.keys() - state.keys() if not key.endswith(COUNTER)}
     reached = _reached(model, layers) if absent | shapes else set()
@@ -82,26 +85,21 @@ def _with_gradient(parameters: Mapping[str, nn.Parameter], found: Sequence[Tenso
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """The table of tensors in a .safetensors file, or in a .pth file that holds only tensors.
+    """The table of tensors in a weights file, see `methods.shared.weight_files`.
 
     Raises:
         WeightsError: unreadable, or something else than such a table.
     """
     from safetensors.torch import load_file
 
+    shapes_of(path)  # refuses in words what the readers below would refuse in theirs
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # "source code has changed": of a class that is not even looked up
+            warnings.simplefilter("ignore")
+            # weights_only knows fewer files; `unpickling` looks up no name that could run anything
+            state = torch.load(path, map_location="cpu", weights_only=False, pickle_module=unpickling)
     except Exception as error:  # the two readers raise a dozen unrelated types
-        raise WeightsError(f"{path}: not readable as weights ({error})") from error
-    return _table(state, path)
-
-
-def _table(state: object, path: Path) -> dict[str, Tensor]:
-    inner = state
-    if isinstance(state, dict):
-        inner = next((state[w] for w in WRAPPERS if isinstance(state.get(w), dict)), state)
-    if not isinstance(inner, dict) or not all(isinstance(v, Tensor) for v in inner.values()):
-        raise WeightsError(f"{path}: holds no plain table of tensors")
-    return {str(key).removeprefix("module."): value for key, value in inner.items()}
+        raise WeightsError(f"{path}: not readable as weights ({type(error).__name__})") from error
+    return table(state, path, Tensor)

@@ -22,6 +22,7 @@ from urllib.parse import urlparse
 from harness.data.digest import file_digest
 from harness.errors import ConfigError, DataError, WeightsError, nearest
 from harness.method import Asset
+from methods.shared.weight_files import shapes_of
 
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).parent.parent / "demo_weights"
@@ -90,6 +91,7 @@ def assets(params: Mapping[str, Any], category: str = "") -> tuple[Asset, ...]:
 
 def _existing(path: Path) -> Path:
     if path.is_file() and path.suffix in SUFFIXES:
+        shapes_of(path)
         return path.absolute()
     if path.is_file():
         raise WeightsError(f"weights: {path} ends in none of {', '.join(SUFFIXES)}")

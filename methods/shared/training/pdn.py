@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor, nn
 
 from harness.errors import WeightsError
+from methods.shared.weight_files import unwrapped
 
 SMALL = (128, 256, 256)  # channels of PDN-S between input and output
 MEDIUM = (256, 512, 512, 512)  # the same of PDN-M, but for the last layer, which has as many as the output
@@ -123,9 +124,11 @@ def _placed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights under their places in the sequence, in order."""
     for places in PLACES.values():
         for names in (places, [f"conv{i + 1}" for i in range(len(places))]):
-            if state.keys() == {f"{name}.{what}" for name in names for what in ("weight", "bias")}:
+            keys = {f"{name}.{what}" for name in names for what in ("weight", "bias")}
+            found = unwrapped(state, keys)
+            if found.keys() == keys:
                 pairs = zip(places, names, strict=True)
-                return {f"{p}.{w}": state[f"{n}.{w}"] for p, n in pairs for w in ("weight", "bias")}
+                return {f"{p}.{w}": found[f"{n}.{w}"] for p, n in pairs for w in ("weight", "bias")}
     wanted = " or ".join(", ".join(places) for places in PLACES.values())
     raise WeightsError(
         f"no weights of a PDN-S or PDN-M: keys {sorted(state)}; expected .weight and .bias of {wanted}, "
