@@ -3,7 +3,17 @@
 import os
 from pathlib import Path
 
+from harness.errors import ConfigError
+
 
 def cache_root() -> Path:
-    """The cache folder: $LADDER_CACHE, or ~/.cache/ladder."""
-    return Path(os.environ.get("LADDER_CACHE") or Path.home() / ".cache" / "ladder").expanduser()
+    """The cache folder: $LADDER_CACHE, or ~/.cache/ladder.
+
+    Raises:
+        ConfigError: there is no such home, as in containers that run under a user id of their own.
+    """
+    given = os.environ.get("LADDER_CACHE")
+    try:
+        return Path(given or "~/.cache/ladder").expanduser()
+    except RuntimeError:
+        raise ConfigError(f"LADDER_CACHE: no home for {given or '~/.cache/ladder'}; name a folder") from None

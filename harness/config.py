@@ -7,18 +7,19 @@ made absolute here: workers run elsewhere.
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
 
 from harness.cache import cache_root
+from harness.document import read
 from harness.errors import ConfigError, nearest
-from harness.params import Problem, validate
+from harness.overrides import Kinds, Problems, apply
+from harness.params import LARGEST, Problem, validate
+from harness.places import AbsolutePath
 
-Problems = list[tuple[str, str]]  # (key path, sentence)
 Check = Callable[[Mapping[str, Any]], Problems]
 
 
@@ -26,21 +27,24 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-def _absolute(value: Any) -> Any:
-    return Path(value).expanduser().absolute() if isinstance(value, str) and value else value
+def _shareable(gpus: float) -> float:
+    if gpus > 1 and gpus != int(gpus):
+        raise ValueError("above 1, GPUs are whole ones: Ray shares one GPU and does not divide several")
+    return gpus
 
 
-AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
-Shot = PositiveInt | Literal["full"]
+Shot = Annotated[int, Field(gt=0, le=2**31 - 1)] | Literal["full"]
 Shots = Annotated[
     list[Shot], BeforeValidator(_listed, json_schema_input_type=Shot | list[Shot]), Field(min_length=1)
 ]
-Seeds = PositiveInt | Annotated[list[NonNegativeInt], Field(min_length=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Seed = Annotated[int, Field(ge=0, le=LARGEST)]
+Seeds = PositiveInt | Annotated[list[Seed], Field(min_length=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Text = Annotated[str, Field(min_length=1)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DatasetConfig(BaseModel):
@@ -67,12 +71,14 @@ class SupportConfig(_Strict):
 class ResourcesConfig(_Strict):
     """What one trial may use; unset values are the method's own."""
 
-    gpus: float | None = Field(default=None, ge=0, description="GPUs per trial; fractions share one")
-    cpus: float | None = Field(default=None, gt=0, description="CPU cores per trial")
-    timeout_minutes: float | None = Field(
-        default=None, gt=0, description="then a trial becomes a `timeout` row"
+    gpus: Annotated[float, Field(ge=0, le=1024), AfterValidator(_shareable)] | None = Field(
+        default=None, description="GPUs per trial; fractions share one, above 1 they are whole"
     )
-    stack: PositiveInt | None = Field(
+    cpus: float | None = Field(default=None, gt=0, le=4096, description="CPU cores per trial")
+    timeout_minutes: float | None = Field(
+        default=None, ge=0.001, le=1e6, description="then a trial becomes a `timeout` row"
+    )
+    stack: Annotated[int, Field(gt=0, le=10_000)] | None = Field(
         default=None, description="at most so many trials are trained as one, where the method can; 1 = never"
     )
 
@@ -101,7 +107,7 @@ class CacheConfig(_Strict):
 
     folder: AbsolutePath | None = Field(default=None, description="default: $LADDER_CACHE or ~/.cache/ladder")
     limit_gib: float = Field(
-        default=50.0, gt=0, description="size above which the least recently used are removed"
+        default=50.0, gt=0, le=1e6, description="size above which the least recently used are removed"
     )
     enabled: bool = True
 
@@ -116,13 +122,13 @@ class SweepConfig(_Strict):
 
     name: Name
     dataset: DatasetConfig
-    categories: Literal["all"] | list[str] = "all"
+    categories: Literal["all"] | Annotated[list[str], Field(min_length=1)] = "all"
     shots: Shots = Field(default=["full"], description="support set sizes; `full` = all training images")
     seeds: Seeds = Field(
         default=1, description="a number (0, 1, … n-1) or a list; seeds both the draw and the method"
     )
     support: SupportConfig = SupportConfig()
-    weights: str | None = Field(
+    weights: Text | None = Field(
         default=None, description="for every method that takes weights and names none"
     )
     methods: Annotated[list[MethodConfig], Field(min_length=1)]
@@ -130,7 +136,12 @@ class SweepConfig(_Strict):
     keep_maps: bool = Field(default=False, description="keep anomaly maps (float16), for `harness.rescore`")
     out: AbsolutePath | None = Field(default=None, description="run directory; default runs/<name>")
     cache: CacheConfig = CacheConfig()
-    unit_trials: PositiveInt | None = Field(default=None, description="at most so many trials per work unit")
+    unit_trials: Annotated[int, Field(gt=0, le=1_000_000)] | None = Field(
+        default=None, description="at most so many trials per work unit"
+    )
+    max_trials: Annotated[int, Field(gt=0, le=1_000_000)] = Field(
+        default=100_000, description="more are refused before they are built; raise it where they are meant"
+    )
 
     @property
     def run_directory(self) -> Path:
@@ -138,7 +149,7 @@ class SweepConfig(_Strict):
         return self.out or Path("runs", self.name).absolute()
 
     @property
-    def seed_list(self) -> list[int]:
+    def seed_list(self) -> Sequence[int]:
         """The seeds, in order, without repetition."""
         return listed_seeds(self.seeds)
 
@@ -148,9 +159,9 @@ class SweepConfig(_Strict):
         return listed_shots(self.shots)
 
 
-def listed_seeds(given: int | Sequence[int]) -> list[int]:
+def listed_seeds(given: int | Sequence[int]) -> Sequence[int]:
     """The seeds that a number or a list stands for, in order, without repetition."""
-    return list(range(given)) if isinstance(given, int) else list(dict.fromkeys(given))
+    return range(given) if isinstance(given, int) else list(dict.fromkeys(given))
 
 
 def listed_shots(given: Sequence[int | str]) -> list[int | None]:
@@ -158,20 +169,29 @@ def listed_shots(given: Sequence[int | str]) -> list[int | None]:
     return [None if s == "full" else int(s) for s in dict.fromkeys(given)]
 
 
-def load(path: Path, overrides: Sequence[str] = (), checks: Sequence[Check] = ()) -> SweepConfig:
+def _closed(raw: Mapping[str, Any], steps: Sequence[str]) -> None:
+    del raw, steps
+
+
+def load(
+    path: Path, overrides: Sequence[str] = (), checks: Sequence[Check] = (), kinds: Kinds = _closed
+) -> SweepConfig:
     """Read a sweep file.
 
     Args:
         path: a YAML file.
         overrides: `key=value` words; keys are dotted paths, list entries go by index or by their name.
         checks: further checks of the raw mapping, whose problems are reported together with ours.
+        kinds: the models of what a sweep file leaves open (see `harness.overrides.apply`).
 
     Raises:
         ConfigError: everything wrong with it, one line each: file, key, value, what is allowed.
     """
-    problems: Problems = []
-    raw = _read_yaml(path)
-    problems += [p for word in overrides for p in _override(raw, word)]
+    raw = read(path)
+    if not isinstance(raw, dict):
+        what = "empty" if raw is None else f"a {type(raw).__name__}"
+        raise ConfigError(f"{path}: a sweep file is a mapping of keys, this is {what}")
+    problems = [p for word in overrides for p in apply(raw, word, SweepConfig, kinds)]
     raw = _resolve_env(raw, "", problems)
     config = None
     try:
@@ -180,39 +200,13 @@ def load(path: Path, overrides: Sequence[str] = (), checks: Sequence[Check] = ()
         problems += error.lines
     problems += [p for check in checks for p in check(raw)]
     if problems or not isinstance(config, SweepConfig):
-        raise ConfigError([f"{path}: {key}: {text}" if key else f"{path}: {text}" for key, text in problems])
+        raise ConfigError(placed(path, dict.fromkeys(problems)))
     return config
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice instead of keeping the last."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    pairs = [(loader.construct_object(k), k) for k, _ in node.value]
-    seen: set[Any] = set()
-    for key, where in pairs:
-        if key in seen:
-            line = where.start_mark.line + 1
-            raise yaml.YAMLError(f"key {key!r} is given twice (line {line})")
-        seen.add(key)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        siblings = [str(p) for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-        raise ConfigError(f"{path}: {error.strerror}{nearest(str(path), siblings)}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: a sweep file is a mapping of keys, this is a {type(raw).__name__}")
-    return raw
+def placed(path: Path | str, problems: Iterable[tuple[str, str]]) -> list[str]:
+    """Problems as lines that name the file and the key."""
+    return [f"{path}: {key}: {text}" if key else f"{path}: {text}" for key, text in problems]
 
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -229,42 +223,15 @@ def _resolve_env(value: Any, key: str, problems: Problems) -> Any:
     for name, default in _VARIABLE.findall(value):
         if not os.environ.get(name) and not default:
             problems.append((key, f"environment variable {name} is {_unset(name)}"))
-    return _VARIABLE.sub(lambda m: os.environ.get(m[1]) or m[2] or m[0], value)
+    text = _VARIABLE.sub(lambda m: os.environ.get(m[1]) or m[2] or m[0], value)
+    if text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text):
+        return text
+    problems.append((key, f"{ascii(text)[:100]} is not UTF-8; give the file or folder another name"))
+    return "not-utf-8"
 
 
 def _unset(name: str) -> str:
     return "empty" if name in os.environ else f"not set{nearest(name, os.environ)}"
-
-
-def _override(raw: dict[str, Any], word: str) -> Problems:
-    """Apply one `key=value`; what it puts in is validated with the rest."""
-    key, sign, text = word.partition("=")
-    if not sign or not key:
-        return [("", f"{word!r} on the command line is not key=value")]
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return [(key, f"{text!r} on the command line is not valid YAML")]
-    *steps, last = key.split(".")
-    here: Any = raw
-    for step in steps:
-        here = here.setdefault(step, {}) if isinstance(here, dict) else _entry(here, step)
-    if isinstance(here, dict):
-        here[last] = value
-        return []
-    if isinstance(here, list) and last.isdigit() and int(last) < len(here):
-        here[int(last)] = value
-        return []
-    return [(key, "no such place in the sweep file to override")]
-
-
-def _entry(here: Any, step: str) -> Any:
-    """The entry of a list by index or by its `name`."""
-    if not isinstance(here, list):
-        return None
-    if step.isdigit() and int(step) < len(here):
-        return here[int(step)]
-    return next((e for e in here if isinstance(e, dict) and e.get("name") == step), None)
 
 
 def json_schema() -> str:

@@ -29,7 +29,18 @@ class ConfigError(HarnessError):
 
 
 class DataError(HarnessError):
-    """A data set, an image, a mask or a stored result is not what it should be."""
+    """A data set, an image, a mask or a stored result is not what it should be.
+
+    Attributes:
+        problems: one sentence each, where the text lists several and perhaps not all.
+    """
+
+    def __init__(self, text: str = "", problems: Sequence[str] = ()):
+        super().__init__(text)
+        self.problems = list(problems) or [text]
+
+    def __reduce__(self):
+        return type(self), (str(self), self.problems)
 
 
 class WeightsError(HarnessError):
@@ -54,5 +65,7 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     >>> nearest("patchcor", ["patchcore", "psad"])
     " (did you mean 'patchcore'?)"
     """
-    matches = get_close_matches(word, list(allowed), n=1, cutoff=0.5)
+    matches = get_close_matches(
+        word[:100], list(allowed), n=1, cutoff=0.5
+    )  # it takes a text's length squared
     return f" (did you mean {matches[0]!r}?)" if matches else ""

@@ -131,6 +131,11 @@ def _nothing(params: Params) -> frozenset[str]:
     return frozenset()
 
 
+def _possible(params: Params) -> Sequence[tuple[str, str]]:
+    del params
+    return ()
+
+
 def _alone(params: Params) -> str | None:
     del params
     return None
@@ -153,6 +158,8 @@ class Card:
         ignores: parameters -> the axes ("shots", "split_seed", "run_seed") that cannot change the numbers.
         unmet: (parameters, task) -> why it cannot run there, or None.
         resources: what one trial needs.
+        problems: parameters -> (parameter, what is wrong with it) of values that are fine one by one but
+            cannot be used together, or name what does not exist. Asked while planning, without torch.
         together: parameters -> a text; trials of one category and support set for which it is the same can
             be trained as one by the method's `fit_together`. None for parameters that are trained alone.
     """
@@ -168,6 +175,7 @@ class Card:
     ignores: Callable[[Params], frozenset[str]] = _nothing
     unmet: Callable[[Params, Task], str | None] = _always
     resources: Resources = Resources()
+    problems: Callable[[Params], Sequence[tuple[str, str]]] = _possible
     together: Callable[[Params], str | None] = _alone
 
 

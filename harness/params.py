@@ -1,6 +1,8 @@
 """Typed hyper-parameters: the fields of a method, or of a data set's options, checked and completed."""
 
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from functools import lru_cache
 from typing import Any, get_type_hints
@@ -9,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from harness.errors import nearest
+
+LARGEST = 2**63 - 1  # what numpy, torch and Parquet take for an integer
+SHOWN = 80  # characters of a wrong value in a message
 
 
 class Problem(Exception):
@@ -29,7 +34,18 @@ def resolve(owner: type, given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         Problem: unknown names, wrong types, values out of range; all of them.
     """
-    return validate(model_of(owner), given).model_dump(mode="json")
+    values = validate(model_of(owner), given).model_dump(mode="json")
+    if beyond := [(key, n) for key, value in values.items() for n in _integers(value) if abs(n) > LARGEST]:
+        raise Problem([(key, f"is beyond what 64 bits hold (got {n})") for key, n in beyond])
+    return values
+
+
+def _integers(value: Any) -> Iterator[int]:
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, list | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _integers(inner)
 
 
 @lru_cache(maxsize=256)
@@ -54,11 +70,14 @@ def _default(field: "Field[Any]") -> Any:
 def validate(model: type[BaseModel], given: Any) -> BaseModel:
     """An instance of `model`.
 
+    Values are taken as JSON and strictly: a list may become a tuple, but `"1"` and `true` are no numbers,
+    1.0 is no whole one and `yes` is no truth value.
+
     Raises:
         Problem: everything that pydantic refuses, in sentences with the allowed values.
     """
     try:
-        return model.model_validate(given)
+        return model.model_validate_json(json.dumps(given, default=str), strict=True)
     except ValidationError as error:
         raise Problem(_lines(model, given, error.errors())) from None
 
@@ -70,7 +89,10 @@ def _lines(model: type[BaseModel], given: Any, errors: Sequence[Any]) -> list[tu
         places.setdefault(_place(given, error["loc"]), []).append(error)
     inner = {place[:n] for place in places for n in range(len(place))}  # what is wrong inside says it better
     return [
-        (".".join(map(str, place)), _sentence(model, found[0]) if len(found) == 1 else _alternatives(found))
+        (
+            ".".join(str(step)[:SHOWN] for step in place),
+            _sentence(model, found[0]) if len(found) == 1 else _alternatives(found),
+        )
         for place, found in places.items()
         if place not in inner
     ]
@@ -96,14 +118,23 @@ def _sentence(model: type[BaseModel], error: Any) -> str:
         return "is required"
     if error["type"] == "literal_error":
         words = error["ctx"]["expected"]
-        return f"{error['input']!r} is not allowed{_nearest_word([error])}; allowed: {words}"
-    message = error["msg"].removeprefix("Value error, ")
+        return f"{_shown(error['input'])} is not allowed{_nearest_word([error])}; allowed: {words}"
+    message = _words(error)
     return message[:1].lower() + message[1:] + _got(error)
 
 
 def _alternatives(errors: Sequence[Any]) -> str:
-    wanted = [e["msg"].removeprefix("Input should be ").partition(",")[0] for e in errors]
-    return f"must be {' or '.join(dict.fromkeys(wanted))}{_nearest_word(errors)}{_got(errors[0])}"
+    wanted = [_words(e).removeprefix("Input should be ").partition(",")[0] for e in errors]
+    number = next((e for e in errors if e["type"] != "literal_error"), errors[0])  # has advice to give
+    return f"must be {' or '.join(dict.fromkeys(wanted))}{_nearest_word(errors)}{_got(number)}"
+
+
+def _words(error: Any) -> str:
+    """Pydantic's sentence in the words of YAML instead of JSON's."""
+    text = error["msg"].removeprefix("Value error, ")
+    for json_word, word in (("valid array", "valid list"), ("an object", "a mapping of keys")):
+        text = text.replace(json_word, word)
+    return text.replace("a valid boolean", "true or false")
 
 
 def _nearest_word(errors: Sequence[Any]) -> str:
@@ -113,7 +144,39 @@ def _nearest_word(errors: Sequence[Any]) -> str:
 
 
 def _got(error: Any) -> str:
-    return "" if isinstance(error["input"], dict | list) else f" (got {error['input']!r})"
+    value = error["input"]
+    return "" if isinstance(value, dict | list) else f" (got {_shown(value)}{_advice(error['type'], value)})"
+
+
+def _shown(value: Any) -> str:
+    """A value as YAML writes it, cut where it is long."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=repr)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+_TIME = re.compile(r"[0-9]+(:[0-9]+)+(\.[0-9]*)?")
+_BOOL_WORDS = {"yes": True, "on": True, "y": True, "no": False, "off": False, "n": False}
+
+
+def _advice(kind: str, value: Any) -> str:
+    """How to write what was meant, where YAML 1.1 or a looser reader would have guessed it."""
+    if kind == "string_type" and isinstance(value, bool | int | float | None):
+        return f'; a text is wanted: write "{_shown(value)}" in quotes'
+    if isinstance(value, bool):
+        return "; true and false are no numbers"
+    if not isinstance(value, str):
+        return ""
+    if kind == "bool_type" and value.lower() in _BOOL_WORDS:
+        return f"; write {str(_BOOL_WORDS[value.lower()]).lower()}"
+    if kind not in ("int_type", "float_type"):
+        return ""
+    if _TIME.fullmatch(value):
+        return "; a time is no number"
+    return "; a number stands without quotes, leading zeros and underscores" if _numeric(value) else ""
+
+
+def _numeric(text: str) -> bool:
+    return re.fullmatch(r"[-+]?[0-9_]+(\.[0-9_]*)?([eE][-+]?[0-9]+)?", text) is not None
 
 
 def _names_at(model: type[BaseModel], path: tuple[int | str, ...]) -> set[str]:

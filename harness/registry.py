@@ -50,9 +50,13 @@ class Registry:
         """The object registered under `name`.
 
         Raises:
-            ConfigError: unknown name.
+            ConfigError: unknown name, or an installed package whose module cannot be imported.
         """
         if name not in self._table:
             raise ConfigError(self.unknown(name))
         module, _, attribute = self._table[name].partition(":")
-        return getattr(import_module(module), attribute)
+        try:
+            return getattr(import_module(module), attribute)
+        except Exception as error:  # code of an installed package may fail in any way
+            words = f"{type(error).__name__}: {error}"
+            raise ConfigError(f"{self.kind} {name!r} cannot be imported from {module}: {words}") from error

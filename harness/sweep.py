@@ -20,17 +20,20 @@ from typing import Never
 from rich.console import Console
 
 from harness.config import SweepConfig, json_schema, load
+from harness.console import leave
 from harness.errors import ConfigError, HarnessError, ResultsError, nearest
 from harness.ownership import check_ownership
 from harness.trial import Status
 
 RETRY = (*map(str, Status), "all")
+MOST_LINES = 50  # problems that are printed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
-    options = parser.parse_intermixed_args(arguments)
+    options = parser.parse_intermixed_args(words)
     if options.schema:
         print(json_schema(), end="")
         return 0
@@ -44,11 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_refusal(error), file=sys.stderr)
         return 1 if isinstance(error, ResultsError) else 2
     except KeyboardInterrupt:
-        return _stopped(options, 130)
+        return _stopped(words, 130)
     except SystemExit as error:
         if error.code != 143:
             raise
-        return _stopped(options, 143)
+        return _stopped(words, 143)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -56,7 +59,7 @@ def _run(options: argparse.Namespace) -> int:
     retry = _retry(options.retry)
     from sweeps import drive, problems
 
-    config: SweepConfig = load(options.config, options.overrides, problems.CHECKS)
+    config: SweepConfig = load(options.config, options.overrides, problems.CHECKS, problems.kinds)
     chosen = drive.Options(
         only=only,
         limit=options.limit,
@@ -65,6 +68,7 @@ def _run(options: argparse.Namespace) -> int:
         address=options.address,
         dashboard=options.dashboard,
         debug=options.pdb,
+        file=options.config,
     )
     console = Console(stderr=False)
     if options.dry_run:
@@ -97,10 +101,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
+    if not (text.isascii() and text.isdigit() and len(text) < 10) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text[:80]!r}")
+    return int(text)
 
 
 def _only(text: str) -> dict[str, list[str]]:
@@ -115,7 +118,7 @@ def _only(text: str) -> dict[str, list[str]]:
             raise ConfigError(
                 f"--only {word!r}: unknown axis {axis!r}{nearest(axis, AXES)}; known: {allowed}"
             )
-        found[axis] = values.split("|")
+        found[axis] = [*found.get(axis, []), *values.split("|")]  # given twice: either
     return found
 
 
@@ -129,16 +132,18 @@ def _retry(text: str) -> list[str]:
 
 
 def _refusal(error: HarnessError) -> str:
-    lines = str(error).splitlines()
-    count = f"{len(lines)} problems, nothing was started:\n" if len(lines) > 1 else ""
-    return f"error: {count}" + "\n".join(f"  {x}" if count else x for x in lines)
+    lines = getattr(error, "problems", [str(error)])
+    if len(lines) == 1:
+        return f"error: {lines[0]}"
+    more = [f"and {len(lines) - MOST_LINES:,} more"] if len(lines) > MOST_LINES else []
+    shown = [f"  {line}" for line in (*lines[:MOST_LINES], *more)]
+    return "\n".join([f"error: {len(lines):,} problems, nothing was started:", *shown])
 
 
-def _stopped(options: argparse.Namespace, code: int) -> int:
-    words = shlex.join([str(options.config), *options.overrides])
-    print(
-        f"stopped; everything finished is kept. Go on with: python -m harness.sweep {words}", file=sys.stderr
-    )
+def _stopped(words: Sequence[str], code: int) -> int:
+    """Say how to go on: the whole command, for another address or choice of trials would be another run."""
+    command = shlex.join(["python", "-m", "harness.sweep", *words])
+    print(f"stopped; everything finished is kept. Go on with: {command}", file=sys.stderr)
     return code
 
 
@@ -149,7 +154,7 @@ def _terminated(number: int, frame: FrameType | None) -> Never:
 
 def command() -> Never:
     """The console script `ladder`."""
-    sys.exit(main())
+    leave(main, works=True)
 
 
 if __name__ == "__main__":

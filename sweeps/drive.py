@@ -37,6 +37,7 @@ class Options:
         address: Ray cluster, "local" for one of our own.
         dashboard: show Ray's dashboard on loopback.
         debug: stop in the debugger where a trial fails (serial only).
+        file: the sweep file, for messages.
     """
 
     only: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -46,12 +47,13 @@ class Options:
     address: str = "local"
     dashboard: bool = False
     debug: bool = False
+    file: Path | str = "sweep file"
 
 
 def plan_sweep(config: SweepConfig, options: Options) -> Plan:
     """What a sweep consists of and what is left of it; nothing is started or written."""
     return make_plan(
-        expand(config),
+        expand(config, options.file),
         statuses(config.run_directory),
         retry=options.retry,
         only=options.only,
@@ -70,7 +72,7 @@ def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
     """
     run = config.run_directory
     # outside the lock: it reads the whole data set, and a refused file must leave no folder behind
-    planned = expand(config)
+    planned = expand(config, options.file)
     with locked(run):
         # inside it: until now another driver may have added rows
         plan = make_plan(

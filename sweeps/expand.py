@@ -1,24 +1,26 @@
 """From a sweep file to its trials: pure, complete, every axis that cannot matter collapsed."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any, final
 
-from harness.config import MethodConfig, SweepConfig
+from harness.config import MethodConfig, Problems, SweepConfig, placed
 from harness.data import Split
 from harness.data.fewshot import draw
-from harness.errors import ConfigError, HarnessError
+from harness.document import read
+from harness.errors import ConfigError, DataError, HarnessError
 from harness.method import Asset, Card, Resources, Task
-from harness.params import resolve
 from harness.source import Source, Splits
 from harness.trial import Trial
 from methods import METHODS
 from sweeps.axes import Axes
-from sweeps.problems import combinations
+from sweeps.combine import completed
+from sweeps.problems import DEMO, parts_of
 
-DEMO = "demo"  # in place of a path: what ships with the project
+MOST_SAID = 1000  # problems after which no more trials are tried
+MANIFEST_BYTES = 1 << 20  # some 100,000 file names
 Draw = Callable[[str, int | None, int], tuple[str, ...]]  # category, shots, split seed -> ids
 
 
@@ -31,13 +33,12 @@ class Variant:
             WeightsError or DataError if one is missing or unusable.
     """
 
-    def __init__(self, entry: str, name: str, given: Mapping[str, Any], weights: str | None):
+    def __init__(self, entry: str, name: str, params: dict[str, Any]):
         owner = METHODS.load(name)
         self.entry, self.name = entry, name
         self.card: Card = owner.card
-        self.params = resolve(owner, _with_weights(owner, given, weights))
         # workers stand in other folders
-        self.params |= {k: _absolute(self.params.get(k)) for k in self.card.paths if k in self.params}
+        self.params = params | {k: _absolute(params.get(k)) for k in self.card.paths if k in params}
         self.ignored = self.card.ignores(self.params)
         # a card may name what its class cannot do
         self.together = self.card.together(self.params) if hasattr(owner, "fit_together") else None
@@ -48,76 +49,93 @@ class Variant:
         return tuple(self.card.assets(self.params, category))
 
 
-def expand(config: SweepConfig) -> list[tuple[Trial, Resources]]:
+def expand(config: SweepConfig, file: Path | str = "sweep file") -> list[tuple[Trial, Resources]]:
     """Every distinct trial of a sweep with what it may use, in order of category, method, shots, seed.
 
+    Args:
+        config: the sweep.
+        file: what it was read from, for messages.
+
     Raises:
-        ConfigError: all that is wrong with data, support sets or assets, one line each.
+        ConfigError: all that is wrong with data, support sets or assets, one line each: file, key, sentence.
     """
-    problems: list[str] = []
+    problems: Problems = []
     source = Source.of(config.dataset)
-    categories = _categories(config, source)
-    splits = _readable(source, categories, problems)
+    categories = _categories(config, source, problems)
     variants = list(_variants(config, categories, problems))
-    draws = _draws(config, splits)
+    problems += _too_many(config, variants)
+    manifest = _manifest(config, problems)
+    broken = bool(problems)
+    splits = _readable(source, categories, problems)
+    draws = _draws(config, splits, manifest)
     trials: dict[str, tuple[Trial, Resources]] = {}
-    for category in splits:
+    for category in () if broken else splits:
         for variant, axes, resources in (each for each in variants if category in each[1].categories):
             for trial in _trials(axes, splits[category], variant, draws, problems):
                 # the first wins: entries may overlap, and ignored axes give one trial many times
                 trials.setdefault(trial.id, (trial, resources))
     if problems:
         # one missing file is met by every shot and seed, and said once
-        raise ConfigError(list(dict.fromkeys(problems)))
+        raise ConfigError(placed(file, dict.fromkeys(problems)))
     return list(trials.values())
 
 
-def _categories(config: SweepConfig, source: Source) -> list[str]:
+def _categories(config: SweepConfig, source: Source, problems: Problems) -> list[str]:
     if config.categories != "all":
         return list(dict.fromkeys(config.categories))
     try:
         return source.categories()
     except HarnessError as error:
-        raise ConfigError(f"dataset.root: {error}") from error
+        problems.append(("dataset.root", str(error)))
+        return []
 
 
-def _readable(source: Source, categories: list[str], problems: list[str]) -> dict[str, Split]:
+def _too_many(config: SweepConfig, variants: Sequence[tuple[Variant, Axes, Resources]]) -> Problems:
+    """More trials than are meant; counted before the first is built."""
+    number = sum(axes.size(variant.ignored) for variant, axes, _ in variants)
+    if number <= config.max_trials:
+        return []
+    return [
+        ("max_trials", f"{number:,} trials are more than {config.max_trials:,}; raise it if they are meant")
+    ]
+
+
+def _readable(source: Source, categories: list[str], problems: Problems) -> dict[str, Split]:
     splits, found = Splits(source), {}
     for category in categories:
         try:
             found[category] = splits.get(category)
+        except DataError as error:
+            problems += [("dataset.root", f"{category}: {problem}") for problem in error.problems]
         except HarnessError as error:
-            problems.append(str(error))
+            problems.append(("dataset.root", f"{category}: {error}"))
     return found
 
 
 def _variants(
-    config: SweepConfig, categories: list[str], problems: list[str]
+    config: SweepConfig, categories: list[str], problems: Problems
 ) -> Iterator[tuple[Variant, Axes, Resources]]:
     for i, entry in enumerate(config.methods):
         place = f"methods.{i} ({entry.name})"
         try:
             axes = Axes.of(entry, config, categories)
         except ConfigError as error:
-            problems += [f"{place}.{line}" for line in error.problems]
+            problems += [(f"methods.{i}", line) for line in error.problems]
             continue
-        for given in combinations(entry.params, entry.grid, entry.zip):
-            try:
-                variant = Variant(place, entry.name, given, config.weights)
+        try:
+            owner = METHODS.load(entry.name)
+            parts = parts_of(owner, entry.model_dump(), config.weights)
+            assert parts is not None  # the schema has passed
+            for params in completed(owner, parts):
+                variant = Variant(place, entry.name, params)
                 yield variant, axes, _resources(entry, variant.card.resources)
-            except HarnessError as error:
-                problems.append(f"{place}: {error}")
+        except HarnessError as error:
+            problems.append((place, str(error)))
 
 
 def _resources(entry: MethodConfig, default: Resources) -> Resources:
     given = {k: v for k, v in entry.resources.model_dump().items() if v is not None}
     return Resources(**(asdict(default) | given))
-
-
-def _with_weights(owner: type, given: Mapping[str, Any], weights: str | None) -> dict[str, Any]:
-    """The sweep's weights where the method takes weights and its entry names none."""
-    takes = "weights" in getattr(owner, "__dataclass_fields__", {})
-    return ({"weights": weights} if weights is not None and takes else {}) | dict(given)
 
 
 def _absolute(value: Any) -> Any:
@@ -127,31 +145,55 @@ def _absolute(value: Any) -> Any:
     return value
 
 
-def _draws(config: SweepConfig, splits: Mapping[str, Split]) -> Draw:
+def _draws(config: SweepConfig, splits: Mapping[str, Split], manifest: Mapping[str, Any] | None) -> Draw:
+    rule = config.support.rule
+
     @cache
     def ids(category: str, shots: int | None, seed: int) -> tuple[str, ...]:
-        rule, manifest = config.support.rule, config.support.manifest
         split = splits[category]
         where = {"dataset": split.dataset, "category": split.category}
-        return tuple(s.id for s in draw(split.train, shots, seed, rule, manifest, **where))
+        try:
+            return tuple(s.id for s in draw(split.train, shots, seed, rule, manifest, **where))
+        except HarnessError as error:
+            raise ConfigError(f"{_DRAWN.get(rule, 'shots')}: {error}") from None
 
     return ids
 
 
-def _trials(axes: Axes, split: Split, variant: Variant, ids: Draw, problems: list[str]) -> Iterator[Trial]:
-    for shots in [0] if "shots" in variant.ignored else axes.shots:
-        for seed in axes.seeds:
-            try:
-                # 0 stands for any number: the method does not look at shots
-                support = ids(split.category, shots, seed) if shots != 0 else ()
-            except HarnessError as error:
-                problems.append(str(error))
-                continue
-            try:
-                yield _trial(split, variant, shots, seed, support)
-            except HarnessError as error:  # weights, prompts or labels that cannot be used
-                problems.append(f"{variant.entry}: {error}")
-                return
+def _manifest(config: SweepConfig, problems: Problems) -> Mapping[str, Any] | None:
+    """The content of a support manifest, read once; file names like 037 are texts."""
+    if config.support.rule != "manifest" or config.support.manifest is None:
+        return None
+    try:
+        content = read(config.support.manifest, texts=True, limit=MANIFEST_BYTES)
+    except ConfigError as error:
+        problems += [("support.manifest", problem) for problem in error.problems]
+        return {}
+    if not isinstance(content, dict):
+        text = f"{config.support.manifest}: must map categories to lists of file names"
+        problems.append(("support.manifest", text))
+        return {}
+    return content
+
+
+def _trials(axes: Axes, split: Split, variant: Variant, ids: Draw, problems: Problems) -> Iterator[Trial]:
+    for shots, seed in axes.pairs(variant.ignored):
+        if len(problems) > MOST_SAID:
+            return
+        try:
+            support = ids(split.category, shots, seed) if shots != 0 else ()
+        except HarnessError as error:
+            problems.append(("", str(error)))
+            continue
+        try:
+            yield _trial(split, variant, shots, seed, support)
+        except HarnessError as error:  # weights, prompts or labels that cannot be used
+            problems.append((variant.entry, str(error)))
+            return
+
+
+# Rule of a draw -> the key that its errors are about.
+_DRAWN = {"manifest": "support.manifest", "per_subtype": "support"}
 
 
 def _trial(split: Split, variant: Variant, shots: int | None, seed: int, support: tuple[str, ...]) -> Trial:

@@ -1,82 +1,172 @@
-"""What can be said against a sweep file before it is even valid: names and parameters of its parts.
+"""What can be said against a sweep file before it is even valid: names, parameters and places of its parts.
 
 Each check looks at the raw mapping and keeps quiet about what the schema will refuse anyway.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any
 
-from harness.config import Problems
+from pydantic import BaseModel
+
+from harness.config import Problems, SweepConfig
 from harness.datasets import DATASETS
+from harness.datasets.record import DataSet
 from harness.errors import HarnessError, nearest
+from harness.method import Card
 from harness.metrics import METRICS
-from harness.params import Problem, resolve
-from harness.registry import Registry
+from harness.params import Problem, model_of, resolve
+from harness.places import no_file, no_folder, too_long, trouble
 from methods import METHODS
+from sweeps.combine import Parts, completed, refused
+
+DEMO = "demo"  # in place of a path: what ships with the project
+MOST_TRIALS = SweepConfig.model_fields["max_trials"].default
+
+
+def kinds(raw: Mapping[str, Any], steps: Sequence[str]) -> type[BaseModel] | None:
+    """The parameters that a data set or a method takes at a place that the schema leaves open."""
+    try:
+        match list(steps):
+            case ["dataset"]:
+                return model_of(DATASETS.load(raw["dataset"]["name"]).Options)
+            case ["methods", entry, "params"]:
+                return model_of(METHODS.load(_entry(raw, entry)["name"]))
+    except (HarnessError, KeyError, TypeError):  # no such name, or none: said when it is checked
+        return None
+    return None
+
+
+def _entry(raw: Mapping[str, Any], step: str) -> Mapping[str, Any]:
+    entries = dict(_entries(raw))
+    named = {entry["name"]: entry for entry in entries.values()}
+    return named.get(step) or entries[int(step) if step.isdecimal() else -1]
+
+
+def _entries(raw: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The entries of `methods` that have a name, with their numbers."""
+    methods = raw.get("methods")
+    for i, entry in enumerate(methods if isinstance(methods, list) else []):
+        if isinstance(entry, dict) and isinstance(entry.get("name"), str):
+            yield i, entry
 
 
 def method_problems(raw: Mapping[str, Any]) -> Problems:
-    """Unknown methods, unknown or ill-typed hyper-parameters, in every combination of the grids."""
-    methods = raw.get("methods")
-    found: Problems = []
-    for i, entry in enumerate(methods if isinstance(methods, list) else []):
-        if isinstance(entry, dict) and isinstance(entry.get("name"), str):
-            found += [(f"methods.{i}.{key}", text) for key, text in _entry_problems(entry)]
-    return found
+    """Unknown methods, hyper-parameters that are unknown, ill-typed or impossible together."""
+    return [
+        (f"methods.{i}.{key}", text)
+        for i, entry in _entries(raw)
+        for key, text in _entry_problems(entry, raw)
+    ]
 
 
-def _entry_problems(entry: Mapping[str, Any]) -> Problems:
+def _entry_problems(entry: Mapping[str, Any], raw: Mapping[str, Any]) -> Problems:
     if entry["name"] not in METHODS:
         return [("name", METHODS.unknown(entry["name"]))]
-    parts = [entry.get(k) or {} for k in ("params", "grid", "zip")]
-    if not all(isinstance(part, dict) for part in parts):
+    try:
+        owner = METHODS.load(entry["name"])
+    except HarnessError as error:
+        return [("name", str(error))]
+    parts = parts_of(owner, entry, raw.get("weights"))
+    if parts is None:
         return []
-    owner = METHODS.load(entry["name"])
     # first the shape of the grids: combinations of a wrong one would be refused for another's fault
-    found = _clashes(*parts) + _uneven(parts[2])
-    if not found:
-        found = [p for given in combinations(*parts) for p in _refused(owner, given, *parts)]
-    # every combination of a grid repeats what is wrong with one value
-    return list(dict.fromkeys(found))
+    found = _clashes(parts) + _uneven(parts)
+    return found or refused(owner, parts) or _impossible(owner, parts, _most(raw))
 
 
-def _clashes(params: Mapping[str, Any], grid: Mapping[str, Any], zipped: Mapping[str, Any]) -> Problems:
-    twice = sorted((set(params) & set(grid)) | (set(params) & set(zipped)) | (set(grid) & set(zipped)))
+def parts_of(owner: type, entry: Mapping[str, Any], weights: Any) -> Parts | None:
+    """The hyper-parameters of an entry; None where the schema refuses them.
+
+    Args:
+        owner: the method.
+        entry: of a sweep file.
+        weights: of the sweep, for a method that takes weights and whose entry names none.
+    """
+    params, grid, zipped = (entry.get(key) or {} for key in ("params", "grid", "zip"))
+    if not all(isinstance(part, dict) for part in (params, grid, zipped)):
+        return None
+    if not all(isinstance(values, list) and values for values in (*grid.values(), *zipped.values())):
+        return None
+    takes = "weights" in getattr(owner, "__dataclass_fields__", {})
+    given = takes and isinstance(weights, str) and "weights" not in {**grid, **zipped}
+    given = given and (weights == DEMO or not trouble(weights))
+    return Parts({"weights": weights} | params if given else params, grid, zipped)
+
+
+def _clashes(parts: Parts) -> Problems:
+    params, grid, zipped = map(set, parts)
+    twice = sorted((params & grid) | (params & zipped) | (grid & zipped))
     return [("params", f"{name!r} is given in more than one of params, grid and zip") for name in twice]
 
 
-def _uneven(zipped: Mapping[str, Any]) -> Problems:
-    lengths = {k: len(v) for k, v in zipped.items() if isinstance(v, list)}
+def _uneven(parts: Parts) -> Problems:
+    lengths = {name: len(values) for name, values in parts.zip.items()}
     if len(set(lengths.values())) <= 1:
         return []
     return [("zip", f"lists that change together must be equally long, these are {lengths}")]
 
 
-def _refused(owner: type, given: Mapping[str, Any], *parts: Mapping[str, Any]) -> Problems:
+def _impossible(owner: type, parts: Parts, most: int) -> Problems:
+    """Paths that can be none, and what the method says of values that are fine one by one."""
+    if parts.size > most:
+        return []  # said by `size_problems`
+    found: Problems = []
+    for params in completed(owner, parts):
+        lines = list(_pathless(owner.card, params)) or _said(owner.card, params)
+        found += [(parts.place(key), text) for key, text in lines]
+    return list(dict.fromkeys(found))
+
+
+def _pathless(card: Card, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key in card.paths:
+        value = params.get(key)
+        if isinstance(value, str) and value not in ("", DEMO) and (text := trouble(value)):
+            yield key, text
+
+
+def _said(card: Card, params: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
     try:
-        resolve(owner, given)
-    except Problem as error:
-        # where the value was written, not where it ended up
-        place = dict.fromkeys(parts[1], "grid") | dict.fromkeys(parts[2], "zip")
-        return [(f"{place.get(k.split('.')[0], 'params')}.{k}", text) for k, text in error.lines]
-    return []
+        return card.problems(params)
+    except HarnessError as error:
+        return [(next(iter(sorted(card.paths)), ""), str(error))]
 
 
-def combinations(
-    params: Mapping[str, Any], grid: Mapping[str, Any], zipped: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """Every combination of hyper-parameters: the product of `grid`, times the rows of `zipped`."""
-    # uneven lists are refused elsewhere, and must not stop the other checks
-    rows = list(zip(*(_values(v) for v in zipped.values()), strict=False)) or [()]
-    for values in product(*(_values(v) for v in grid.values())):
-        for row in rows:
-            yield dict(params) | dict(zip(grid, values, strict=True)) | dict(zip(zipped, row, strict=False))
+def size_problems(raw: Mapping[str, Any]) -> Problems:
+    """More seeds or combinations of hyper-parameters than `max_trials`; counted, not built."""
+    most, sizes = _most(raw), _sizes(raw)
+    found: Problems = []
+    given = {"seeds": raw.get("seeds")} | {f"methods.{i}.seeds": e.get("seeds") for i, e in _entries(raw)}
+    for key, seeds in given.items():
+        if isinstance(seeds, int) and seeds > most:
+            text = f"{_amount(seeds)} seeds {_more(most)}; a certain seed is written as a list: [{seeds}]"
+            found.append((key, text))
+    for i, size in sizes.items():
+        if size > most:
+            found.append((f"methods.{i}", f"{_amount(size)} combinations of hyper-parameters {_more(most)}"))
+    if (size := sum(sizes.values())) > most and not any(key.startswith("methods") for key, _ in found):
+        found.append(("methods", f"{_amount(size)} combinations of hyper-parameters {_more(most)}"))
+    return found
 
 
-def _values(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+def _amount(number: int) -> str:
+    return f"{number:,}" if number < 10**15 else f"about 2^{number.bit_length() - 1}"
+
+
+def _sizes(raw: Mapping[str, Any]) -> dict[int, int]:
+    """Number of an entry -> its combinations."""
+    parts = {i: parts_of(object, entry, None) for i, entry in _entries(raw)}
+    return {i: part.size for i, part in parts.items() if part is not None}
+
+
+def _most(raw: Mapping[str, Any]) -> int:
+    most = raw.get("max_trials")
+    return most if isinstance(most, int) and most > 0 else MOST_TRIALS
+
+
+def _more(most: int) -> str:
+    return f"are more than max_trials: {most:,} allows"
 
 
 def dataset_problems(raw: Mapping[str, Any]) -> Problems:
@@ -86,65 +176,110 @@ def dataset_problems(raw: Mapping[str, Any]) -> Problems:
         return []
     if given["name"] not in DATASETS:
         return [("dataset.name", DATASETS.unknown(given["name"]))]
-    options = {k: v for k, v in given.items() if k not in ("name", "root")}
     try:
-        resolve(DATASETS.load(given["name"]).Options, options)
+        options = resolve(DATASETS.load(given["name"]).Options, _options(given))
     except Problem as error:
         return [(f"dataset.{key}", text) for key, text in error.lines]
-    return []
+    except HarnessError as error:
+        return [("dataset.name", str(error))]
+    return [(f"dataset.{key}", text) for key, value in options.items() for text in _overlong(value)]
+
+
+def _options(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in given.items() if k not in ("name", "root")}
+
+
+def _overlong(value: Any) -> Iterator[str]:
+    """Any text of an option may become part of a path."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    yield from filter(None, (too_long(text.encode()) for text in inner if isinstance(text, str)))
 
 
 def metric_problems(raw: Mapping[str, Any]) -> Problems:
     """Unknown metrics."""
-    names = raw.get("metrics", [])
-    return _unknown("metrics", names, METRICS)
-
-
-def _unknown(key: str, names: Any, table: Registry | Mapping[str, Any]) -> Problems:
-    if not isinstance(names, list):
-        return []
-    known = sorted(table)
+    names, known = raw.get("metrics"), sorted(METRICS)
     return [
-        (f"{key}.{i}", f"unknown metric {n!r}{nearest(str(n), known)}; known: {', '.join(known)}")
-        for i, n in enumerate(names)
-        if n not in known
+        (f"metrics.{i}", f"unknown metric {n[:80]!r}{nearest(n, known)}; known: {', '.join(known)}")
+        for i, n in enumerate(names if isinstance(names, list) else [])
+        if isinstance(n, str) and n not in known
     ]
 
 
 def category_problems(raw: Mapping[str, Any]) -> Problems:
-    """Categories that the data set does not have; silent where its root is wrong, which is said elsewhere."""
-    given, names = raw.get("dataset"), raw.get("categories")
-    if not isinstance(given, dict) or not isinstance(names, list) or dataset_problems(raw):
+    """A root without the data set, and categories that it does not have."""
+    found = _readable(raw)
+    if found is None:
         return []
+    dataset, root, options = found
     try:
-        known = known_categories(given)
-    except HarnessError:
-        return []
+        known = dataset.known_categories(root, options)
+    except (HarnessError, OSError) as error:
+        return [("dataset.root", str(error))]
+    names = raw.get("categories")
     return [
-        (f"categories.{i}", _no_category(str(name), known, given))
-        for i, name in enumerate(names)
-        if name not in known
+        (f"categories.{i}", _no_category(name, known, root))
+        for i, name in enumerate(names if isinstance(names, list) else [])
+        if isinstance(name, str) and name not in known
     ]
 
 
-def _no_category(name: str, known: Sequence[str], given: Mapping[str, Any]) -> str:
+def _readable(raw: Mapping[str, Any]) -> tuple[DataSet, Path, Any] | None:
+    """The data set, its root and options, if nothing else is wrong with what the sweep file says of them."""
+    given = raw.get("dataset")
+    if not isinstance(given, dict) or not isinstance(given.get("name"), str) or dataset_problems(raw):
+        return None
+    root = given.get("root")
+    if not isinstance(root, str) or "${" in root or trouble(root):
+        return None
+    dataset = DATASETS.load(given["name"])
+    return dataset, Path(root).expanduser(), dataset.Options(**resolve(dataset.Options, _options(given)))
+
+
+def _no_category(name: str, known: Sequence[str], root: Path) -> str:
     whole = name.partition("/")[0]
     if whole != name and whole in known and not any(k.startswith(f"{whole}/") for k in known):
-        root = given["root"]
+        command = ["python", "-m", "harness.data", "subtypes", str(root), "--category", whole]
+        command += ["--out", str(root / "subtypes.json")]
         return (
-            f"no category {name!r}: nothing says which images of {whole} are which; make a manifest with "
-            f"python -m harness.data subtypes {root} --category {whole} --out {root}/subtypes.json"
+            f"no category {name!r}: nothing says which images of {whole} are which; "
+            f"make a manifest with {shlex.join(command)}"
         )
-    return f"no category {name!r}{nearest(name, known)} in {given['root']}; there: {', '.join(known)}"
+    return f"no category {name[:80]!r}{nearest(name, known)} in {root}; there: {', '.join(known)}"
 
 
-def known_categories(given: Mapping[str, Any]) -> list[str]:
-    """The categories of a raw `dataset` entry."""
-    dataset = DATASETS.load(given["name"])
-    options = {k: v for k, v in given.items() if k not in ("name", "root")}
-    # raw values: nothing is validated yet
-    root = Path(str(given.get("root", ""))).expanduser()
-    return list(dataset.known_categories(root, dataset.Options(**resolve(dataset.Options, options))))
+def place_problems(raw: Mapping[str, Any]) -> Problems:
+    """Folders that cannot be, a manifest that is none, weights that are no path; all before anything runs."""
+    support, cache = (part if isinstance(part := raw.get(k), dict) else {} for k in ("support", "cache"))
+    found = [("out", _no_run(raw)), ("cache.folder", _unusable(cache.get("folder"), no_folder))]
+    weights = raw.get("weights")
+    if isinstance(weights, str) and weights not in ("", DEMO):
+        found.append(("weights", trouble(weights)))
+    if support.get("rule") == "manifest":
+        given = support.get("manifest")
+        found.append(
+            ("support.manifest", _unusable(given, no_file) if given else "is what the rule draws from")
+        )
+    return [(key, text) for key, text in found if text]
 
 
-CHECKS = (dataset_problems, category_problems, method_problems, metric_problems)
+def _no_run(raw: Mapping[str, Any]) -> str:
+    out, name = raw.get("out"), raw.get("name")
+    own = str(Path("runs", name)) if isinstance(name, str) and name and not trouble(name) else None
+    return _unusable(own if out is None else out, no_folder)
+
+
+def _unusable(value: Any, look: Any) -> str:
+    """What stands at a place against its use; quiet where the schema speaks."""
+    if not isinstance(value, str) or "${" in value or trouble(value):
+        return ""
+    return look(Path(value).expanduser().absolute())
+
+
+CHECKS = (
+    dataset_problems,
+    category_problems,
+    method_problems,
+    size_problems,
+    metric_problems,
+    place_problems,
+)

@@ -129,7 +129,7 @@ class DataSet:
         """
         found = self.inspect(root, category, options)
         if found.problems:
-            raise DataError(listing(f"{self.name} {category} at {root}", found.problems))
+            raise DataError(listing(f"{self.name} {category} at {root}", found.problems), found.problems)
         return found.split
 
     def problems(self, root: str | Path, options: Any = None) -> list[str]:
