@@ -17,7 +17,7 @@ import yaml
 from harness.errors import ConfigError, nearest
 
 MOST_BYTES = 1 << 18  # PyYAML reads some 100 KB a second; the largest sweep file of the project has 3 KB
-BYTES_A_VALUE = 5  # a limit of bytes is one of values too, aliases followed: short numbers take about so many
+BYTES_A_VALUE = 10  # a limit of bytes is one of values too, aliases followed; PyYAML builds 10,000 a second
 MOST_DEPTH = 50  # the deepest key of a sweep file lies five levels down; Python's stack ends near 300
 MOST_DIGITS = 40  # beyond any number that a key takes; Python itself refuses 4,300
 
@@ -55,8 +55,11 @@ def read(path: Path, *, texts: bool = False, limit: int = MOST_BYTES) -> Any:
         return parse(_text(path, limit), texts=texts, values=limit // BYTES_A_VALUE)
     except NotYaml as error:
         raise ConfigError([f"{path}: not valid YAML: {sentence}" for sentence in error.sentences]) from None
+    except FileNotFoundError as error:
+        siblings = map(str, path.parent.glob("*.yaml"))
+        raise ConfigError(f"{path}: {error.strerror}{nearest(str(path), siblings)}") from None
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}{_sibling(path)}") from None
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
     except ValueError as error:
         raise ConfigError(f"{path}: {_refused(error)}") from None
 
@@ -79,13 +82,6 @@ def _text(path: Path, limit: int) -> str:
     return data.decode("utf-8-sig")
 
 
-def _sibling(path: Path) -> str:
-    try:
-        return nearest(str(path), map(str, path.parent.glob("*.yaml")))
-    except OSError:  # a name longer than the file system allows
-        return ""
-
-
 def parse(text: str, *, texts: bool = False, values: int = MOST_BYTES // BYTES_A_VALUE) -> Any:
     """A YAML text as plain data; None if it is empty.
 
@@ -98,7 +94,11 @@ def parse(text: str, *, texts: bool = False, values: int = MOST_BYTES // BYTES_A
         NotYaml: the text breaks YAML's rules, is too deep or too large, or holds what is no plain data: keys
             given twice, keys that are no texts, other tags than YAML's plain ones, unknown aliases.
     """
-    builder = _Builder(text, texts, values)
+    try:
+        builder = _Builder(text, texts, values)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise NotYaml(f"line {line}: the unprintable character {text[error.position]!a}") from None
     try:
         value = builder.document()
     except yaml.MarkedYAMLError as error:

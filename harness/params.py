@@ -132,9 +132,19 @@ def _alternatives(errors: Sequence[Any]) -> str:
 def _words(error: Any) -> str:
     """Pydantic's sentence in the words of YAML instead of JSON's."""
     text = error["msg"].removeprefix("Value error, ")
-    for json_word, word in (("valid array", "valid list"), ("an object", "a mapping of keys")):
-        text = text.replace(json_word, word)
-    return text.replace("a valid boolean", "true or false")
+    for word, ours in _OURS.items():
+        text = text.replace(word, ours)
+    return text
+
+
+_OURS = {
+    "valid array": "valid list",
+    "an object": "a mapping of keys",
+    "a valid boolean": "true or false",
+    "List should": "a list should",
+    "Value should": "value should",
+    " after validation": "",
+}
 
 
 def _nearest_word(errors: Sequence[Any]) -> str:

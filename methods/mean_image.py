@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Literal, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat
 from scipy.ndimage import gaussian_filter
 
 from harness.data import FitData, ImageSet
 from harness.method import Card, Context, Scores
-from methods.shared.pixels import RGB, Geometry, batches, resized
+from methods.shared.pixels import RGB, Geometry, Side, batches, resized
 
 
 @final
@@ -39,7 +39,7 @@ class MeanImage:
 
     context: Context
     _: KW_ONLY
-    image_size: PositiveInt = 64
+    image_size: Side = 64
     smoothing: NonNegativeFloat = 1.0
     pooling: Literal["max", "mean"] = "max"
     mean: NDArray[np.float64] = field(init=False, repr=False)

@@ -20,7 +20,7 @@ from sweeps.combine import completed
 from sweeps.problems import DEMO, parts_of
 
 MOST_SAID = 1000  # problems after which no more trials are tried
-MANIFEST_BYTES = 1 << 20  # some 100,000 file names
+MANIFEST_BYTES = 1 << 19  # some 50,000 file names
 Draw = Callable[[str, int | None, int], tuple[str, ...]]  # category, shots, split seed -> ids
 
 
@@ -120,7 +120,7 @@ def _variants(
         try:
             axes = Axes.of(entry, config, categories)
         except ConfigError as error:
-            problems += [(f"methods.{i}", line) for line in error.problems]
+            problems += [("", f"methods.{i}.{line}") for line in error.problems]
             continue
         try:
             owner = METHODS.load(entry.name)

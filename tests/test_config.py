@@ -16,15 +16,17 @@ from conftest import ROOT, cpu_seconds
 from harness.config import SweepConfig, json_schema, load
 from harness.errors import ConfigError
 from harness.params import Problem, validate
-from sweeps.problems import CHECKS
+from sweeps.problems import CHECKS, kinds
 
 Write = Callable[..., Path]
 SCHEMA = ROOT / "configs" / "schema" / "sweep.schema.json"
 
+AXES = ("image_size", "dimension", "num_neighbours")
+
 
 def problems(path: Path, *overrides: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        load(path, overrides, CHECKS)
+        load(path, overrides, CHECKS, kinds)
     return [line.removeprefix(f"{path}: ") for line in caught.value.problems]
 
 
@@ -57,7 +59,7 @@ def problems(path: Path, *overrides: str) -> list[str]:
             {"metrics": ["auroc", "aurox"]},
             "metrics.1: unknown metric 'aurox' (did you mean 'auroc'?); known: ap,",
         ),
-        ({"methods": []}, "methods: list should have at least 1 item"),
+        ({"methods": []}, "methods: a list should have at least 1 item"),
         ({"methods": [{}]}, "methods.0.name: is required"),
         (
             {"methods": [{"name": "mean_imag"}]},
@@ -102,13 +104,124 @@ def problems(path: Path, *overrides: str) -> list[str]:
         ),
         ({"cache": {"limit_gib": 0}}, "cache.limit_gib: input should be greater than 0 (got 0)"),
         ({"out": "${LADDER_OUTT}/x"}, "out: environment variable LADDER_OUTT is not set"),
+        ({"dataset": {"root": "{tree}"}, "categories": ["cap"]}, "dataset.name: is required"),
+        (
+            {"dataset": {"name": 3, "root": "{tree}"}, "categories": ["cap"]},
+            "dataset.name: input should be a",
+        ),
+        ({"dataset": {"name": ["a"], "root": "{tree}"}}, "dataset.name: input should be a valid string"),
+        (
+            {"dataset": {"name": None, "root": "{tree}"}},
+            "dataset.name: input should be a valid string (got nu",
+        ),
+        (
+            {"dataset": {"name": "mvtec_ad", "root": 7}, "categories": ["cap"]},
+            "dataset.root: input should be",
+        ),
+        ({"dataset": {"name": "mvtec_ad", "root": "/nope"}}, "dataset.root: /nope: no such folder"),
+        (
+            {"dataset": {"name": "mvtec_ad", "root": "~nosuchuser/x"}},
+            "dataset.root: there is no home '~nosuchuser'",
+        ),
+        (
+            {"dataset": {"name": "folder", "root": "{tree}", "train": "x" * 300}},
+            "dataset.train: is longer than",
+        ),
+        (
+            {"categories": [1]},
+            'categories.0: input should be a valid string (got 1; a text is wanted: write "1"',
+        ),
+        (
+            {"categories": [None]},
+            "categories.0: input should be a valid string (got null; a text is wanted: wr",
+        ),
+        ({"categories": []}, "categories: must be 'all' or a list should have at least 1 item"),
+        (
+            {"seeds": True},
+            "seeds: must be a valid integer or a valid list (got true; true and false are no n",
+        ),
+        (
+            {"shots": True},
+            "shots: must be a valid integer or 'full' (got true; true and false are no numbers)",
+        ),
+        ({"shots": "1"}, "shots: must be a valid integer or 'full' (got '1'; a number stands without quotes"),
+        (
+            {"seeds": [2**64]},
+            "seeds.0: input should be less than or equal to 9223372036854775807 (got 184467",
+        ),
+        (
+            {"seeds": 10**9},
+            "seeds: 1,000,000,000 seeds are more than max_trials: 100,000 allows; a certain seed",
+        ),
+        (
+            {"seeds": "12:30:45"},
+            "seeds: must be a valid integer or a valid list (got '12:30:45'; a time is no",
+        ),
+        ({"keep_maps": "yes"}, "keep_maps: input should be true or false (got 'yes'; write true)"),
+        ({"cache": {"enabled": 1}}, "cache.enabled: input should be true or false (got 1)"),
+        (
+            {"cache": {"limit_gib": float("inf")}},
+            "cache.limit_gib: input should be a finite number (got Infinit",
+        ),
+        (
+            {"cache": {"folder": "/etc/passwd"}},
+            "cache.folder: /etc/passwd is a file, where a folder is wanted",
+        ),
+        ({"out": "/etc/passwd"}, "out: /etc/passwd is a file, where a folder is wanted"),
+        ({"out": "/etc/passwd/run"}, "out: /etc/passwd is a file, where a folder is wanted"),
+        ({"out": ""}, "out: is empty, and no path"),
+        ({"out": "~nosuchuser/x"}, "out: there is no home '~nosuchuser' on this machine"),
+        ({"out": "x" * 300}, "out: is longer than a path can be (255 bytes a name, 4096 in all)"),
+        ({"weights": "~nosuchuser/w.pth"}, "weights: there is no home '~nosuchuser' on this machine"),
+        ({"support": {"rule": "manifest"}}, "support.manifest: is what the rule draws from"),
+        (
+            {"support": {"rule": "manifest", "manifest": "/dev/full"}},
+            "support.manifest: /dev/full is no regular",
+        ),
+        ({"support": {"rule": "manifest", "manifest": "/nope"}}, "support.manifest: no file /nope"),
+        (
+            {"methods": [{"name": "mean_image", "params": {"image_size": 10**12}}]},
+            "methods.0.params.image_size: input should be less than or equal to 8192 (got 1000000000000)",
+        ),
+        (
+            {"methods": [{"name": "mean_image", "params": {"image_size": True}}]},
+            "methods.0.params.image_size: input should be a valid integer (got true; true and false are no",
+        ),
+        (
+            {"methods": [{"name": "patchcore", "grid": {k: list(range(1, 4000)) for k in AXES}}]},
+            "methods.0: 63,952,011,999 combinations of hyper-parameters are more than max_trials: 100,000",
+        ),
+        (
+            {"methods": [{"name": "patchcore", "params": {"weights": "x" * 300}}]},
+            "methods.0.params.weights: is longer than a path can be",
+        ),
+        (
+            {"methods": [{"name": "patchcore", "params": {"dimension": 2**63}}]},
+            "methods.0.params.dimension: is beyond what 64 bits hold (got 9223372036854775808)",
+        ),
+        *(
+            (
+                {"methods": [{"name": "mean_image", "resources": {key: value}}]},
+                f"methods.0.resources.{key}: {said}",
+            )
+            for key, value, said in (
+                ("gpus", 1.5, "above 1, GPUs are whole ones"),
+                ("gpus", True, "input should be a valid number (got true"),
+                ("gpus", float("inf"), "input should be a finite number"),
+                ("cpus", 1e300, "input should be less than or equal to 4096"),
+                ("timeout_minutes", 1e-300, "input should be greater than or equal to 0.001"),
+                ("stack", 10**9, "input should be less than or equal to 10000"),
+            )
+        ),
     ],
 )
 def test_one_mistake_is_one_line_with_place_value_and_what_is_allowed(
     sweep_file: Write, tree: Path, keys: dict[str, Any], line: str
 ):
+    if "{tree}" in str(keys):
+        keys = json.loads(json.dumps(keys).replace("{tree}", str(tree)))
     found = problems(sweep_file(**keys))
-    assert len(found) == 1
+    assert len(found) == 1, found
     assert found[0].startswith(line.format(tree=tree))
 
 
@@ -135,12 +248,16 @@ def test_a_key_given_twice_names_its_line(sweep_file: Write):
     path = sweep_file()
     path.write_text(path.read_text() + "shots: [2]\n")
     last = len(path.read_text().splitlines())
-    assert problems(path) == [f"not valid YAML: key 'shots' is given twice (line {last})"]
+    assert problems(path) == [f"not valid YAML: line {last}: key 'shots' is given twice"]
 
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("a: [1", "not valid YAML: "), ("- a", "a sweep file is a mapping of keys, this is a list")],
+    [
+        ("a: [1", "not valid YAML: line 1: "),
+        ("- a", "a sweep file is a mapping of keys, this is a list"),
+        ("# nothing", "a sweep file is a mapping of keys, this is empty"),
+    ],
 )
 def test_what_is_no_sweep_file_is_refused(tmp_path: Path, text: str, line: str):
     path = tmp_path / "x.yaml"
@@ -183,12 +300,57 @@ def test_overrides_replace_values_by_dotted_path_index_and_name(sweep_file: Writ
     config = load(path, words, CHECKS)
     assert config.shot_list == [2, None]
     assert config.methods[0].params == {"image_size": 8, "pooling": "mean"}
-    assert config.seed_list == [0, 1, 2]
+    assert list(config.seed_list) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("word", "place", "value"),
+    [
+        ("out=/tmp/runs/try #2", "out", Path("/tmp/runs/try #2")),
+        ("out=/tmp/a: 3", "out", Path("/tmp/a: 3")),
+        ("dataset.root=/data/100% #1", "dataset.root", Path("/data/100% #1")),
+        ("name=007", "name", "007"),
+        ("name=null", "name", "null"),
+        ("name='007'", "name", "007"),
+        ("weights=2024", "weights", "2024"),
+        ("weights=null", "weights", None),
+        ("weights=", "weights", None),
+        ("categories.0=01", "categories", ["01"]),
+        ("categories=[01, on, 2024-01-02]", "categories", ["01", "on", "2024-01-02"]),
+        ("methods.patchcore.params.backbone=1e3", "methods.0.params", {"backbone": "1e3"}),
+        ("methods.0.params.precision=16 #", "methods.0.params", {"precision": "16 #"}),
+        ("methods.0.params.crop=64", "methods.0.params", {"crop": 64}),
+        ("methods.0.params.weights=~", "methods.0.params", {"weights": None}),
+        ("dataset.train=12", "dataset.train", "12"),
+        ("cache.enabled=false", "cache.enabled", False),
+        ("seeds=[3, 4]", "seeds", [3, 4]),
+    ],
+)
+def test_text_on_the_command_line_is_text(sweep_file: Write, word: str, place: str, value: Any):
+    """What stands behind the sign is what the shell handed over, where the key takes nothing but text."""
+    folder = {"name": "folder", "root": "/x"}
+    path = sweep_file(categories=["x"], methods=[{"name": "patchcore"}], dataset=folder)
+    here: Any = load(path, [word], (), kinds)
+    for step in place.split("."):
+        here = here[int(step)] if step.isdigit() else getattr(here, step)
+    assert here == value
 
 
 @pytest.mark.parametrize(
     ("word", "line"),
     [
+        ("seeds=3 # three", "seeds: must be a valid integer or a valid list (got '3 # three')"),
+        ("methods.²=x", "methods.²: no such place in the sweep file to override"),
+        (".".join("a" * 5000) + "=1", "a.a.a"),
+        (
+            "seeds=&a [*a]",
+            "seeds: '&a [*a]' on the command line is not valid YAML (line 1: the alias *a stands",
+        ),
+        (
+            "seeds=12:30:45",
+            "seeds: must be a valid integer or a valid list (got '12:30:45'; a time is no number)",
+        ),
+        ("name=\udcff", "name: '\\udcff' is not UTF-8"),
         ("shots", "'shots' on the command line is not key=value"),
         ("shots=[", "shots: '[' on the command line is not valid YAML"),
         ("methods.psad.params.k=1", "methods.psad.params.k: no such place in the sweep file to override"),
@@ -198,6 +360,15 @@ def test_overrides_replace_values_by_dotted_path_index_and_name(sweep_file: Writ
 )
 def test_wrong_overrides_are_problems_like_any_other(sweep_file: Write, word: str, line: str):
     assert problems(sweep_file(), word)[0].startswith(line)
+
+
+def test_an_override_by_a_name_that_two_entries_have_is_refused(sweep_file: Write):
+    path = sweep_file(methods=[{"name": "mean_image"}, {"name": "mean_image", "params": {"image_size": 8}}])
+    said = (
+        "methods.mean_image.params.image_size: 2 entries are called 'mean_image'; say which by number: [0, 1]"
+    )
+    assert problems(path, "methods.mean_image.params.image_size=9") == [said]
+    assert load(path, ["methods.1.params.image_size=9"]).methods[1].params == {"image_size": 9}
 
 
 def test_relative_paths_become_absolute(sweep_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -303,10 +474,11 @@ def test_a_missing_root_and_missing_weights_are_named_before_anything_starts(
 ):
     weights = tmp_path / "none.safetensors"
     methods = [{"name": "patchcore", "params": {"weights": str(weights)}}]
-    said, _ = refused(sweep_file(methods=methods))
-    assert said.strip() == f"error: methods.0 (patchcore): weights: no file {weights}"
+    path = sweep_file(methods=methods)
+    said, _ = refused(path)
+    assert said.strip() == f"error: {path}: methods.0 (patchcore): weights: no file {weights}"
     said, _ = refused(sweep_file(dataset={"name": "mvtec_ad", "root": str(tmp_path / "nowhere")}))
-    assert said.strip().startswith(f"error: dataset.root: {tmp_path / 'nowhere'}: no such folder")
+    assert said.strip().startswith(f"error: {path}: dataset.root: {tmp_path / 'nowhere'}: no such folder")
 
 
 @pytest.mark.parametrize(

@@ -69,12 +69,12 @@ def test_what_an_entry_names_has_to_be_the_sweeps(sweep_file: Write):
     wrong = {"name": "mean_image", "categories": ["bolt", "nutt"], "shots": [2, "full"], "seeds": 2}
     path = sweep_file(shots=[1, 2], seeds=[0, 7], methods=[{"name": "mean_image"}, wrong])
     with pytest.raises(ConfigError) as caught:
-        expand(load(path, (), CHECKS))
+        expand(load(path, (), CHECKS), path)
     assert caught.value.problems == [
-        "methods.1 (mean_image).categories: 'nutt' is not among the sweep's (did you mean 'nut'?); these are "
+        f"{path}: methods.1.categories: 'nutt' is not among the sweep's (did you mean 'nut'?); these are "
         "bolt, cap, nut",
-        "methods.1 (mean_image).shots: 'full' is not among the sweep's; these are 1, 2",
-        "methods.1 (mean_image).seeds: '1' is not among the sweep's; these are 0, 7",
+        f"{path}: methods.1.shots: 'full' is not among the sweep's; these are 1, 2",
+        f"{path}: methods.1.seeds: '1' is not among the sweep's; these are 0, 7",
     ]
 
 
@@ -178,6 +178,7 @@ CLASSIFIED = {
     "cache.limit_gib": OUT,
     "cache.enabled": OUT,
     "unit_trials": OUT,
+    "max_trials": OUT,
 }
 OPTIONS = {  # of data sets; through the fingerprint of the images or through what is in the category
     "demo": {"subtypes": IN, "subtype_rule": IN, "marks": OUT},
@@ -218,7 +219,7 @@ def test_every_option_of_every_data_set_is_classified():
 
 def test_how_a_sweep_is_run_never_reaches_a_trial():
     """The command line, resources, and all of a context but its seed are outside the identity."""
-    ours = {"only", "limit", "retry", "backend", "address", "dashboard", "debug"}
+    ours = {"only", "limit", "retry", "backend", "address", "dashboard", "debug", "file"}
     assert {f.name for f in fields(Options)} == ours
     assert {f.name for f in fields(Resources)} == {"gpus", "cpus", "timeout_minutes", "stack"}
     assert {f.name for f in fields(Context)} == {"run_seed", "device", "artifacts", "scratch"}
@@ -301,6 +302,7 @@ FIELD_CHANGES = {
     "cache.limit_gib": 1.5,
     "cache.enabled": False,
     "unit_trials": 1,
+    "max_trials": 500,
     "methods.0.params": {"image_size": 9},
     "methods.0.grid": {"image_size": [9]},
     "methods.0.zip": {"image_size": [9]},

@@ -1,17 +1,21 @@
 """Decoded and resized images, each computed once per node (the shared room of every method)."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
 
 from harness.artifacts import ArtifactStore, Op
 from harness.data import ImageSet
 from harness.errors import ConfigError
 
 RGB = NDArray[np.uint8]
+LARGEST_SIDE = 8192  # 200 MB as uint8; a slip of the keyboard is larger
+Side = Annotated[int, Field(gt=0, le=LARGEST_SIDE)]
+"""Side in pixels of what an image is resized to; for hyper-parameters."""
 
 
 class Geometry(NamedTuple):
