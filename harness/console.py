@@ -86,9 +86,8 @@ class Outlet:
 
     def _forget(self, error: OSError) -> None:
         self.error = self.error or error
-        with suppress(
-            OSError, ValueError
-        ):  # what is still in buffers would fail again, and loudly, at the exit
+        # what is still in buffers would fail again, and loudly, at the exit
+        with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 

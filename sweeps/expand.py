@@ -181,6 +181,7 @@ def _trials(axes: Axes, split: Split, variant: Variant, ids: Draw, problems: Pro
         if len(problems) > MOST_SAID:
             return
         try:
+            # 0 stands for any number: the method does not look at shots
             support = ids(split.category, shots, seed) if shots != 0 else ()
         except HarnessError as error:
             problems.append(("", str(error)))
