@@ -9,10 +9,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from conftest import write_tree
 from pydantic import BaseModel
+from safetensors.numpy import save_file
 
 from harness.config import SweepConfig, load
 from harness.datasets import DATASETS
@@ -105,7 +107,7 @@ def test_parameters_are_complete_and_identical_ones_merge(sweep_file: Write):
 
 def test_all_methods_see_the_same_nested_support_sets(sweep_file: Write, tmp_path: Path):
     weights = tmp_path / "w.safetensors"
-    weights.write_bytes(b"any")
+    save_file({"any": np.zeros(1, np.float32)}, weights)
     methods = [{"name": "mean_image"}, {"name": "patchcore", "params": {"weights": str(weights)}}]
     supports: dict[tuple[Any, ...], set[tuple[str, ...]]] = {}
     for t in trials(sweep_file(shots=[1, 2, 4], seeds=3, methods=methods)):
@@ -322,10 +324,10 @@ def test_changing_a_field_changes_the_trials_exactly_if_it_is_in(sweep_file: Wri
 
 
 def test_weights_are_in_by_content(sweep_file: Write, tmp_path: Path):
-    for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
-        (tmp_path / f"{name}.pth").write_bytes(content)
+    for name, content in (("a", 1), ("b", 1), ("c", 2)):
+        save_file({"any": np.full(1, content, np.float32)}, tmp_path / f"{name}.safetensors")
     path = sweep_file(methods=[{"name": "patchcore"}])
-    a, b, c = (ids(path, f"weights={tmp_path / name}.pth") for name in "abc")
+    a, b, c = (ids(path, f"weights={tmp_path / name}.safetensors") for name in "abc")
     assert a == b != c
 
 
