@@ -1,10 +1,14 @@
-# make demo | test | check | fix | bench      (each sets up what it needs in .venv first)
+# make demo | test | test-all | check | fix | bench      (each sets up what it needs in .venv first)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 DEMO := --categories breakfast_box juice_bottle screw_bag --train 24 --validation 6 --good 12 --logical 16 --structural 12
 
-.PHONY: demo test check fix bench clean
+.PHONY: demo test test-all check fix bench clean
+
+# Workers take tests in runs of neighbours, so that what a file shares is mostly made once; eight, because each
+# holds a torch of its own (1 GiB). On two cores that is two.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal --durations 10
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -18,7 +22,10 @@ demo: $(READY)
 	@echo "open runs/demo/report/report.html"
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not slow"
+
+test-all: $(READY)
+	$(PYTEST)
 
 check: $(READY)
 	$(BIN)/ruff format --check .

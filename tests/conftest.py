@@ -1,28 +1,60 @@
 """What several test files share: a tiny data set, sweep files, and the command line as users start it."""
 
+import io
 import os
 import resource
+import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by the libraries below: small arrays, idle threads spin
+os.environ["OMP_NUM_THREADS"] = "1"  # read by the libraries below: small arrays, idle threads spin
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # where a trial has two, they share what cores are free
 
 import numpy as np
 import pytest
 import yaml
+from filelock import FileLock
 from PIL import Image
+
+from harness.sweep import main as sweep_main
+from methods import METHODS
 
 ROOT = Path(__file__).parent.parent
 PLUGIN = ROOT / "tests" / "plugin"
+Shared = Callable[[str, Callable[[Path], object]], Path]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or fills the cache of the person who runs it."""
     os.environ["LADDER_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """`shared(name, make)` is a folder that `make` has filled, once for all workers of a test run."""
+    base = tmp_path_factory.getbasetemp()  # of this worker, beside those of the others
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, made = root / "shared" / name, root / "shared" / f"{name}.made"
+        folder.parent.mkdir(exist_ok=True)
+        with FileLock(folder.parent / f"{name}.lock"):
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # what a failed attempt left
+                folder.mkdir()
+                make(folder)
+                made.touch()
+        return folder
+
+    return once
 
 
 def write_tree(
@@ -86,6 +118,51 @@ def sweep(*words: str | Path, timeout: float = 120) -> subprocess.CompletedProce
     return subprocess.run(
         command, capture_output=True, text=True, env=environment(), timeout=timeout, cwd=PLUGIN, check=False
     )
+
+
+def sweep_here(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """The same in this process, without the second or two that Python, pandas and torch need to start.
+
+    For what a sweep does; how a process starts, ends and imports is seen with `sweep` and `start_sweep`.
+    """
+    given, out, err = [str(word) for word in words], io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err), _signals_kept():
+        patch.setenv("COLUMNS", "200")
+        patch.setattr(sys, "orig_argv", [sys.executable, "-m", "harness.sweep", *given])
+        patch.syspath_prepend(str(PLUGIN))
+        for point in (p for d in distributions(path=[str(PLUGIN)]) for p in d.entry_points):
+            patch.setitem(METHODS._table, point.name, point.value)
+        try:
+            code = sweep_main(given)
+        except SystemExit as end:  # argparse
+            code = end.code
+    return subprocess.CompletedProcess(given, code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def wait_for(event: Callable[[], object], seconds: float = 300) -> None:
+    """Until something has happened; the limit is for what never does, and generous: machines are busy."""
+    end = time.monotonic() + seconds
+    while not event():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def lives(process: int) -> bool:
+    """Whether a process, not necessarily a child, has not ended; one that nobody buries has."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 def cpu_seconds() -> float:

@@ -3,13 +3,13 @@
 import json
 import os
 import signal
-import time
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import cpu_seconds, start_sweep, sweep
+from conftest import cpu_seconds, lives, start_sweep, sweep, sweep_here, wait_for
 
 from harness.results import read_run
 
@@ -30,7 +30,8 @@ def scores(run: Path) -> pd.Series:
 def test_serial_and_ray_give_identical_scores_and_a_rerun_does_nothing(sweep_file: Write, tmp_path: Path):
     path = sweep_file(methods=[GRID], shots=[1, 2, "full"], seeds=2, metrics=["auroc", "aupro"])
     for backend in ("serial", "ray"):
-        done = sweep(path, f"out={tmp_path / backend}", "--backend", backend)
+        run = sweep if backend == "ray" else sweep_here
+        done = run(path, f"out={tmp_path / backend}", "--backend", backend)
         assert done.returncode == 0, done.stdout + done.stderr
     pd.testing.assert_series_equal(scores(tmp_path / "serial"), scores(tmp_path / "ray"), check_exact=True)
     began = cpu_seconds()
@@ -42,7 +43,7 @@ def test_serial_and_ray_give_identical_scores_and_a_rerun_does_nothing(sweep_fil
 
 def test_one_failing_category_is_a_row_and_the_rest_is_kept(sweep_file: Write, tmp_path: Path):
     faulty = {"name": "faulty", "params": {"behaviour": "raise", "category": "cap"}}
-    done = sweep(sweep_file(methods=[faulty, GRID]), "--backend", "serial")
+    done = sweep_here(sweep_file(methods=[faulty, GRID]), "--backend", "serial")
     assert done.returncode == 1
     assert statuses(tmp_path / "run") == {"ok": 8, "failed": 1}
     row = read_run(tmp_path / "run").trials.query("status == 'failed'").iloc[0]
@@ -54,10 +55,10 @@ def test_one_failing_category_is_a_row_and_the_rest_is_kept(sweep_file: Write, t
 
 def test_failed_rows_stay_until_they_are_retried(sweep_file: Write, tmp_path: Path):
     path = sweep_file(methods=[{"name": "faulty", "params": {"behaviour": "raise", "category": "cap"}}])
-    assert sweep(path, "--backend", "serial").returncode == 1
-    assert "0 to run" in sweep(path, "--backend", "serial").stdout
+    assert sweep_here(path, "--backend", "serial").returncode == 1
+    assert "0 to run" in sweep_here(path, "--backend", "serial").stdout
     first = read_run(tmp_path / "run").trials
-    assert "1 to run" in sweep(path, "--backend", "serial", "--retry", "failed").stdout
+    assert "1 to run" in sweep_here(path, "--backend", "serial", "--retry", "failed").stdout
     second = read_run(tmp_path / "run").trials
     assert len(second) == len(first) == 3
     assert second["finished_at"].max() > first["finished_at"].max()
@@ -65,7 +66,7 @@ def test_failed_rows_stay_until_they_are_retried(sweep_file: Write, tmp_path: Pa
 
 def test_declined_and_unusable_trials_are_rows_too(sweep_file: Write, tmp_path: Path):
     methods = [{"name": "faulty", "grid": {"behaviour": ["declined", "not_finite"]}}]
-    assert sweep(sweep_file(methods=methods), "--backend", "serial").returncode == 1
+    assert sweep_here(sweep_file(methods=methods), "--backend", "serial").returncode == 1
     trials = read_run(tmp_path / "run").trials
     assert trials["status"].value_counts().to_dict() == {"skipped": 3, "failed": 3}
     assert set(trials.query("status == 'skipped'")["reason"]) == {"it declines"}
@@ -79,11 +80,11 @@ def test_no_way_to_die_ends_the_sweep(sweep_file: Write, tmp_path: Path):
     faulty = {
         "name": "faulty",
         "params": {"category": "cap", "log": str(tmp_path / "log")},
-        "grid": {"behaviour": kinds},
-        "resources": {"timeout_minutes": 0.05},
+        "grid": {"behaviour": [kind for kind in kinds if "hang" not in kind]},
     }
+    hanging = faulty | {"grid": {"behaviour": ["hang", "hang_in_c"]}, "resources": {"timeout_minutes": 0.1}}
     (tmp_path / "log").touch()
-    done = sweep(sweep_file(methods=[faulty], categories=["cap", "nut"]))
+    done = sweep(sweep_file(methods=[faulty, hanging], categories=["cap", "nut"]))
     assert done.returncode == 1, done.stdout + done.stderr
     trials = read_run(tmp_path / "run").trials
     trials["behaviour"] = trials["params"].map(lambda text: json.loads(text)["behaviour"])
@@ -104,13 +105,6 @@ def test_no_way_to_die_ends_the_sweep(sweep_file: Write, tmp_path: Path):
     assert set(trials.query("category == 'nut'")["status"]) == {"ok"}
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-
-
 def fits(log: Path) -> int:
     return len(log.read_text().splitlines())
 
@@ -121,71 +115,80 @@ def ended(run: Path) -> int:
 
 @pytest.fixture
 def slow(sweep_file: Write, tmp_path: Path) -> Path:
-    """Twelve trials of a fifth of a second on one core each."""
+    """Twelve trials, of which three go through; the others wait until the gate is there."""
     (tmp_path / "log").touch()
-    method = {"name": "faulty", "params": {"seconds": 0.5, "log": str(tmp_path / "log")}}
-    return sweep_file(methods=[method], seeds=4)
+    params = {"log": str(tmp_path / "log"), "gate": str(tmp_path / "gate"), "free": 3}
+    return sweep_file(methods=[{"name": "faulty", "params": params}], seeds=4)
+
+
+def workers(log: Path) -> set[int]:
+    return {int(line.split()[0]) for line in log.read_text().splitlines()}
+
+
+def goes_on(again: "subprocess.CompletedProcess[str]", folder: Path, before: int) -> None:
+    """The three trials that had ended were kept, and the nine others ran."""
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "3 already there" in again.stdout
+    assert fits(folder / "log") - before == 9
+    assert statuses(folder / "run") == {"ok": 12}
 
 
 @pytest.mark.ray
 @pytest.mark.parametrize("backend", ["serial", "ray"])
 def test_interrupt_keeps_what_is_finished(slow: Path, tmp_path: Path, backend: str):
     driver = start_sweep(slow, "--backend", backend)
-    wait_for(lambda: ended(tmp_path / "run") >= 3)
+    wait_for(lambda: fits(tmp_path / "log") > 3)
+    wait_for(lambda: ended(tmp_path / "run") == 3)
     driver.send_signal(signal.SIGINT)
-    output = driver.communicate(timeout=60)[0]
+    output = driver.communicate()[0]
     assert driver.returncode == 130, output
     assert "Go on with: python -m harness.sweep" in output
-    kept = ended(tmp_path / "run")
-    assert 3 <= kept < 12
+    wait_for(lambda: not any(map(lives, workers(tmp_path / "log"))))
     before = fits(tmp_path / "log")
-    again = sweep(slow, "--backend", backend)
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert f"{kept} already there" in again.stdout
-    assert fits(tmp_path / "log") - before == 12 - kept
-    assert statuses(tmp_path / "run") == {"ok": 12}
+    (tmp_path / "gate").touch()
+    goes_on(sweep_here(slow, "--backend", "serial"), tmp_path, before)
 
 
 @pytest.mark.ray
 @pytest.mark.parametrize("backend", ["serial", "ray"])
 def test_a_killed_driver_loses_nothing_finished(slow: Path, tmp_path: Path, backend: str):
     driver = start_sweep(slow, "--backend", backend)
-    wait_for(lambda: ended(tmp_path / "run") >= 3)
+    wait_for(lambda: fits(tmp_path / "log") > 3)
+    wait_for(lambda: ended(tmp_path / "run") == 3)
     driver.kill()
     driver.communicate()
-    time.sleep(2)  # the orphaned cluster goes down by itself
-    kept = ended(tmp_path / "run")
+    wait_for(lambda: not any(map(lives, workers(tmp_path / "log"))))  # the orphans go down by themselves
     before = fits(tmp_path / "log")
-    again = sweep(slow, "--backend", backend)
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert fits(tmp_path / "log") - before == 12 - kept
-    assert statuses(tmp_path / "run") == {"ok": 12}
+    (tmp_path / "gate").touch()
+    goes_on(sweep(slow, "--backend", backend), tmp_path, before)
 
 
 @pytest.mark.ray
 def test_killed_workers_are_replaced(slow: Path, tmp_path: Path):
     driver = start_sweep(slow)
-    wait_for(lambda: fits(tmp_path / "log") >= 3)
-    victim = int((tmp_path / "log").read_text().splitlines()[-1].split()[0])
+    wait_for(lambda: fits(tmp_path / "log") > 3)
+    victim = int((tmp_path / "log").read_text().splitlines()[3].split()[0])
     os.kill(victim, signal.SIGKILL)
-    output = driver.communicate(timeout=120)[0]
+    wait_for(lambda: not lives(victim))
+    (tmp_path / "gate").touch()
+    output = driver.communicate()[0]
     assert driver.returncode == 0, output
     assert statuses(tmp_path / "run") == {"ok": 12}
-    assert fits(tmp_path / "log") <= 13  # only what was under way ran twice
+    assert fits(tmp_path / "log") == 13  # only what was under way ran twice
 
 
 def test_a_second_driver_is_refused(slow: Path, tmp_path: Path):
     driver = start_sweep(slow, "--backend", "serial")
-    wait_for(lambda: fits(tmp_path / "log") >= 1)
-    second = sweep(slow, "--backend", "serial")
+    wait_for(lambda: fits(tmp_path / "log") > 3)
+    second = sweep_here(slow, "--backend", "serial")
     assert second.returncode == 2
     assert f"process {driver.pid}" in second.stderr
     driver.send_signal(signal.SIGINT)
-    driver.communicate(timeout=30)
+    driver.communicate()
     assert driver.returncode == 130
 
 
 def test_editing_the_file_runs_the_difference(sweep_file: Write, tmp_path: Path):
-    assert sweep(sweep_file(), "--backend", "serial").returncode == 0
-    more = sweep(sweep_file(methods=[GRID], seeds=2), "--backend", "serial")
+    assert sweep_here(sweep_file(), "--backend", "serial").returncode == 0
+    more = sweep_here(sweep_file(methods=[GRID], seeds=2), "--backend", "serial")
     assert "12 trials planned, 3 already there, 0 to skip, 9 to run" in more.stdout

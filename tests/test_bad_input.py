@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import cpu_seconds, sweep, write_tree
+from conftest import cpu_seconds, sweep, sweep_here, write_tree
 
 from harness.results import read_run
 
@@ -20,9 +20,8 @@ def broken(tmp_path: Path) -> Path:
 
 
 def run(write: Write, root: Path, *words: str, **keys):
-    return sweep(
-        write(dataset={"name": "mvtec_ad", "root": str(root)}, **keys), "--backend", "serial", *words
-    )
+    path = write(dataset={"name": "mvtec_ad", "root": str(root)}, **keys)
+    return sweep_here(path, "--backend", "serial", *words)
 
 
 def test_a_truncated_image_fails_the_trials_that_meet_it(sweep_file: Write, broken: Path, tmp_path: Path):
@@ -74,7 +73,7 @@ def test_a_file_in_place_of_a_folder_is_named(sweep_file: Write, tmp_path: Path)
 def test_data_that_changed_since_planning_are_other_trials(sweep_file: Write, broken: Path, tmp_path: Path):
     assert run(sweep_file, broken).returncode == 0
     shutil.copy(broken / "nut/train/good/001.png", broken / "nut/train/good/000.png")
-    again = run(sweep_file, broken)
+    again = sweep(sweep_file(dataset={"name": "mvtec_ad", "root": str(broken)}), "--backend", "serial")
     assert "1 already there, 0 to skip, 1 to run" in again.stdout
 
 
@@ -124,7 +123,7 @@ def test_unknown_words_are_refused_fast_and_all_at_once(sweep_file: Write):
     ],
 )
 def test_wrong_command_lines_are_refused(sweep_file: Write, words: list[str], said: str):
-    done = sweep(sweep_file(), *words)
+    done = sweep_here(sweep_file(), *words)
     assert done.returncode == 2
     assert said in done.stderr
 
@@ -153,7 +152,7 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(
     kept = len(read_run(small_disk / "run").trials)
     assert 0 < kept < 180
     subprocess.run(["mount", "-o", "remount,size=40m", str(small_disk)], check=True)
-    again = sweep(path, "--backend", "serial")
+    again = sweep_here(path, "--backend", "serial")
     assert again.returncode == 0, again.stderr
     assert f"{kept} already there" in again.stdout
     assert len(read_run(small_disk / "run").trials) == 180

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, sweep
+import yaml
+from conftest import ROOT, sweep_here
 
 from harness.results import read_run
 from methods import METHODS
 
 CARRIED = ROOT / "tests" / "golden" / "carried"
+METHODS_CARRIED = len(yaml.safe_load((CARRIED / "sweep.yaml").read_text())["methods"])
 SAME = ("mean_image", "patchcore", "clip", "winclip")  # too plain to change in passing
 
 
@@ -30,7 +32,10 @@ def kept() -> pd.DataFrame:
 def anew(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The carried sweep, run by the present code."""
     folder = tmp_path_factory.mktemp("carried")
-    done = sweep(CARRIED / "sweep.yaml", "--backend", "serial", *_at(folder / "run", folder), timeout=300)
+    one_core = [
+        f"methods.{i}.resources.cpus=1" for i in range(METHODS_CARRIED)
+    ]  # two would spin for each other
+    done = sweep_here(CARRIED / "sweep.yaml", "--backend", "serial", *_at(folder / "run", folder), *one_core)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "run"
 
@@ -42,7 +47,7 @@ def _at(run: Path, folder: Path) -> list[str]:
 def test_a_finished_run_is_found_again(tmp_path: Path, kept: pd.DataFrame):
     assert set(SAME) <= set(kept["method"])
     shutil.copytree(CARRIED / "run", tmp_path / "run")
-    done = sweep(CARRIED / "sweep.yaml", "--dry-run", *_at(tmp_path / "run", tmp_path))
+    done = sweep_here(CARRIED / "sweep.yaml", "--dry-run", *_at(tmp_path / "run", tmp_path))
     assert done.returncode == 0, done.stderr
     assert f"{len(kept)} already there" in done.stdout, done.stdout
 

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from conftest import ROOT, cpu_seconds
+from conftest import ROOT, cpu_seconds, sweep_here
 
 from harness.config import SweepConfig, json_schema, load
 from harness.errors import ConfigError
@@ -456,6 +456,12 @@ def refused(*words: str | Path) -> tuple[str, float]:
     return done.stderr, cpu_seconds() - began
 
 
+def refused_here(*words: str | Path) -> str:
+    done = sweep_here(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    return done.stderr
+
+
 def test_unknown_method_and_parameter_exit_2_in_3_seconds_without_ray_and_torch(
     sweep_file: Write, tmp_path: Path
 ):
@@ -475,9 +481,9 @@ def test_a_missing_root_and_missing_weights_are_named_before_anything_starts(
     weights = tmp_path / "none.safetensors"
     methods = [{"name": "patchcore", "params": {"weights": str(weights)}}]
     path = sweep_file(methods=methods)
-    said, _ = refused(path)
+    said = refused_here(path)
     assert said.strip() == f"error: {path}: methods.0 (patchcore): weights: no file {weights}"
-    said, _ = refused(sweep_file(dataset={"name": "mvtec_ad", "root": str(tmp_path / "nowhere")}))
+    said = refused_here(sweep_file(dataset={"name": "mvtec_ad", "root": str(tmp_path / "nowhere")}))
     assert said.strip().startswith(f"error: {path}: dataset.root: {tmp_path / 'nowhere'}: no such folder")
 
 
@@ -496,5 +502,5 @@ def test_a_missing_root_and_missing_weights_are_named_before_anything_starts(
     ],
 )
 def test_wrong_options_say_what_is_allowed(sweep_file: Write, words: list[str], line: str):
-    said, _ = refused(sweep_file(), *words)
+    said = refused_here(sweep_file(), *words)
     assert said.startswith(f"error: {line}")

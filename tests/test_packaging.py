@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, Shared
 from hatchling.builders.wheel import WheelBuilder
 
 import harness
@@ -24,18 +24,17 @@ DATA_FILES = (
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    return Path(next(iter(WheelBuilder(str(ROOT)).build(directory=str(folder), versions=["standard"]))))
+def wheel(shared: Shared) -> Path:
+    folder = shared(
+        "wheel", lambda f: list(WheelBuilder(str(ROOT)).build(directory=str(f), versions=["standard"]))
+    )
+    return next(folder.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
-def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(wheel: Path, shared: Shared) -> Path:
     """The wheel unpacked, as pip would."""
-    folder = tmp_path_factory.mktemp("site")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder)
-    return folder
+    return shared("site", lambda folder: zipfile.ZipFile(wheel).extractall(folder))
 
 
 def names(wheel: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """The commands that only look: `harness.status`, `harness.show`, `harness.list`."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -12,10 +13,11 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from conftest import environment, sweep, write_tree
+from conftest import environment, sweep_here, write_tree
 
 from harness import list as listing
 from harness import show, status
+from harness.console import leave
 from harness.datasets import DATASETS
 from harness.errors import ConfigError, DataError
 from harness.inspection.state import state_of
@@ -43,9 +45,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     path = folder / "sweep.yaml"
     path.write_text(yaml.safe_dump(content))
-    done = sweep(path, "--backend", "serial", "--only", "method=mean_image")
+    done = sweep_here(path, "--backend", "serial", "--only", "method=mean_image")
     assert done.returncode == 1, done.stderr
-    done = sweep(path, "--backend", "serial", "--only", "method=faulty,shots=1", "--retry", "lost")
+    done = sweep_here(path, "--backend", "serial", "--only", "method=faulty,shots=1", "--retry", "lost")
     assert done.returncode == 1, done.stderr
     return folder / "run"
 
@@ -115,14 +117,17 @@ def test_status_of_a_finished_run_is_0_and_leads_to_the_report(
     assert said.splitlines()[-1] == f"next: python -m reports {copy}"
 
 
-def test_no_such_run_names_the_nearest(run: Path):
-    done = _command("harness.status", run.parent / "rum")
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {run.parent / 'rum'}: not a run directory")
-    assert "(did you mean 'run'?)" in done.stderr
+def test_no_such_run_names_the_nearest(run: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="2"):
+        leave(lambda: status.main([str(run.parent / "rum")]))
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {run.parent / 'rum'}: not a run directory")
+    assert "(did you mean 'run'?)" in said
 
 
-def test_a_living_driver_is_seen_by_its_lock_and_the_rest_is_estimated(run: Path, tmp_path: Path):
+def test_a_living_driver_is_seen_by_its_lock_and_the_rest_is_estimated(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     copy = _copy(run, tmp_path)
     with locked(copy):
         assert state_of(copy).alive is True
@@ -133,7 +138,8 @@ def test_a_living_driver_is_seen_by_its_lock_and_the_rest_is_estimated(run: Path
         assert state.driver.command == shlex.join(["python", *sys.orig_argv[1:]])
         done = read_run(copy).trials["total_seconds"].sum()
         assert state.left_seconds == pytest.approx(state.work_seconds * 7200 / done, rel=0.01)
-        assert _command("harness.status", copy).stdout.startswith(f"{copy}: running, process ")
+        status.main([str(copy)])
+        assert capsys.readouterr().out.startswith(f"{copy}: running, process {os.getpid()}")
     assert state_of(copy).alive is False
 
 
@@ -347,22 +353,26 @@ def test_every_data_set_says_what_it_is_and_what_its_options_mean(name: str):
 # --- all three --------------------------------------------------------------------------------------------
 
 PROBE = """
-import sys, runpy
-sys.argv[0] = sys.argv[1]
-del sys.argv[1]
-try:
-    runpy.run_module(sys.argv[0], run_name="__main__")
-except SystemExit as end:
-    print("CODE", end.code)
+import json, sys, runpy
+for module, *words in json.loads(sys.argv[1]):
+    sys.argv = [module, *words]
+    try:
+        runpy.run_module(module, run_name="__main__")
+    except SystemExit as end:
+        assert end.code == 0, (module, end.code)
 print("HEAVY", sorted({"torch", "ray", "timm"} & set(sys.modules)))
 """
 
 
-def test_none_of_them_imports_torch_or_ray(run: Path, scored: pd.Series):
-    for words in (["status", run], ["show", run, scored.trial_id], ["list", "methods", "patchcore"]):
-        command = [sys.executable, "-c", PROBE, f"harness.{words[0]}", *map(str, words[1:])]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
-        assert done.stdout.splitlines()[-1] == "HEAVY []"
+def test_none_of_them_imports_torch_or_ray(run: Path, scored: pd.Series, tmp_path: Path):
+    plan = read_run(run).plan
+    finished = _copy(run, tmp_path)
+    plan[plan["method"] == "mean_image"].to_parquet(finished / "plan.parquet")
+    commands = (["status", finished], ["show", run, scored.trial_id], ["list", "methods", "patchcore"])
+    words = json.dumps([[f"harness.{name}", *map(str, rest)] for name, *rest in commands])
+    command = [sys.executable, "-c", PROBE, words]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(run: Path, scored: pd.Series):
@@ -394,11 +404,6 @@ def test_titles(shots: int | None, split: int | None, seed: int | None, words: s
 
 def _copy(run: Path, folder: Path) -> Path:
     return Path(copytree(run, folder / "copy"))
-
-
-def _command(module: str, *words: Any) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", module, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
 
 
 def _rewrite(run: Path, **values: Any) -> None:

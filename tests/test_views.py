@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import sweep
+from conftest import sweep_here
 from PIL import Image
 
 from harness import show
@@ -62,7 +62,7 @@ def test_an_unknown_kind_of_picture_is_refused(tmp_path: Path):
 
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "fitted again"])
 def test_show_draws_an_image(sweep_file: Callable[..., Path], tmp_path: Path, kept: bool):
-    assert sweep(sweep_file(keep_maps=kept), "--backend", "serial").returncode == 0
+    assert sweep_here(sweep_file(keep_maps=kept), "--backend", "serial").returncode == 0
     run = tmp_path / "run"
     trial = read_run(run).trials.iloc[0]
     assert (read_maps(run, trial["trial_id"]) is not None) == kept

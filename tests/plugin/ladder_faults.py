@@ -18,6 +18,12 @@ Behaviour = Literal[
 ]
 
 
+def wait_at(gate: str) -> None:
+    """Go on when a file of that name is there, or at once if it has none."""
+    while gate and not Path(gate).exists():
+        time.sleep(0.02)
+
+
 @dataclass
 class Faulty:
     """Scores are pixel means; what else happens is a parameter.
@@ -26,28 +32,31 @@ class Faulty:
         context: as for every method.
         behaviour: what happens in `fit`.
         category: where it happens; everywhere if empty.
-        seconds: how long every fit takes.
         log: file to which every fit appends its process id, category and seed.
+        gate: file for which fits wait, those apart that find fewer than `free` others in the log.
+        free: see `gate`.
     """
 
     card: ClassVar[Card] = Card(
         title="Faulty",
         summary="Misbehaves on purpose.",
         licence="Apache-2.0",
-        paths=frozenset({"log"}),
+        paths=frozenset({"log", "gate"}),
         unmet=lambda params, task: "it declines" if params["behaviour"] == "declined" else None,
     )
     context: Context
     behaviour: Behaviour = "ok"
     category: str = ""
-    seconds: float = 0.0
     log: str = ""
+    gate: str = ""
+    free: int = 0
 
     def fit(self, data: FitData) -> "Faulty":
         if self.log:
             with open(self.log, "a") as file:
                 file.write(f"{os.getpid()} {data.category} {self.context.run_seed}\n")
-        time.sleep(self.seconds)
+            if len(Path(self.log).read_text().splitlines()) > self.free:
+                wait_at(self.gate)
         if self.category in ("", data.category):
             self._misbehave()
         return self

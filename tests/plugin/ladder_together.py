@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+from ladder_faults import wait_at
 
 from harness.data import FitData, ImageSet
 from harness.method import Card, Context, Resources, Scores
@@ -31,13 +32,14 @@ class Summed:
         behaviour: what happens when members are trained together, after half of the steps.
         seconds: how long a step takes.
         log: file to which every step is appended: the process, the number of members, the step.
+        gate: file for which the second half of the steps waits.
     """
 
     card: ClassVar[Card] = Card(
         title="Summed",
         summary="Can be trained together.",
         licence="Apache-2.0",
-        paths=frozenset({"log"}),
+        paths=frozenset({"log", "gate"}),
         ignores=lambda params: frozenset({"split_seed"}),
         together=lambda params: json.dumps({**params, "margin": None}, sort_keys=True),
         resources=Resources(stack=3),
@@ -48,6 +50,7 @@ class Summed:
     behaviour: Behaviour = "ok"
     seconds: float = 0.0
     log: str = ""
+    gate: str = ""
 
     @classmethod
     def fit_together(cls, members: Sequence[tuple["Summed", FitData]]) -> None:
@@ -91,6 +94,8 @@ class Summed:
         time.sleep(self.seconds)
         with open(self.log, "a") as file:
             file.write(f"{os.getpid()} {members} {step}\n")
+        if step >= self.steps // 2:
+            wait_at(self.gate)
 
     def _misbehave(self) -> None:
         match self.behaviour:
