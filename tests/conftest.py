@@ -28,6 +28,7 @@ from methods import METHODS
 
 ROOT = Path(__file__).parent.parent
 PLUGIN = ROOT / "tests" / "plugin"
+LIMIT = 300  # seconds after which what a test waits for never happens; generous, because machines are busy
 Shared = Callable[[str, Callable[[Path], object]], Path]
 
 
@@ -112,11 +113,11 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "COLUMNS": "200"}
 
 
-def sweep(*words: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def sweep(*words: str | Path) -> subprocess.CompletedProcess[str]:
     """`python -m harness.sweep …`, to its end."""
     command = [sys.executable, "-m", "harness.sweep", *map(str, words)]
     return subprocess.run(
-        command, capture_output=True, text=True, env=environment(), timeout=timeout, cwd=PLUGIN, check=False
+        command, capture_output=True, text=True, env=environment(), timeout=LIMIT, cwd=PLUGIN, check=False
     )
 
 
@@ -148,9 +149,9 @@ def _signals_kept() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def wait_for(event: Callable[[], object], seconds: float = 300) -> None:
-    """Until something has happened; the limit is for what never does, and generous: machines are busy."""
-    end = time.monotonic() + seconds
+def wait_for(event: Callable[[], object]) -> None:
+    """Until something has happened."""
+    end = time.monotonic() + LIMIT
     while not event():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)

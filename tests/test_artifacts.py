@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import LIMIT, wait_for
 
 from harness.artifacts import GIB, ArtifactStore, Op
 
@@ -124,15 +124,14 @@ def worker(root: Path, log: Path, seconds: float) -> "subprocess.Popen[bytes]":
 def test_processes_share_the_work_and_compute_nothing_twice(tmp_path: Path):
     log = tmp_path / "log"
     processes = [worker(tmp_path / "store", log, 0.02) for _ in range(3)]
-    assert [p.wait(timeout=60) for p in processes] == [0, 0, 0]
+    assert [p.wait(LIMIT) for p in processes] == [0, 0, 0]
     assert sorted(map(int, log.read_text().split())) == list(range(24))
 
 
 def test_a_killed_holder_of_a_lock_blocks_nobody(tmp_path: Path):
     log = tmp_path / "log"
     first = worker(tmp_path / "store", log, 60)
-    while not log.exists():
-        time.sleep(0.05)
+    wait_for(log.exists)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    assert worker(tmp_path / "store", log, 0).wait(timeout=60) == 0
+    assert worker(tmp_path / "store", log, 0).wait(LIMIT) == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import cpu_seconds, lives, start_sweep, sweep, sweep_here, wait_for
+from conftest import LIMIT, cpu_seconds, lives, start_sweep, sweep, sweep_here, wait_for
 
 from harness.results import read_run
 
@@ -140,7 +140,7 @@ def test_interrupt_keeps_what_is_finished(slow: Path, tmp_path: Path, backend: s
     wait_for(lambda: fits(tmp_path / "log") > 3)
     wait_for(lambda: ended(tmp_path / "run") == 3)
     driver.send_signal(signal.SIGINT)
-    output = driver.communicate()[0]
+    output = driver.communicate(timeout=LIMIT)[0]
     assert driver.returncode == 130, output
     assert "Go on with: python -m harness.sweep" in output
     wait_for(lambda: not any(map(lives, workers(tmp_path / "log"))))
@@ -156,7 +156,7 @@ def test_a_killed_driver_loses_nothing_finished(slow: Path, tmp_path: Path, back
     wait_for(lambda: fits(tmp_path / "log") > 3)
     wait_for(lambda: ended(tmp_path / "run") == 3)
     driver.kill()
-    driver.communicate()
+    driver.communicate(timeout=LIMIT)
     wait_for(lambda: not any(map(lives, workers(tmp_path / "log"))))  # the orphans go down by themselves
     before = fits(tmp_path / "log")
     (tmp_path / "gate").touch()
@@ -171,7 +171,7 @@ def test_killed_workers_are_replaced(slow: Path, tmp_path: Path):
     os.kill(victim, signal.SIGKILL)
     wait_for(lambda: not lives(victim))
     (tmp_path / "gate").touch()
-    output = driver.communicate()[0]
+    output = driver.communicate(timeout=LIMIT)[0]
     assert driver.returncode == 0, output
     assert statuses(tmp_path / "run") == {"ok": 12}
     assert fits(tmp_path / "log") == 13  # only what was under way ran twice
@@ -184,7 +184,7 @@ def test_a_second_driver_is_refused(slow: Path, tmp_path: Path):
     assert second.returncode == 2
     assert f"process {driver.pid}" in second.stderr
     driver.send_signal(signal.SIGINT)
-    driver.communicate()
+    driver.communicate(timeout=LIMIT)
     assert driver.returncode == 130
 
 

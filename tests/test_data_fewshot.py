@@ -55,7 +55,6 @@ def test_vand2025_reproduces_the_published_index_lists(category, n):
             assert numbers(drawn) == expected[:k]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("n", "seed"), [(1, 0), (2, 5), (13, 42), (372, 2**31 + 7), (1000, 2**33 + 1)])
 def test_randperm_is_torchs(n, seed):
     torch = pytest.importorskip("torch")

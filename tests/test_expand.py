@@ -138,15 +138,15 @@ def test_an_unmet_need_is_planned_with_its_reason(sweep_file: Write, monkeypatch
 
 
 def test_20_000_trials_expand_in_seconds(sweep_file: Write):
-    """5 s is the promise (measured: 1.2 s); the limit here leaves room for a busy machine."""
+    """5 s is the promise (measured: 1.2 s); of the CPU, so that it holds on a busy machine too."""
     grid = {"name": "mean_image", "grid": {"image_size": list(range(8, 116)), "pooling": ["max", "mean"]}}
     path = sweep_file(shots=[1, 2, 4, "full"], seeds=10, methods=[grid])
-    began = time.perf_counter()
+    began = time.process_time()
     planned = expand(load(path, (), CHECKS))
     plan = make_plan(planned, {})
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     assert len(plan.trials) == 3 * 31 * 216 == 20_088
-    assert seconds < 10
+    assert seconds < 5
 
 
 # --- identity (rule 1 of the design): what is in it, what is not --------------------------------------------

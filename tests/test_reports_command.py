@@ -1,11 +1,10 @@
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import LIMIT, wait_for
 from reports_synthetic import Entry, showcase, unfinished, write_run
 
 from harness.results import RunWriter
@@ -20,7 +19,7 @@ IMPORTS = (
 def python(*words: str) -> subprocess.CompletedProcess[str]:
     """A fresh interpreter in the root of the project."""
     command, root = [sys.executable, *words], Path(__file__).parent.parent
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=root, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
 
 
 def test_it_writes_every_format_and_prints_the_main_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -111,20 +110,13 @@ def test_a_watched_report_is_made_again_until_nothing_is_missing(tmp_path: Path)
     page = run / "report/report.html"
     watching = subprocess.Popen(command, cwd=Path(__file__).parent.parent, stdout=subprocess.DEVNULL)
     try:
-        _wait(lambda: page.is_file() and 'data-watched="1"' in page.read_text())
+        wait_for(lambda: page.is_file() and 'data-watched="1"' in page.read_text())
         write_run(run, [Entry("m", 0.8)])
-        assert watching.wait(60) == 0
+        assert watching.wait(LIMIT) == 0
     finally:
         watching.kill()
     assert "finished: 18 of 18 trials" in page.read_text()
     assert "data-watched" not in page.read_text()
-
-
-def _wait(there: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not there():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def test_a_new_result_changes_the_stamp_of_a_run(tmp_path: Path):

@@ -2,13 +2,13 @@
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import CHROMIUM, Page, browser
+from conftest import wait_for
 from reports_synthetic import TRACE, Entry, showcase, unfinished, write_run
 
 from reports.frame.load import load
@@ -252,9 +252,7 @@ def test_a_watched_page_looks_for_a_newer_one(tab: Page, tmp_path: Path):
     tab.open(path)
     write_run(run, [Entry("a", 0.8)])
     write_page(tmp_path, run)
-    until = time.monotonic() + 30
-    while "finished: 18 of 18" not in tab.run("document.querySelector('.pill')?.innerText ?? ''"):
-        assert time.monotonic() < until, "the page did not refresh itself"
+    wait_for(lambda: "finished: 18 of 18" in tab.run("document.querySelector('.pill')?.innerText ?? ''"))
 
 
 @needs_browser

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import start_sweep, sweep, sweep_here, wait_for
+from conftest import LIMIT, start_sweep, sweep, sweep_here, wait_for
 
 from harness.method import Resources
 from harness.results import read_run
@@ -160,7 +160,7 @@ def test_a_killed_training_goes_on_at_its_own_checkpoint(summed: Write, tmp_path
     driver = start_sweep(path, "--backend", "serial")
     wait_for(lambda: len(log(tmp_path)) > STEPS // 2)
     driver.send_signal(end)
-    driver.communicate()
+    driver.communicate(timeout=LIMIT)
     assert driver.returncode == (130 if end == signal.SIGINT else -signal.SIGKILL)
     gate.touch()
     run(path, "--backend", "serial")
