@@ -183,4 +183,10 @@ def start_sweep(*words: str | Path) -> "subprocess.Popen[str]":
         env=environment(),
         cwd=PLUGIN,
         start_new_session=True,
+        preexec_fn=_hears_interrupts,
     )
+
+
+def _hears_interrupts() -> None:
+    """A shell that runs the tests in the background has them ignore SIGINT, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
