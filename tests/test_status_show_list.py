@@ -312,7 +312,7 @@ def test_list_of_one_method_shows_its_card_and_parameters(capsys: pytest.Capture
         "allowed": "max, mean",
         "summary": "how the map becomes the image score.",
     }
-    assert (parameters["image_size"]["type"], parameters["image_size"]["allowed"]) == ("int", "> 0")
+    assert (parameters["image_size"]["type"], parameters["image_size"]["allowed"]) == ("int", "> 0; ≤ 8192")
 
 
 def test_list_of_one_data_set_shows_counts_and_options(capsys: pytest.CaptureFixture[str]):
