@@ -5,7 +5,6 @@ import os
 import platform
 import socket
 import subprocess
-import sys
 from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
+from harness import gpu
 
 PACKAGES = ("numpy", "torch", "timm", "open_clip_torch", "faiss-gpu", "faiss-cpu", "pandas", "ray", "pillow")
 
@@ -68,18 +68,12 @@ def reset_peaks() -> None:
     """Begin to measure peak memory anew."""
     with suppress(OSError):  # not Linux: the peak of the whole process is reported
         Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts again from the current size
-    if cuda := _cuda():
-        cuda.reset_peak_memory_stats()
+    gpu.reset_peak()
 
 
 def peaks() -> dict[str, float | None]:
     """Peak memory since `reset_peaks`, in MiB."""
-    cuda = _cuda()
-    return {
-        "peak_rss_mib": _peak_rss_mib(),
-        # what tensors took, not what the allocator reserved: this is what decides how small a share will do
-        "peak_gpu_mib": cuda.max_memory_allocated() / 2**20 if cuda else None,
-    }
+    return {"peak_rss_mib": _peak_rss_mib(), "peak_gpu_mib": gpu.peak_mib()}
 
 
 def _peak_rss_mib() -> float | None:
@@ -94,14 +88,8 @@ def _peak_rss_mib() -> float | None:
 
 def gpu_name() -> str | None:
     """Name of the GPU in use, if torch has been used on one."""
-    cuda = _cuda()
+    cuda = gpu.cuda()
     return cuda.get_device_name() if cuda else None
-
-
-def _cuda() -> Any:
-    torch = sys.modules.get("torch")
-    # asking more of a torch that has not used a GPU would start CUDA: some 500 MiB of its memory
-    return torch.cuda if torch and torch.cuda.is_initialized() else None
 
 
 def thread_count(cpus: float) -> int:

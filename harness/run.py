@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from harness import provenance
+from harness import gpu, provenance
 from harness.data import FitData, ImageSet, Split
-from harness.errors import DataError, NeedNotMet
+from harness.errors import DataError
+from harness.failures import status_of
 from harness.method import Context, Method, Scores
 from harness.results import maps, views
 from harness.rows import Job, base_row, metric_rows, score_rows
@@ -37,6 +38,7 @@ class _Clock:
             yield
         finally:
             self.seconds[name] = time.perf_counter() - began
+            gpu.note()
 
 
 def run_trial(
@@ -159,13 +161,10 @@ def ended(trial: Trial, job: Job, status: Status, reason: str) -> TrialResult:
 
 def _failure(error: Exception) -> dict[str, Any]:
     kind = type(error).__name__
-    # by name, not by class: torch is not imported for it; cuDNN and faiss raise plain RuntimeErrors
-    memory = kind in ("OutOfMemoryError", "MemoryError") or "out of memory" in str(error).lower()
     # an assertion may say nothing
     lines = str(error).strip() or kind
-    unmet = Status.SKIPPED if isinstance(error, NeedNotMet) else Status.FAILED
     return {
-        "status": Status.OOM if memory else unmet,
+        "status": status_of(error),
         "error_type": kind,
         "reason": lines[:2000],
         "traceback": traceback.format_exc()[-TRACEBACK_CHARACTERS:],

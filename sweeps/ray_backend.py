@@ -31,6 +31,7 @@ for _name, _value in QUIET.items():
 
 import ray  # noqa: E402
 from ray import tune  # noqa: E402
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
 
 from harness.errors import ConfigError, ResultsError  # noqa: E402
 from harness.method import Resources  # noqa: E402
@@ -39,12 +40,13 @@ from harness.trial import Status, Trial  # noqa: E402
 from sweeps.ledger import Ledger  # noqa: E402
 from sweeps.plan import WorkUnit  # noqa: E402
 from sweeps.ray_worker import Supervisor  # noqa: E402
-from sweeps.worker import Setting, gpus_here  # noqa: E402
+from sweeps.worker import Setting  # noqa: E402
 
 WAVE = 500  # units given to Tune at a time: its cost per unit grows with their number
 LOSSES = 3  # a trial that was under way so often when its node, or Tune, was lost is given up
 BARREN_ROUNDS = 3  # so often Tune may come back without a single trial ended
 POLL_SECONDS = 0.5
+CARD_SECONDS = 120  # torch, CUDA and its kernels are loaded from a network disk
 
 
 @final
@@ -88,6 +90,8 @@ def run_ray(
         KeyboardInterrupt: what was finished is kept.
     """
     with _connected(cluster):
+        if any(unit.resources.gpus for unit in units):
+            _check_cards()
         try:
             _Rounds([_fit(unit) for unit in units], setting, ledger, watch, scratch).run()
         finally:
@@ -102,7 +106,8 @@ def _connected(cluster: Cluster) -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     # only of a cluster of our own: Ray refuses these for one that it joins
     if cluster.address == "local":
-        options |= {"num_cpus": os.cpu_count(), "num_gpus": gpus_here()}
+        # GPUs are left to Ray, which asks the driver and obeys CUDA_VISIBLE_DEVICES: naming more is an error
+        options |= {"num_cpus": os.cpu_count()}
         options |= {"include_dashboard": cluster.dashboard, "dashboard_host": "127.0.0.1"}
     try:
         ray.init(address=cluster.address, **options)
@@ -112,6 +117,41 @@ def _connected(cluster: Cluster) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_cards() -> None:
+    """One use of a card on every node that has some: a fault is one sentence now, not N failed rows later.
+
+    Raises:
+        ConfigError: names the nodes and what to mend.
+    """
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]
+    asked = {node["NodeManagerHostname"]: _use_of(node) for node in nodes}
+    faults = [f"{host}: {said[0]}; {said[1]}" for host, job in asked.items() if (said := _said(job))]
+    if faults:
+        raise ConfigError([*faults, "or run without: resources: {gpus: 0}"])
+
+
+def _use_of(node: dict[str, Any]) -> Any:
+    place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    # the smallest share: it has to get in beside what others of this cluster run
+    return ray.remote(_first_use).options(scheduling_strategy=place, num_cpus=0, num_gpus=0.01).remote()
+
+
+def _first_use() -> tuple[str, str] | None:
+    from sweeps.doctor.numerics import fault_of
+
+    return fault_of("cuda:0")
+
+
+def _said(job: Any) -> tuple[str, str] | None:
+    try:
+        return ray.get(job, timeout=CARD_SECONDS)
+    except Exception as error:  # noqa: BLE001 - a process that dies or hangs at its first use is a fault too
+        return (
+            f"the first use of a card failed ({type(error).__name__})",
+            "try `python -m harness.doctor` there",
+        )
 
 
 def _fit(unit: WorkUnit) -> WorkUnit:

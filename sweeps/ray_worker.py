@@ -111,7 +111,7 @@ class Supervisor(tune.Trainable):
             job = replace(self.setting.job, attempt=attempt, unit=unit.id)
             return ended(trial, job, result.status, result.reason)
         # after these nothing else runs in the same process; after other exceptions it stays warm
-        if result.trial["status"] == Status.OOM or _broken_gpu(result):
+        if result.trial["status"] in AGAIN:
             self._kill()
         return result
 
@@ -167,8 +167,3 @@ def _cause(error: RayError) -> Status:
     if isinstance(error, ActorUnavailableError) or "its node has died" in text:
         return Status.LOST
     return Status.CRASHED
-
-
-def _broken_gpu(result: TrialResult) -> bool:
-    """After such an error a process can use its GPU no more."""
-    return result.trial["status"] == Status.FAILED and "CUDA error" in str(result.trial.get("reason"))

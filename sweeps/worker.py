@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import takewhile
 from pathlib import Path
 from typing import final
 
 from threadpoolctl import threadpool_limits
 
+from harness import gpu
 from harness.artifacts import ArtifactStore
 from harness.method import Context, Method, Resources
 from harness.provenance import thread_count
@@ -64,9 +66,14 @@ def execute(
     job = replace(setting.job, attempt=attempt, unit=unit, **given)
     splits = splits_of(setting.source)
     with threads(resources.cpus):
-        return run_trial(
-            trial, partial(build, trial), partial(splits.get, trial.category), context, job, on_failure
-        )
+        try:
+            if resources.gpus > 0:
+                gpu.fence(resources.gpus)
+            return run_trial(
+                trial, partial(build, trial), partial(splits.get, trial.category), context, job, on_failure
+            )
+        finally:
+            gpu.release()
 
 
 @contextmanager
@@ -113,9 +120,25 @@ def splits_of(source: Source) -> Splits:
 
 
 def gpus_here() -> int:
-    """NVIDIA GPUs of this machine, without importing torch."""
-    # torch takes two seconds to import, and would touch the GPU that a worker is to have for itself
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    """NVIDIA GPUs that this process may use, without importing torch: CUDA_VISIBLE_DEVICES is obeyed.
+
+    torch takes two seconds to import, and would touch the GPU that a worker is to have for itself.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    there = _cards()
+    if visible is None:
+        return there
+    # CUDA itself stops at the first name that is none
+    names = list(takewhile(lambda name: name not in ("", "-1"), (n.strip() for n in visible.split(","))))
+    return len(names) if there else 0  # not the fewer of both: slices of one card (MIG) are many names
+
+
+def _cards(root: Path = Path("/")) -> int:
+    """Cards that can be opened. A container may see all of them in /proc and one in /dev."""
+    devices = list(root.glob("dev/nvidia[0-9]*"))
+    if (root / "dev/dxg").exists():  # WSL2 has one door for all cards, and no list of them
+        return max(len(devices), 1)
+    return len(devices) or len(list(root.glob("proc/driver/nvidia/gpus/*")))
 
 
 def slots_here() -> int:

@@ -1,5 +1,6 @@
 """One step after the other: data and random numbers are brought in place, then all members step at once."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
@@ -45,7 +46,9 @@ class Stepper:
             device,
         )
         self.feeder = Feeder(tasks, device)
-        self._step = _captured(lambda: self.members.step(self.feeder.feed), device)
+        members, feed = self.members, self.feeder.feed
+        # not through self: a cycle would keep a finished training on the card until Python looks for cycles
+        self._step = _captured(lambda: members.step(feed), device)
 
     def take(self, step: int) -> Tensor:
         """Take the step of this number; the terms of the loss before it, (members, 5), on the device."""
@@ -140,23 +143,36 @@ class _Captured:
         self.step, self.calls = step, 0
         self.graph: torch.cuda.CUDAGraph | None = None
         self.result: Tensor | None = None
+        self.beside = torch.cuda.Stream()  # one: every stream has a pool of memory of its own
+        self.capture = True
 
     def __call__(self) -> Tensor:
         self.calls += 1
         if self.calls <= EAGER:
             return self._aside()
+        if self.capture and self.graph is None:
+            self._begin()
         if self.graph is None:
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):
-                self.result = self.step()
+            return self.step()
         self.graph.replay()
         assert self.result is not None
         return self.result
 
+    def _begin(self) -> None:
+        """Capture the step; where that fails (a full card), go on without: slower, with the same numbers."""
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self.result = self.step()
+            self.graph = graph
+        except RuntimeError as error:
+            torch.cuda.synchronize()
+            self.capture, self.result = False, None
+            warnings.warn(f"no CUDA graph of the training step, it goes on without: {error}", stacklevel=2)
+
     def _aside(self) -> Tensor:
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        self.beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.beside):
             result = self.step()
-        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.current_stream().wait_stream(self.beside)
         return result

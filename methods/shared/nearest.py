@@ -1,12 +1,14 @@
 """Exact nearest neighbours in a bank of vectors: faiss, on the CPU or on a GPU."""
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
+SCRATCH_BYTES, PINNED_BYTES = 256 << 20, 64 << 20  # faiss on a GPU: a block of queries needs half of it
 BLOCK_BYTES = 1 << 26  # of queries at a time: bounds the memory of the gathered neighbours
 
 
@@ -67,9 +69,20 @@ class MemoryBank:
     def _on_gpu(self, faiss: Any) -> Any:
         number = int(self.device.partition(":")[2] or 0)
         index = faiss.IndexFlatL2(self.rows.shape[1])
-        moved = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, index)
+        moved = faiss.index_cpu_to_gpu(_resources(), number, index)
         moved.add(self.rows)
         return moved
+
+
+@cache
+def _resources() -> Any:
+    """Faiss's streams and scratch memory, once per process: by default 1.5 GiB each time they are made."""
+    import faiss
+
+    found = faiss.StandardGpuResources()
+    found.setTempMemory(SCRATCH_BYTES)
+    found.setPinnedMemory(PINNED_BYTES)
+    return found
 
 
 def _distance(a: Vectors, b: Vectors) -> NDArray[np.float32]:
