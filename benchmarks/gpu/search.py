@@ -1,0 +1,73 @@
+"""(c) A patch bank as large as PSAD's on LOCO: faiss on the card, torch, leave-one-out; (d) AU-sPRO."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from benchmarks.gpu.row import Row, Scale, peak_gib, row, seconds
+from benchmarks.psad_banks import patch_like
+from benchmarks.spro import draw_map, draw_mask, image_labels, region
+from harness.metrics import Region, auspro, spro_torch
+from methods.psad.banks import PatchBank
+from methods.shared.nearest import MemoryBank
+
+IMAGES, PATCHES, DIMENSION = 351, 1024, 1536  # 360,000 rows, 2.2 GB
+
+
+def search(scale: Scale) -> Iterator[Row]:
+    """Seconds per query image of every way, and what they differ by."""
+    images, patches = scale.of(IMAGES, 6), scale.of(PATCHES, 16)
+    dimension = scale.of(DIMENSION, 32)
+    rows = patch_like(images, patches, dimension, 1)
+    query = patch_like(1, patches, dimension, 2)[0]
+    flat = rows.reshape(-1, dimension)
+    bank = MemoryBank(flat, scale.device)
+    bank.search(query)  # the index is built, kernels are loaded
+    nearest = bank.search(query)[0][:, 0]
+    yield row(
+        "faiss (MemoryBank), one image against the bank", seconds(lambda: bank.search(query), scale), "s"
+    )
+    device = torch.device(scale.device)
+    held, asked = torch.from_numpy(flat).to(device), torch.from_numpy(query).to(device)
+    _by_product(held, asked)
+    yield row("torch, product of matrices", seconds(lambda: _by_product(held, asked), scale), "s")
+    apart = np.abs(_by_product(held, asked).cpu().numpy() - nearest).max() / nearest.max()
+    yield row("torch against faiss: relative difference", float(apart), "")
+    psad = PatchBank(rows)
+    psad.minima(rows[0, :1])
+    aim = "a category (600 searches) < 30 s"
+    yield row("PSAD's bank, one image", seconds(lambda: psad.minima(query), scale), "s", aim)
+    left_out = seconds(lambda: psad.minima(rows[0], without=0), scale)
+    yield row("PSAD's bank, one image left out", left_out, "s", aim)
+    yield row("search: memory", peak_gib(scale), "GiB")
+
+
+def _by_product(held: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+    """Distance to the nearest row, in blocks that fit beside the bank."""
+    squares = (held * held).sum(dim=1)
+    best = torch.full((len(asked),), torch.inf, device=held.device)
+    for start in range(0, len(held), 1 << 16):
+        block = held[start : start + (1 << 16)]
+        best = torch.minimum(best, (squares[start : start + (1 << 16)] - 2 * asked @ block.T).amin(dim=1))
+    return (best + (asked * asked).sum(dim=1)).clamp_min(0).sqrt()
+
+
+def spro(scale: Scale) -> Iterator[Row]:
+    """A category's AU-sPRO at native size, counted on the card and on a CPU."""
+    maps, regions, labels = _category(scale.of(70, 2), (scale.of(850, 40), scale.of(1600, 40)))
+    there = [torch.from_numpy(np.asarray(m)).to(scale.device) for m in maps]
+    spro_torch.auspro(there[:4], regions[:4], labels[:4])
+    on_card = seconds(lambda: spro_torch.auspro(there, regions, labels), scale)
+    yield row("AU-sPRO of a category on the device", on_card, "s", "< 5 s")
+    on_cpu = seconds(lambda: auspro(maps, regions, labels), scale)
+    yield row("AU-sPRO of a category on the CPU", on_cpu, "s")
+
+
+def _category(each: int, size: tuple[int, int]) -> tuple[list[np.ndarray], list[list[Region]], list[str]]:
+    """Maps, regions and labels, as many of each kind as LOCO has in a category."""
+    rng, labels = np.random.default_rng(0), image_labels(each, each, each)
+    masks = [None if label == "good" else draw_mask(rng, size) for label in labels]
+    maps = [draw_map(rng, mask, size) for mask in masks]
+    pairs = zip(masks, labels, strict=True)
+    return maps, [[] if mask is None else [region(mask, label)] for mask, label in pairs], labels
