@@ -20,7 +20,7 @@ from rich.text import Text
 from harness.console import leave, show
 from harness.datasets import DATASETS
 from harness.inspection.describe import parameters_of, word
-from harness.metrics.table import METRICS, metric
+from harness.metrics import METRICS
 from methods import METHODS
 
 CARD = ("title", "summary", "version", "paper", "url", "licence")
@@ -95,16 +95,21 @@ def metric_entry(name: str) -> dict[str, Any]:
     Raises:
         ConfigError: unknown name.
     """
-    found = metric(name)
-    values = {f.name: getattr(found, f.name) for f in fields(found) if f.name != "function"}
-    return {"name": name} | values | {"limits": list(found.limits)}
+    found = METRICS.load(name)
+    hidden = ("function", "paper")
+    values = {f.name: getattr(found, f.name) for f in fields(found) if f.name not in hidden}
+    return {"name": name} | values | {"limits": list(found.limits), "paper": str(found.paper or "")}
 
 
 Kind = tuple[Callable[[], Sequence[str]], Callable[[str], dict[str, Any]], tuple[str, ...]]
 KINDS: Mapping[str, Kind] = {
     "methods": (METHODS.names, method_entry, ("name", "title", "resources", "licence", "summary")),
     "datasets": (DATASETS.names, dataset_entry, ("name", "title", "licence", "summary")),
-    "metrics": (lambda: list(METRICS), metric_entry, ("name", "kind", "limits", "version", "summary")),
+    "metrics": (
+        METRICS.names,
+        metric_entry,
+        ("name", "title", "kind", "unit", "limits", "summary"),
+    ),
 }
 
 

@@ -17,11 +17,11 @@ import pandas as pd
 
 from harness.config import DatasetConfig
 from harness.data import Split
-from harness.errors import ConfigError, DataError, HarnessError, nearest
+from harness.errors import DataError, HarnessError
 from harness.inspection.intervals import with_intervals
 from harness.metrics import METRICS
 from harness.metrics.bootstrap import Bootstrap
-from harness.results import RunWriter, locked, read_run
+from harness.results import RunWriter, locked, read_run, write_scales
 from harness.results.maps import KEPT, read_maps
 from harness.results.reader import Run
 from harness.results.rescored import replace_metrics
@@ -59,7 +59,7 @@ def rescore(path: Path, names: Sequence[str] = (), resamples: int = 0) -> str:
         A sentence saying what was done.
 
     Raises:
-        ConfigError: unknown metric, or a negative number of resamples.
+        ConfigError: unknown or unusable metric, or a negative number of resamples.
         DataError: not a run, or its data set is not there or has changed.
         RunLocked: a sweep is working on it.
     """
@@ -69,19 +69,14 @@ def rescore(path: Path, names: Sequence[str] = (), resamples: int = 0) -> str:
         RunWriter(path).close()
         run = read_run(path)
         chosen = list(names) or list(run.config["metrics"])
-        _check(chosen)
+        scales = {name: METRICS.load(name).scale.record() for name in chosen}
         rows = dict(_rescored(run, chosen, bootstrap))
+        write_scales(path, scales)  # first: values that nobody can read are worse than a word too many
         replace_metrics(path, rows)
-    pixels = sum(any(METRICS[r["metric"]].kind == "pixel" for r in found) for found in rows.values())
+    pixels = sum(any(METRICS.load(r["metric"]).kind == "pixel" for r in found) for found in rows.values())
     with_interval = sum(r.get("ci_low") is not None for found in rows.values() for r in found)
     told = f"{', '.join(chosen)} of {len(rows)} trials, pixel metrics of {pixels} with kept maps"
     return f"{path}: {told}" + (f", {with_interval} intervals" if resamples else "")
-
-
-def _check(names: Sequence[str]) -> None:
-    for name in names:
-        if name not in METRICS:
-            raise ConfigError(f"unknown metric {name!r}{nearest(name, METRICS)}; known: {', '.join(METRICS)}")
 
 
 def _rescored(

@@ -65,7 +65,9 @@ def metric_rows(
     else:
         values = trial_metrics(names, samples)
     rule = "; ".join(filter(None, (UPSAMPLING, kept)))
-    return [asdict(v) | {"map_rule": rule if METRICS[v.metric].kind == "pixel" else None} for v in values]
+    return [
+        asdict(v) | {"map_rule": rule if METRICS.load(v.metric).kind == "pixel" else None} for v in values
+    ]
 
 
 def score_rows(samples: Sequence[Sample], scores: Scores) -> list[Mapping[str, Any]]:

@@ -9,7 +9,7 @@ may look upwards; nobody imports it. Exit codes: 0 the trial is ok or skipped, 1
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -22,6 +22,8 @@ from harness.console import leave, show
 from harness.data import GOOD, Sample, Split, decode
 from harness.errors import DataError, nearest
 from harness.inspection.state import FINE, MISSING
+from harness.metrics.scale import PERCENT, Scale
+from harness.metrics.table import scale_of
 from harness.results import Run, read_run, read_scores
 from harness.results.maps import read_maps
 from harness.results.plain import duration, plain, title
@@ -70,12 +72,14 @@ class Record:
     Attributes:
         trial: its row of `trials/`; of a trial that has not run, its row of the plan and status "missing".
         metrics: its rows of `metrics/`, without the id.
+        scales: metric -> how its values are printed.
         images: its rows of `scores/`, without the id, the highest score first.
     """
 
     trial: Mapping[str, Any]
     metrics: Sequence[Mapping[str, Any]]
     images: Sequence[Mapping[str, Any]]
+    scales: Mapping[str, Scale]
 
     @property
     def alarming(self) -> list[Mapping[str, Any]]:
@@ -99,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.image:
         print(f"written: {_picture(options.run, record, options.image, options.out)}")
     elif options.json:
-        print(json.dumps({n: getattr(record, n) for n in Record.__dataclass_fields__}, indent=2))
+        print(json.dumps(asdict(record), indent=2))
     else:
         show(_parts(record))
     return 0 if record.trial["status"] in FINE else 1
@@ -178,10 +182,12 @@ def record_of(run: Path, trial: str) -> Record:
     rows = found.trials[found.trials["trial_id"] == trial_id]
     if rows.empty:
         planned = found.plan[found.plan["trial_id"] == trial_id].iloc[0]
-        return Record(plain(dict(planned)) | {"status": MISSING}, (), ())
+        return Record(plain(dict(planned)) | {"status": MISSING}, (), (), {})
     images = [_with_parts(row) for row in _rows(read_scores(run, trial_id), trial_id)]
     images.sort(key=_from_above)
-    return Record(plain(dict(rows.iloc[0])), _rows(found.metrics, trial_id), images)
+    metrics = _rows(found.metrics, trial_id)
+    scales = {row["metric"]: scale_of(row["metric"], found.scales) for row in metrics}
+    return Record(plain(dict(rows.iloc[0])), metrics, images, scales)
 
 
 def _rows(frame: pd.DataFrame, trial_id: str) -> list[dict[str, Any]]:
@@ -221,8 +227,9 @@ def _parts(record: Record) -> Iterator[RenderableType]:
     if trial.get("support"):
         yield Text(f"\nsupport ({len(trial['support'])} images): {' '.join(trial['support'])}")
     if record.metrics:
-        yield Text("\nmetrics (percent)")
-        yield _metric_table(record.metrics)
+        percent = all(scale.unit == PERCENT for scale in record.scales.values())
+        yield Text("\nmetrics (percent)" if percent else "\nmetrics (percent where no other unit is named)")
+        yield _metric_table(record)
     yield from _image_lines("good images with the highest scores", record.alarming)
     yield from _image_lines("anomalous images with the lowest scores", record.overlooked)
     yield from _section("cost", {name: trial.get(name) for name in COST})
@@ -253,24 +260,30 @@ def _word(key: str, value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _metric_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _metric_table(record: Record) -> Table:
     """One line per subset, one column per metric and limit."""
+    rows, scales = record.metrics, record.scales
     table = Table(box=None, padding=(0, 2, 0, 2), show_edge=False)
     columns = list(dict.fromkeys((row["metric"], row["fpr_limit"]) for row in rows))
     table.add_column("subset")
     table.add_column("good + anomalous", justify="right")
     for metric, limit in columns:
-        table.add_column(metric if limit is None else f"{metric}@{limit:g}", justify="right")
+        name = metric if limit is None else f"{metric}@{limit:g}"
+        table.add_column(name + _unit(scales[metric]), justify="right")
     for subset in dict.fromkeys(row["subset"] for row in rows):
         mine = {(r["metric"], r["fpr_limit"]): r for r in rows if r["subset"] == subset}
         first = next(iter(mine.values()))
         sizes = f"{first['n_normal']} + {first['n_anomalous']}"
-        table.add_row(subset, sizes, *(_percent(mine.get(column)) for column in columns))
+        table.add_row(subset, sizes, *(_value(mine.get(c), scales[c[0]]) for c in columns))
     return table
 
 
-def _percent(row: Mapping[str, Any] | None) -> str:
-    return "–" if row is None or row["value"] is None else f"{100 * row['value']:.1f}"
+def _unit(scale: Scale) -> str:
+    return "" if scale.unit == PERCENT else f" ({scale.unit or 'plain'})"
+
+
+def _value(row: Mapping[str, Any] | None, scale: Scale) -> str:
+    return "–" if row is None or row["value"] is None else scale.text(row["value"])
 
 
 def _image_lines(name: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:

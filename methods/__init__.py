@@ -1,8 +1,10 @@
 """The contestants. One line per method; its module is imported only when the method is used."""
 
+from typing import Any
+
 from harness.registry import Registry
 
-METHODS = Registry(
+METHODS: Registry[Any] = Registry(
     "method",
     {
         "clip": "methods.clip:Clip",
@@ -15,4 +17,5 @@ METHODS = Registry(
         "winclip": "methods.winclip:WinClip",
     },
     group="ladder.methods",
+    of=type,
 )

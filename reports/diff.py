@@ -15,10 +15,11 @@ from zlib import crc32
 import pandas as pd
 
 from harness.errors import DataError, HarnessError
+from harness.metrics.scale import PERCENT, Scale
 from reports.frame.cells import SUBSETS, cells
 from reports.frame.duplicates import TOLERANCE
-from reports.frame.load import Frame, load
-from reports.frame.naming import measure_title, setting_labels, shots_title, words
+from reports.frame.load import AUROC, Frame, agreed, load
+from reports.frame.naming import measure_title, metric_of, setting_labels, shots_title, words
 from reports.render.formats import FORMATS, write
 from reports.render.markdown import render
 from reports.report import Report, Section, state
@@ -59,19 +60,22 @@ def _parser(formats: Sequence[str]) -> argparse.ArgumentParser:
 def compare(first: Frame, second: Frame) -> Report:
     """What differs between two frames of one run each."""
     frames = _named_alike(first, second)
+    scales, unlike = agreed(frame.scales for frame in frames)
     found = [_by_place(cells(frame)) for frame in frames]
     both = [p for p in found[0] if all(_has(p, some) for some in found)]
-    differing = sorted((p for p in both if _size(p, found) > TOLERANCE), key=lambda p: -_size(p, found))
+    differing = [p for p in both if _size(p, found) > TOLERANCE]
+    differing.sort(key=lambda p: -scales[metric_of(p[1])].factor * _size(p, found))
     lacking = [p for p in {**found[0], **found[1]} if _has(p, found[0]) != _has(p, found[1])]
     sections = (
-        Section("differing", "Cells that differ", _differing(frames, found, differing), "None."),
+        Section("differing", "Cells that differ", _differing(frames, scales, found, differing), "None."),
         Section("lacking", "Cells that only one run has", _lacking(found, lacking), "None."),
         Section("origin", "What made them", _origin(frames), "The same in everything that is recorded."),
     )
     equal = len(both) - len(differing)
     names = [str(frame.sources[0].path) for frame in frames]
     note = f"A is {names[0]}, B is {names[1]}. {equal} cells are the same in both."
-    return Report(" against ".join(names), state(frames[0]), (note, *first.notes, *second.notes), sections)
+    notes = (note, *unlike, *first.notes, *second.notes)
+    return Report(" against ".join(names), state(frames[0]), notes, sections)
 
 
 def _named_alike(first: Frame, second: Frame) -> tuple[Frame, Frame]:
@@ -112,17 +116,22 @@ _COLUMNS = (
 )
 
 
-def _differing(frames: Sequence[Frame], found: Sequence[Cells], places: Sequence[Place]) -> tuple[Table, ...]:
+def _differing(
+    frames: Sequence[Frame], scales: Mapping[str, Scale], found: Sequence[Cells], places: Sequence[Place]
+) -> tuple[Table, ...]:
     if not places:
         return ()
-    tests = {p: _test(frames, p) for p in places[:TESTED] if p[1].partition(" ")[0] == "auroc"}
+    tests = {p: _test(frames, p) for p in [p for p in places if metric_of(p[1]) == AUROC][:TESTED]}
     adjusted = family(tests)
     groups: dict[str, list[Row]] = {}
     for place in places:
-        row = Row(_place(place), tuple(_cells(place, found, tests.get(place), adjusted.get(place))))
-        groups.setdefault(f"{measure_title(place[1])}, {SUBSETS[place[2]].lower()}", []).append(row)
+        scale = scales[metric_of(place[1])]
+        row = Row(_place(place), tuple(_cells(place, scale, found, tests.get(place), adjusted.get(place))))
+        groups.setdefault(_heading(place, scale), []).append(row)
+    percent = all(scales[metric_of(p[1])].unit == PERCENT for p in places)
     caption = (
-        "Percent, mean ± standard deviation over seeds; the largest differences first. "
+        f"Percent{'' if percent else ' where no other unit is named'}, mean ± standard deviation over seeds; "
+        "the largest differences first. "
         f"{100 * BOOTSTRAP.level:g} % intervals of AUROCs on the same test images: bootstrap over images, "
         "seeds averaged; p: DeLong, adjusted by Holm over all that are tested. Blank: another metric, "
         "other images, or beyond the largest {0}."
@@ -131,25 +140,33 @@ def _differing(frames: Sequence[Frame], found: Sequence[Cells], places: Sequence
     return (Table("differing", "Cells that differ", caption, "Cell", _COLUMNS, rows),)
 
 
+def _heading(place: Place, scale: Scale) -> str:
+    """Measure and subset of a cell, and what is unusual about the measure."""
+    unusual = [] if scale.unit else ["plain numbers"]
+    unusual += {None: ["better: not known"], False: ["lower is better"]}.get(scale.higher_is_better, [])
+    return ", ".join([measure_title(place[1], scale), SUBSETS[place[2]].lower(), *unusual])
+
+
 def _place(place: Place) -> str:
     dataset, _, _, variant, shots, category = place
     return f"{variant}, {shots_title(shots)}, {words(category)} · {dataset}"
 
 
 def _cells(
-    place: Place, found: Sequence[Cells], test: Difference | None, adjusted: float | None
+    place: Place, scale: Scale, found: Sequence[Cells], test: Difference | None, adjusted: float | None
 ) -> Iterator[Cell]:
     a, b = (some[place] for some in found)
     for row in (a, b):
         std = None if pd.isna(row["std"]) else row["std"]
-        yield statistic(row["mean"], std, int(row["n"]), int(row["planned"]), row["marks"])
-    yield _points(b["mean"] - a["mean"])
-    yield from (Cell(), Cell()) if test is None else (_points(test.low), _points(test.high))
+        yield statistic(row["mean"], std, int(row["n"]), int(row["planned"]), row["marks"], scale)
+    yield _signed(b["mean"] - a["mean"], scale)
+    ends = None if test is None else (_signed(test.low, scale), _signed(test.high, scale))
+    yield from ends or (Cell(), Cell())
     yield from (_p(test.p if test else None), _p(adjusted))
 
 
-def _points(value: float) -> Cell:
-    return Cell(f"{round(100 * value, 2) + 0.0:+.2f}".replace("-", "−"), value)
+def _signed(value: float, scale: Scale) -> Cell:
+    return Cell(scale.text(value, "+", more=1).replace("-", "−"), value)
 
 
 def _p(value: float | None) -> Cell:

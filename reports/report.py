@@ -1,8 +1,9 @@
 """A report: the state of its runs and its tables in sections."""
 
 import base64
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
@@ -11,7 +12,7 @@ from reports.frame.load import MISSING, Frame
 from reports.page import page_data
 from reports.papers import paper_tables
 from reports.pictures.gallery import Gallery, gallery
-from reports.tables import TABLES
+from reports.tables import make_tables
 from reports.tables.table import Table
 
 
@@ -126,14 +127,16 @@ class Report:
         return [t for t in results if t.key.startswith("overview")] or list(results[-1:])
 
 
-# key, title, names in TABLES, what to say where there is nothing ("": leave the section out), folded
-_SECTIONS = (
-    ("results", "Results", ("overview", "auroc"), "No trial is ok yet: no number to show.", False),
-    ("further", "Further metrics", ("further",), "No other metric so far.", True),
-    ("differences", "What the differences are worth", ("significance", "intervals"), "", False),
-    ("coverage", "Coverage and failures", ("coverage", "failures"), "No trial is planned.", False),
-    ("cost", "Cost", ("cost",), "No trial has ended yet.", False),
-    ("provenance", "Provenance", ("provenance",), "No run.", False),
+# In order; `empty` "" leaves a section without tables out. Sections that tables name beyond these stand
+# before the last, which is there to be looked up.
+SECTIONS = (
+    Section("results", "Results", (), "No trial is ok yet: no number to show."),
+    Section("papers", "The papers’ tables", (), ""),
+    Section("further", "Further metrics", (), "No other metric so far.", folded=True),
+    Section("differences", "What the differences are worth", (), ""),
+    Section("coverage", "Coverage and failures", (), "No trial is planned."),
+    Section("cost", "Cost", (), "No trial has ended yet."),
+    Section("provenance", "Provenance", (), "No run."),
 )
 
 
@@ -161,18 +164,25 @@ def _svg(path: Path) -> str:
 
 def build(frame: Frame, papers: Sequence[str] = ()) -> Report:
     """The report on a frame, with tables of papers (`reports.papers`)."""
-    sections = [
-        Section(key, title, tuple(t for name in names for t in _make(name)(frame)), empty, folded)
-        for key, title, names, empty, folded in _SECTIONS
-    ]
-    sections.insert(1, Section("papers", "The papers’ tables", paper_tables(frame, papers), ""))
+    tables, notes = make_tables(frame, set(papers))
+    sections = in_sections([*tables, *paper_tables(frame, papers)])
     title = ", ".join(dict.fromkeys(source.name for source in frame.sources))
-    shown = tuple(section for section in sections if section.tables or section.empty)
-    return Report(title, state(frame), frame.notes, shown)
+    return Report(title, state(frame), (*frame.notes, *notes), sections)
 
 
-def _make(name: str) -> Callable[[Frame], list[Table]]:
-    return TABLES.load(name)
+def in_sections(tables: Sequence[Table]) -> tuple[Section, ...]:
+    """Tables under the headings that they name, those of the report first."""
+    by_section: dict[str, list[Table]] = {}
+    for table in tables:
+        by_section.setdefault(table.section, []).append(table)
+    known = [replace(s, tables=tuple(by_section.pop(s.key, ()))) for s in SECTIONS]
+    more = [Section(_anchor(title), title, tuple(some), "") for title, some in by_section.items()]
+    return tuple(s for s in (*known[:-1], *more, known[-1]) if s.tables or s.empty)
+
+
+def _anchor(title: str) -> str:
+    """Of a section that a table names: apart from those that the page has by itself."""
+    return "section-" + re.sub(r"\W+", "-", title).strip("-").lower()
 
 
 def state(frame: Frame) -> State:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.config import SweepConfig
+from harness.metrics import METRICS
 from harness.results import locked, statuses, write_plan, write_sweep
 from harness.rows import Job
 from harness.run import ended
@@ -84,7 +85,8 @@ def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
             unit_trials=config.unit_trials,
             slots=slots_here(),
         )
-        write_sweep(run, config.model_dump(mode="json"))
+        scales = {name: METRICS.load(name).scale.record() for name in config.metrics}
+        write_sweep(run, config.model_dump(mode="json"), scales)
         write_plan(run, plan_rows(plan))
         console.print(headline(plan, run), highlight=False)
         progress = Progress((*plan.remaining, *plan.skipped), console)

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from harness.config import Problems, SweepConfig
 from harness.datasets import DATASETS
 from harness.datasets.record import DataSet
-from harness.errors import HarnessError, nearest
+from harness.errors import ConfigError, HarnessError, nearest
 from harness.method import Card
 from harness.metrics import METRICS
 from harness.params import Problem, model_of, resolve
@@ -196,13 +196,18 @@ def _overlong(value: Any) -> Iterator[str]:
 
 
 def metric_problems(raw: Mapping[str, Any]) -> Problems:
-    """Unknown metrics."""
-    names, known = raw.get("metrics"), sorted(METRICS)
-    return [
-        (f"metrics.{i}", f"unknown metric {n[:80]!r}{nearest(n, known)}; known: {', '.join(known)}")
-        for i, n in enumerate(names if isinstance(names, list) else [])
-        if isinstance(n, str) and n not in known
-    ]
+    """Unknown metrics, and those of installed packages that cannot be used."""
+    names = raw.get("metrics")
+    given = [(i, n) for i, n in enumerate(names if isinstance(names, list) else []) if isinstance(n, str)]
+    return [(f"metrics.{i}", text) for i, name in given if (text := _refused_metric(name))]
+
+
+def _refused_metric(name: str) -> str:
+    try:
+        METRICS.load(name)
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def category_problems(raw: Mapping[str, Any]) -> Problems:

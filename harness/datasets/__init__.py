@@ -4,9 +4,10 @@ A data set is a `harness.datasets.record.DataSet`; packages may add theirs throu
 `ladder.datasets`.
 """
 
+from harness.datasets.record import DataSet
 from harness.registry import Registry
 
-DATASETS = Registry(
+DATASETS: Registry[DataSet] = Registry(
     "dataset",
     {
         "demo": "harness.datasets.demo_data:DEMO",
@@ -15,4 +16,5 @@ DATASETS = Registry(
         "mvtec_loco": "harness.datasets.mvtec_loco:MVTEC_LOCO",
     },
     group="ladder.datasets",
+    of=DataSet,
 )

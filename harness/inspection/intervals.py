@@ -68,7 +68,7 @@ def _image_bounds(
     found = {}
     for key in wanted:
         metric, subset, _ = key
-        if METRICS[metric].kind == "image":
+        if METRICS.load(metric).kind == "image":
             one = _image_interval(metric, subset, scores, labels, weights, bootstrap)
             found[key] = one.low, one.high
     return found
@@ -96,7 +96,7 @@ def _slow(
     metric: str, used: Sequence[NDArray[np.bool_]], scores: Floats, anomalous: NDArray[np.bool_]
 ) -> Callable[[NDArray[np.intp]], float | None]:
     """A metric that knows no weights, on images that are listed as often as they count."""
-    function = METRICS[metric].load()
+    function = METRICS.load(metric).function
 
     def statistic(indices: NDArray[np.intp]) -> float | None:
         halves = [indices[u[indices]] for u in used]

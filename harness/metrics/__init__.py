@@ -6,15 +6,17 @@
     trial_metrics(names, samples, ...)         all of them, on all subsets of one trial
     AnomalousScores, PixelCounts               the streaming, mergeable form of the pixel metrics
 
-`METRICS` is the table of all of them; adding one is a function and a line there.
+`METRICS` is the table of all of them; adding one is a function with its record (`Metric`) and a line there.
 """
 
 from harness.metrics.evidence import AnomalousScores, Evidence, PixelCounts, two_passes
 from harness.metrics.image import image_metrics
 from harness.metrics.inputs import LIMITS, PRO_LIMITS
+from harness.metrics.record import Metric
 from harness.metrics.regions import Region
+from harness.metrics.scale import Scale
 from harness.metrics.spro import aupro, auspro
-from harness.metrics.table import METRICS, Metric, metric
+from harness.metrics.table import METRICS, scale_of
 from harness.metrics.trial import MetricValue, ScoredSample, subsets, trial_metrics
 from harness.metrics.upsample import UPSAMPLING, upsample
 
@@ -29,11 +31,12 @@ __all__ = [
     "MetricValue",
     "PixelCounts",
     "Region",
+    "Scale",
     "ScoredSample",
     "aupro",
     "auspro",
     "image_metrics",
-    "metric",
+    "scale_of",
     "subsets",
     "trial_metrics",
     "two_passes",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.errors import DataError
+from harness.metrics.record import Metric
 
 Labels = NDArray[np.bool_]
 ImageScores = NDArray[np.float64]
@@ -60,6 +61,11 @@ def f1max(scores: ImageScores, anomalous: Labels) -> float | None:
         return None
     true_positives, flagged = _counts_by_threshold(scores, anomalous)
     return float(np.max(2 * true_positives / (flagged + true_positives[-1])))
+
+
+AUROC = Metric("AUROC", "area under the ROC curve of image scores", "image", auroc)
+AP = Metric("AP", "average precision of image scores", "image", ap)
+F1_MAX = Metric("F1-max", "largest F1 over thresholds on image scores", "image", f1max)
 
 
 def defined(anomalous: Labels) -> bool:

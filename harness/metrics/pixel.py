@@ -3,6 +3,7 @@
 import numpy as np
 
 from harness.metrics.evidence import Evidence
+from harness.metrics.record import Metric
 
 
 def pixel_auroc_at(evidence: Evidence, limit: None = None) -> float | None:
@@ -39,3 +40,9 @@ def pixel_ap_at(evidence: Evidence, limit: None = None) -> float | None:
     true_positives = np.cumsum(new)
     flagged = np.maximum(true_positives + false_positives, 1)
     return float(np.sum(new * (true_positives / flagged)) / n_anomalous)
+
+
+PIXEL_AUROC = Metric(
+    "Pixel AUROC", "area under the ROC curve of pixels", "pixel", pixel_auroc_at, targets="pixels"
+)
+PIXEL_AP = Metric("Pixel AP", "average precision of pixels", "pixel", pixel_ap_at, targets="pixels")

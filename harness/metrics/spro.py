@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from harness.citation import Citation
 from harness.errors import DataError
 from harness.metrics.counts import Counts
 from harness.metrics.evidence import Evidence, PixelCounts, two_passes
@@ -28,6 +29,7 @@ from harness.metrics.inputs import (
     checked_map,
     mean,
 )
+from harness.metrics.record import Metric
 from harness.metrics.regions import Region
 
 
@@ -115,6 +117,36 @@ def auspro_at(evidence: Evidence, limit: float) -> float | None:
 def aupro_at(evidence: Evidence, limit: float) -> float | None:
     """AU-PRO of one subset; None without regions or without normal pixels."""
     return _area(evidence, "components", limit)
+
+
+AU_SPRO = Metric(
+    "AU-sPRO",
+    "area under saturated PRO",
+    "pixel",
+    auspro_at,
+    targets="regions",
+    limits=LIMITS,
+    paper=Citation(
+        "Bergmann, Batzner, Fauser, Sattlegger, Steger",
+        "Beyond Dents and Scratches: Logical Constraints in Unsupervised Anomaly Detection and Localization",
+        "IJCV 130, 2022",
+        "https://doi.org/10.1007/s11263-022-01578-9",
+    ),
+)
+AU_PRO = Metric(
+    "AU-PRO",
+    "area under PRO",
+    "pixel",
+    aupro_at,
+    targets="components",
+    limits=PRO_LIMITS,
+    paper=Citation(
+        "Bergmann, Batzner, Fauser, Sattlegger, Steger",
+        "The MVTec Anomaly Detection Dataset",
+        "IJCV 129, 2021",
+        "https://doi.org/10.1007/s11263-020-01400-4",
+    ),
+)
 
 
 def _area(evidence: Evidence, kind: str, limit: float) -> float | None:

@@ -1,68 +1,39 @@
-"""What a metric is, and the table of all of them."""
+"""The metrics: one table, a record (`harness.metrics.record.Metric`) beside each function.
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
-from typing import Literal, final
+Packages may add theirs through the entry-point group `ladder.metrics`.
+"""
 
-from harness.errors import ConfigError, nearest
+from collections.abc import Mapping
+from typing import Any
+
+from harness.metrics.record import Metric
+from harness.metrics.scale import Scale
+from harness.registry import Registry
+
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    {
+        "auroc": "harness.metrics.image:AUROC",
+        "ap": "harness.metrics.image:AP",
+        "f1max": "harness.metrics.image:F1_MAX",
+        "pixel_auroc": "harness.metrics.pixel:PIXEL_AUROC",
+        "pixel_ap": "harness.metrics.pixel:PIXEL_AP",
+        "aupro": "harness.metrics.spro:AU_PRO",
+        "auspro": "harness.metrics.spro:AU_SPRO",
+    },
+    group="ladder.metrics",
+    of=Metric,
+)
 
 
-@final
-@dataclass(frozen=True)
-class Metric:
-    """One entry of the table.
+def scale_of(name: str, recorded: Mapping[str, Any]) -> Scale:
+    """How values of a run's metric are printed and compared, whatever is installed here.
 
-    Attributes:
-        kind: "image": `function(scores, anomalous)` of float64 (n,) and bool (n,);
-            "pixel": `function(evidence, limit)` of `harness.metrics.evidence.Evidence`.
-            Both return a fraction, or None where it is not defined.
-        function: "module:attribute", imported when used.
-        summary: one line for people.
-        targets: what a pixel metric looks for: "regions" (saturated), "components" or "pixels".
-        limits: limits of the false-positive rate, one row each; empty for metrics without.
-        version: raised whenever the numbers change; written beside every value.
-        higher_is_better: direction, for tables.
+    Of metrics that ship with Ladder the record says it; of all others only what the run itself has kept:
+    their packages may have gone or changed since, and readers of results do not run the code of others.
+
+    Args:
+        name: of the metric.
+        recorded: name -> what the run says of it (`harness.results.Run.scales`).
     """
-
-    kind: Literal["image", "pixel"]
-    function: str
-    summary: str
-    targets: str = ""
-    limits: tuple[float, ...] = ()
-    version: int = 1
-    higher_is_better: bool = True
-
-    def load(self) -> Callable[..., float | None]:
-        """The function itself."""
-        module, _, attribute = self.function.partition(":")
-        return getattr(import_module(module), attribute)
-
-
-_HERE = "harness.metrics"
-_SPRO_LIMITS = (0.01, 0.05, 0.1, 0.3, 1.0)
-_PRO_LIMITS = (0.05, 0.3, 1.0)
-
-METRICS: dict[str, Metric] = {
-    "auroc": Metric("image", f"{_HERE}.image:auroc", "area under the ROC curve of image scores"),
-    "ap": Metric("image", f"{_HERE}.image:ap", "average precision of image scores"),
-    "f1max": Metric("image", f"{_HERE}.image:f1max", "largest F1 over thresholds on image scores"),
-    "pixel_auroc": Metric(
-        "pixel", f"{_HERE}.pixel:pixel_auroc_at", "area under the ROC curve of pixels", "pixels"
-    ),
-    "pixel_ap": Metric("pixel", f"{_HERE}.pixel:pixel_ap_at", "average precision of pixels", "pixels"),
-    "aupro": Metric("pixel", f"{_HERE}.spro:aupro_at", "area under PRO", "components", _PRO_LIMITS),
-    "auspro": Metric("pixel", f"{_HERE}.spro:auspro_at", "area under saturated PRO", "regions", _SPRO_LIMITS),
-}
-
-
-def metric(name: str) -> Metric:
-    """The entry of a metric.
-
-    Raises:
-        ConfigError: unknown name.
-    """
-    if name not in METRICS:
-        allowed = ", ".join(METRICS)
-        raise ConfigError(f"unknown metric {name!r}{nearest(name, METRICS)}; known: {allowed}")
-    return METRICS[name]
+    return METRICS.load(name).scale if name in METRICS.own else Scale.recorded(name, recorded.get(name))

@@ -12,8 +12,9 @@ from harness.errors import DataError
 from harness.metrics.evidence import Groups, PixelCounts, two_passes
 from harness.metrics.image import checked_scores
 from harness.metrics.inputs import check_size, checked_map, mean
+from harness.metrics.record import Metric
 from harness.metrics.regions import Region
-from harness.metrics.table import Metric, metric
+from harness.metrics.table import METRICS
 from harness.metrics.upsample import upsample
 
 GOOD, LOGICAL, STRUCTURAL = "good", "logical", "structural"
@@ -61,7 +62,7 @@ class MetricValue:
         subset: "all", "logical", "structural", "mean", or a defect type.
         metric: its name in the table of metrics.
         fpr_limit: limit of the false-positive rate, for metrics that have one.
-        value: fraction in [0, 1]; None where not defined.
+        value: finite, in the metric's unit (mostly a fraction in [0, 1]); None where not defined.
         n_normal, n_anomalous: images of either kind in the subset.
         metric_version: of the metric's definition.
     """
@@ -98,9 +99,9 @@ def trial_metrics(
     Raises:
         ConfigError: unknown metric.
         DataError: a score or map that is not finite, a map or mask of a wrong size, an anomalous image
-            without region or a good one with regions; the image is named.
+            without region or a good one with regions; the image is named. A metric that gives no number.
     """
-    chosen = {name: metric(name) for name in names}
+    chosen = {name: METRICS.load(name) for name in names}
     scores, truth = _checked(samples)
     judge = _image_values(chosen, samples, scores, truth)
     kinds = {entry.targets for entry in chosen.values() if entry.kind == "pixel"}
@@ -129,7 +130,7 @@ def _image_values(
         used = np.array([s.groups is None or subset in s.groups for s in samples], bool)
         for name, entry in chosen.items():
             if entry.kind == "image":
-                values[name, subset, None] = entry.load()(scores[used], truth[used])
+                values[name, subset, None] = _number(name, entry.function(scores[used], truth[used]))
     return values
 
 
@@ -141,8 +142,17 @@ def _pixel_values(chosen: dict[str, Metric], samples: Sequence[ScoredSample], co
         for name, entry in chosen.items():
             if entry.kind == "pixel":
                 for limit in entry.limits or (None,):
-                    values[name, subset, limit] = entry.load()(evidence, limit)
+                    values[name, subset, limit] = _number(name, entry.function(evidence, limit))
     return values
+
+
+def _number(name: str, value: Any) -> float | None:
+    """What a metric gives, as the results keep it: there NaN would read as "not defined", which is a lie."""
+    if value is None:
+        return None
+    if not isinstance(value, int | float | np.number) or not np.isfinite(value):
+        raise DataError(f"metric {name!r} gives {value!r}; allowed: a finite number, or None where undefined")
+    return float(value)
 
 
 def _rows(name: str, entry: Metric, samples: Sequence[ScoredSample], values: Values) -> list[MetricValue]:

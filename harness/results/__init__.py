@@ -1,6 +1,6 @@
 """The files of a run: three Parquet tables, their journal, the configuration and the plan."""
 
-from harness.results.directory import locked, write_plan, write_sweep
+from harness.results.directory import locked, write_plan, write_scales, write_sweep
 from harness.results.driver import Driver, read_driver
 from harness.results.journal import started_without_end
 from harness.results.reader import Run, read_run, read_scores, statuses
@@ -20,5 +20,6 @@ __all__ = [
     "started_without_end",
     "statuses",
     "write_plan",
+    "write_scales",
     "write_sweep",
 ]

@@ -16,6 +16,8 @@ from harness.results.schema import PLAN, SCHEMA_VERSION
 from harness.results.tables import write_parquet
 from harness.whole import whole
 
+SWEEP = "sweep.json"
+
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
@@ -67,9 +69,32 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def write_sweep(run: Path, config: Mapping[str, Any]) -> None:
-    """`sweep.json`: the resolved configuration under the version of the result schema."""
-    write_json(run / "sweep.json", {"schema_version": SCHEMA_VERSION, "config": config})
+def write_sweep(run: Path, config: Mapping[str, Any], scales: Mapping[str, Any] | None = None) -> None:
+    """`sweep.json`: the resolved configuration under the version of the result schema.
+
+    Args:
+        run: a run directory.
+        config: the configuration.
+        scales: metric -> what is known of its values (`harness.metrics.scale`). What is there of other
+            metrics stays: results may have been scored anew by metrics that the configuration does not name.
+    """
+    known = {**_scales(run / SWEEP), **(scales or {})}
+    write_json(run / SWEEP, {"schema_version": SCHEMA_VERSION, "config": config, "metrics": known})
+
+
+def _scales(path: Path) -> Mapping[str, Any]:
+    """What a `sweep.json` says of metrics; nothing where there is none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")).get("metrics")
+    except (OSError, ValueError, AttributeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write_scales(run: Path, scales: Mapping[str, Any]) -> None:
+    """Note in the `sweep.json` of a run what is known of the values of further metrics."""
+    content = json.loads((run / SWEEP).read_text(encoding="utf-8"))
+    write_json(run / SWEEP, content | {"metrics": {**_scales(run / SWEEP), **scales}})
 
 
 def write_plan(run: Path, rows: list[dict[str, Any]]) -> None:

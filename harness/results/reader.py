@@ -1,6 +1,7 @@
 """Reading a run, finished or not, without touching it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -23,6 +24,7 @@ class Run:
         config: resolved configuration (`sweep.json`).
         plan: one row per planned trial.
         trials, metrics, scores: the result tables (`harness.results.schema`), one trial row per trial_id.
+        scales: metric -> what the run says of its values (`harness.metrics.scale_of`).
     """
 
     path: Path
@@ -31,6 +33,7 @@ class Run:
     trials: pd.DataFrame
     metrics: pd.DataFrame
     scores: pd.DataFrame
+    scales: Mapping[str, Any]
 
     @property
     def remaining(self) -> pd.DataFrame:
@@ -59,6 +62,7 @@ def read_run(path: Path, *, scores: bool = True) -> Run:
         trials.reset_index(drop=True),
         frames["metrics"],
         frames.get("scores", tables["scores"].slice(0, 0).to_pandas()),
+        config.get("metrics") or {},
     )
 
 

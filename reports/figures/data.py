@@ -6,9 +6,10 @@ from typing import final
 
 import pandas as pd
 
+from harness.metrics.scale import Scale
 from reports.frame.cells import averages, cells
-from reports.frame.load import Frame
-from reports.frame.naming import FULL, shots_title
+from reports.frame.load import AUROC, Frame
+from reports.frame.naming import FULL, metric_of, shots_title
 
 LOCO = "mvtec_loco"  # the data set of all published numbers
 LINES = 8  # in a figure: more cannot be told apart
@@ -32,11 +33,24 @@ class Data:
         """See `reports.frame.cells.averages`."""
         return averages(self.frame, self.cells)
 
+    @cached_property
+    def scale(self) -> Scale:
+        """How values of the main metric are printed."""
+        return self.frame.scale(self.frame.main)
 
-def auroc(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the image AUROC, by whichever definition comes first."""
-    measures = [m for m in rows["measure"].unique() if m.partition(" ")[0] == "auroc"]
-    return rows[rows["measure"] == measures[0]] if measures else rows.iloc[:0]
+    @property
+    def is_auroc(self) -> bool:
+        """The main metric is that of all published numbers."""
+        return self.frame.main == AUROC
+
+    def main(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Rows of the main metric, by whichever definition comes first."""
+        measures = [m for m in rows["measure"].unique() if metric_of(m) == self.frame.main]
+        return rows[rows["measure"] == measures[0]] if measures else rows.iloc[:0]
+
+    def printed(self, value: float) -> float:
+        """A value of the main metric as figures show it."""
+        return self.scale.factor * float(value)
 
 
 def percent(value: float) -> float:

@@ -18,7 +18,7 @@ class Curve:
         kind: how they are drawn.
         published: numbers of a paper, which are drawn apart from ours.
         like: label of the curve whose colour it has; "" for its own.
-        best: index of the highest point, if that is to be shown.
+        best: index of the best point, if that is to be shown.
         names: what is written beside each point; empty for nothing.
     """
 

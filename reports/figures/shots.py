@@ -1,11 +1,11 @@
-"""AUROC against the number of shots, with bands (CLIP-LAD, Table 1 and 2, over all categories)."""
+"""The main metric by number of shots, with bands (CLIP-LAD, Table 1 and 2, over all categories)."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pandas as pd
 
-from reports.figures.data import LOCO, Data, auroc, left_out, parts, percent
+from reports.figures.data import LOCO, Data, left_out, parts
 from reports.figures.figure import Curve, Figure, Panel, mark_notes
 from reports.frame.cells import SUBSETS
 from reports.frame.naming import shots_title
@@ -18,7 +18,7 @@ _BAND = "Average over all categories; bands: ± standard deviation over seeds."
 
 def shots_curves(data: Data) -> list[Figure]:
     """One figure per data set with several numbers of shots, and per eight methods."""
-    rows = auroc(data.averages)
+    rows = data.main(data.averages)
     return [
         figure for name, some in rows.groupby("dataset", sort=False) for figure in _of(data, str(name), some)
     ]
@@ -44,9 +44,9 @@ def _figure(data: Data, dataset: str, number: str, rows: pd.DataFrame, shots: li
     marked = shown[shown["mean"].notna()]
     return Figure(
         f"shots-{dataset}{number}",
-        f"AUROC by number of shots ({dataset})",
+        f"{data.scale.title} by number of shots ({dataset})",
         "training images",
-        "AUROC, %",
+        data.scale.label,
         panels,
         min(2, max(1, len(panels))),
         (_BAND, *paper, *left_out(gaps), *mark_notes(zip(marked["variant"], marked["marks"], strict=True))),
@@ -59,9 +59,9 @@ def _panel(data: Data, dataset: str, subset: str, rows: pd.DataFrame, shots: lis
     for variant, some in rows[rows["mean"].notna()].groupby("variant", sort=False):
         points = some.sort_values("shots")
         x = tuple(float(shots.index(k)) for k in points["shots"])
-        y, spread = (tuple(map(percent, points[c].fillna(0))) for c in ("mean", "std"))
+        y, spread = (tuple(map(data.printed, points[c].fillna(0))) for c in ("mean", "std"))
         curves.append(Curve(str(variant), x, y, spread))
-    if subset == "all" and dataset == LOCO and _nine(data, dataset):
+    if data.is_auroc and subset == "all" and dataset == LOCO and _nine(data, dataset):
         curves += _published(data, curves, shots)
     return Panel(SUBSETS[subset], tuple(curves))
 

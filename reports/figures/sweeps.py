@@ -1,4 +1,4 @@
-"""AUROC against a parameter of a method.
+"""The main metric against a parameter of a method.
 
 Margin and quantile (EfficientAD-DFSC, Table 3 and Fig. 4), number of clusters (CLIP-LAD, Fig. 4).
 """
@@ -10,15 +10,15 @@ from typing import Any, final
 
 import pandas as pd
 
-from reports.figures.data import LOCO, Data, auroc, left_out, percent, shots_key, shots_words
+from harness.metrics.scale import Scale
+from reports.figures.data import LOCO, Data, left_out, shots_key, shots_words
 from reports.figures.figure import Curve, Figure, Panel, mark_notes
 from reports.frame.naming import FULL, setting_labels, words
 from reports.papers.ledger import numbers
 
 AVERAGE = "mean of categories"
-_BANDS = (
-    "Bands: ± standard deviation over seeds. Ring: highest on the test images; a choice by it is an oracle."
-)
+_BANDS = "Bands: ± standard deviation over seeds."
+_RING = " Ring: {best} on the test images; a choice by it is an oracle."
 _OPEN = "Open: not all planned seeds yet."
 _COLUMNS = 5
 
@@ -66,12 +66,12 @@ def _figures(data: Data, swept: Swept) -> Iterator[Figure]:
     for (dataset, shots), some in points.groupby(["dataset", "shots"], sort=False):
         several = some.groupby("label")["x"].transform("nunique") > 1
         if several.any():
-            yield _figure(swept, str(dataset), int(str(shots)), some[several])
+            yield _figure(data, swept, str(dataset), int(str(shots)), some[several])
 
 
 def _points(data: Data, swept: Swept) -> pd.DataFrame:
     """Cells and averages of the method, with `x` (the value) and `label` (its other settings)."""
-    found = auroc(pd.concat([data.cells, data.averages.assign(category=AVERAGE)], ignore_index=True))
+    found = data.main(pd.concat([data.cells, data.averages.assign(category=AVERAGE)], ignore_index=True))
     found = found[found["subset"] == swept.subset]
     return found.merge(_settings(data, swept), on="variant")
 
@@ -95,9 +95,11 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _figure(swept: Swept, dataset: str, shots: int, points: pd.DataFrame) -> Figure:
+def _figure(data: Data, swept: Swept, dataset: str, shots: int, points: pd.DataFrame) -> Figure:
     categories = [c for c in points["category"].unique() if c != AVERAGE] + [AVERAGE]
-    panels = tuple(_panel(swept, dataset, shots, c, points[points["category"] == c]) for c in categories)
+    panels = tuple(
+        _panel(data, swept, dataset, shots, c, points[points["category"] == c]) for c in categories
+    )
     shown = points[points["mean"].notna()]
     marked = mark_notes(zip(shown["label"], shown["marks"], strict=True))
     missing = points[(points["category"] == AVERAGE) & points["mean"].isna()]
@@ -105,12 +107,12 @@ def _figure(swept: Swept, dataset: str, shots: int, points: pd.DataFrame) -> Fig
     partial = (_OPEN,) if bool((shown["n"] < _wanted(shown)).any()) else ()
     return Figure(
         f"{swept.key}-{dataset}-{shots_key(shots)}",
-        f"{swept.method}: AUROC by {swept.x_label} ({dataset}, {shots_words(shots)})",
+        f"{swept.method}: {data.scale.title} by {swept.x_label} ({dataset}, {shots_words(shots)})",
         swept.x_label,
-        "AUROC, %, " + ("pooled" if swept.subset == "all" else "mean of logical and structural"),
+        f"{data.scale.label}, " + ("pooled" if swept.subset == "all" else "mean of logical and structural"),
         panels,
         len(panels) if len(panels) < _COLUMNS else min(_COLUMNS, -(-len(panels) // 2)),
-        (_BANDS, *_paper(panels), *partial, *gaps, *marked),
+        (_BANDS + _ring(data.scale), *_paper(panels), *partial, *gaps, *marked),
         swept.log,
     )
 
@@ -125,19 +127,27 @@ def _wanted(rows: pd.DataFrame) -> pd.Series:
     return rows["planned"].astype(int)
 
 
-def _panel(swept: Swept, dataset: str, shots: int, category: str, points: pd.DataFrame) -> Panel:
+def _panel(data: Data, swept: Swept, dataset: str, shots: int, category: str, points: pd.DataFrame) -> Panel:
     shown = points[points["mean"].notna()].sort_values("x", kind="stable")
-    curves = [_curve(str(label), some) for label, some in shown.groupby("label", sort=False)]
-    if swept.published and dataset == LOCO and shots == FULL:
+    curves = [_curve(data, str(label), some) for label, some in shown.groupby("label", sort=False)]
+    if data.is_auroc and swept.published and dataset == LOCO and shots == FULL:
         curves += _published(swept, category, str(points["label"].iloc[0]))
     return Panel(words(category), tuple(curves))
 
 
-def _curve(label: str, points: pd.DataFrame) -> Curve:
-    y = tuple(percent(v) for v in points["mean"])
-    spread = tuple(percent(v) for v in points["std"].fillna(0))
+def _curve(data: Data, label: str, points: pd.DataFrame) -> Curve:
+    y = tuple(map(data.printed, points["mean"]))
+    spread = tuple(map(data.printed, points["std"].fillna(0)))
     missing = tuple(bool(b) for b in points["n"] < _wanted(points))
-    return Curve(label, tuple(points["x"]), y, spread, missing, best=y.index(max(y)))
+    best = {True: max(y), False: min(y)}.get(data.scale.higher_is_better)  # pyright: ignore
+    return Curve(label, tuple(points["x"]), y, spread, missing, best=None if best is None else y.index(best))
+
+
+def _ring(scale: Scale) -> str:
+    """What a ring around a point means; there are none where nobody knows which is better."""
+    if scale.higher_is_better is None:
+        return ""
+    return _RING.format(best="highest" if scale.higher_is_better else "lowest")
 
 
 def _published(swept: Swept, category: Hashable, like: str) -> list[Curve]:

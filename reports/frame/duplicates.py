@@ -1,9 +1,11 @@
 """The same trial in several runs: one row is kept, and differing numbers are named."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+
+from harness.metrics.scale import PERCENT, Scale
 
 TOLERANCE = 1e-9  # numbers that differ by more are not the same result
 NAMED = 5
@@ -13,7 +15,7 @@ _METRIC = ["trial_id", "subset", "metric", "fpr_limit", "metric_version", "map_r
 
 
 def unique_trials(
-    trials: pd.DataFrame, metrics: pd.DataFrame, runs: Sequence[str]
+    trials: pd.DataFrame, metrics: pd.DataFrame, runs: Sequence[str], scales: Mapping[str, Scale]
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """One row per trial id: an ok one before any other, the latest of those.
 
@@ -21,6 +23,7 @@ def unique_trials(
         trials: planned trials of all runs, with `run`.
         metrics: metrics of all runs, with `run`.
         runs: what to call the runs.
+        scales: metric -> how its values are printed.
 
     Returns:
         The trials in their order, the metrics of the kept rows, and sentences on what was found twice.
@@ -29,7 +32,7 @@ def unique_trials(
     if not twice.any():
         return trials, metrics, []
     kept = trials.loc[_order(trials).drop_duplicates("trial_id").sort_index().index]
-    notes = [_summary(trials[twice], runs), *_conflicts(trials[twice], metrics, runs)]
+    notes = [_summary(trials[twice], runs), *_conflicts(trials[twice], metrics, scales)]
     kept_metrics = metrics.merge(kept[["trial_id", "run"]], on=["trial_id", "run"])
     return kept.reset_index(drop=True), kept_metrics, notes
 
@@ -45,7 +48,7 @@ def _summary(doubled: pd.DataFrame, runs: Sequence[str]) -> str:
     return f"{_trials(count)} planned in more than one of {names}: the ok row, or else the latest, counts."
 
 
-def _conflicts(doubled: pd.DataFrame, metrics: pd.DataFrame, runs: Sequence[str]) -> list[str]:
+def _conflicts(doubled: pd.DataFrame, metrics: pd.DataFrame, scales: Mapping[str, Scale]) -> list[str]:
     """Trials that are ok in several runs with different numbers."""
     both = doubled.loc[doubled["status"] == "ok", ["trial_id", "run"]].merge(metrics, on=["trial_id", "run"])
     values = both.groupby(_METRIC, dropna=False)["value"]
@@ -54,15 +57,19 @@ def _conflicts(doubled: pd.DataFrame, metrics: pd.DataFrame, runs: Sequence[str]
     differing = spread[(spread["by"] > TOLERANCE) | undefined.astype(bool)]
     if differing.empty:
         return []
-    worst = differing.groupby("trial_id", sort=False)["by"].max().sort_values(ascending=False)
-    named = ", ".join(_named(doubled, t, by) for t, by in worst.head(NAMED).items())
+    factors = [scales[str(metric)].factor for metric in differing["metric"]]
+    printed = differing.assign(by=differing["by"] * factors)
+    worst = printed.sort_values("by", ascending=False, kind="stable").drop_duplicates("trial_id")
+    shown = worst.head(NAMED)[["trial_id", "metric", "by"]].itertuples(index=False)
+    named = ", ".join(_named(doubled, t, by, scales[str(m)].unit) for t, m, by in shown)
     more = f" and {len(worst) - NAMED} more" if len(worst) > NAMED else ""
     return [f"{CONFLICT}: {_trials(len(worst))} with the same identity but different numbers: {named}{more}."]
 
 
-def _named(doubled: pd.DataFrame, trial_id: object, by: float) -> str:
+def _named(doubled: pd.DataFrame, trial_id: object, by: float, unit: str) -> str:
     row = doubled[doubled["trial_id"] == trial_id].iloc[0]
-    return f"{row['method']} {row['category']} {trial_id} (by {100 * by:.2g} points)"
+    printed = f"{by:.2g} {'points' if unit == PERCENT else unit}".rstrip()
+    return f"{row['method']} {row['category']} {trial_id} (by {printed})"
 
 
 def _trials(count: int) -> str:

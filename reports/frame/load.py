@@ -1,6 +1,6 @@
 """One or several runs as one validated frame, finished or not."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -9,10 +9,19 @@ import pandas as pd
 import pyarrow as pa
 
 from harness.errors import DataError
+from harness.metrics import Scale, scale_of
 from harness.results import Run, read_run
 from reports.frame.duplicates import unique_trials
-from reports.frame.naming import FULL, dataset_labels, measure_labels, variant_labels
+from reports.frame.naming import (
+    FULL,
+    dataset_labels,
+    measure_labels,
+    measure_title,
+    metric_of,
+    variant_labels,
+)
 
+AUROC = "auroc"
 MISSING = "missing"  # status of a planned trial without a row
 
 
@@ -49,12 +58,29 @@ class Frame:
         metrics: the metrics table of trials that are ok, with `variant`, `dataset`, `category`, `shots`,
             `seed` and `measure` (metric with its limit, as one word).
         notes: what a reader has to know about how runs were put together.
+        scales: metric -> how its values are printed and compared.
     """
 
     sources: tuple[LoadedRun, ...]
     trials: pd.DataFrame
     metrics: pd.DataFrame
     notes: tuple[str, ...]
+    scales: Mapping[str, Scale]
+
+    @property
+    def main(self) -> str:
+        """The metric that tables and figures begin with: AUROC, or else the first that was measured."""
+        measured = list(self.metrics["metric"].unique())
+        return AUROC if AUROC in measured or not measured else str(measured[0])
+
+    def scale(self, measure: str) -> Scale:
+        """How values of a measure are printed and compared."""
+        metric = metric_of(measure)
+        return self.scales.get(metric) or scale_of(metric, {})
+
+    def title(self, measure: str) -> str:
+        """A measure as printed."""
+        return measure_title(measure, self.scale(measure))
 
 
 def load(paths: Sequence[Path]) -> Frame:
@@ -70,10 +96,24 @@ def load(paths: Sequence[Path]) -> Frame:
     sources = _sources(runs)
     trials = pd.concat([_planned(run).assign(run=i) for i, run in enumerate(runs)], ignore_index=True)
     metrics = pd.concat([run.metrics.assign(run=i) for i, run in enumerate(runs)], ignore_index=True)
-    trials, metrics, notes = unique_trials(trials, metrics, [str(s.path) for s in sources])
+    scales, unlike = agreed(
+        {name: scale_of(name, run.scales) for name in run.metrics["metric"].unique()} for run in runs
+    )
+    trials, metrics, notes = unique_trials(trials, metrics, [str(s.path) for s in sources], scales)
     trials = _labelled(trials, [s.label for s in sources])
-    notes = [*(_stale(s) for s in sources if s.stale), *notes]
-    return Frame(sources, trials, _joined(metrics, trials), tuple(notes))
+    notes = [*(_stale(s) for s in sources if s.stale), *unlike, *notes]
+    return Frame(sources, trials, _joined(metrics, trials), tuple(notes), scales)
+
+
+def agreed(scales: Iterable[Mapping[str, Scale]]) -> tuple[dict[str, Scale], list[str]]:
+    """What several runs say of their metrics: what they have in common, and sentences on what not."""
+    said: dict[str, set[Scale]] = {}
+    for name, scale in (pair for some in scales for pair in some.items()):
+        said.setdefault(name, set()).add(scale)
+    known = {n: {s for s in some if s.higher_is_better is not None} or some for n, some in said.items()}
+    apart = [name for name, some in known.items() if len(some) > 1]
+    one = {n: scale_of(n, {}) if n in apart else next(iter(some)) for n, some in known.items()}
+    return one, [f"The runs do not agree on what values of {n} are, nor on which is better." for n in apart]
 
 
 def _read(path: Path) -> Run:

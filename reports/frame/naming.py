@@ -9,18 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from harness.metrics.scale import PERCENT, Scale
+
 FULL = 10**9  # stands for "all training images", so that shots are numbers and full sorts last
 ZERO = 0  # the method ignores the support set
 ALWAYS = ("labels",)  # parameters that belong to the name: whose labels a method learnt from
-
-_METRICS = {
-    "auroc": "AUROC",
-    "ap": "AP",
-    "f1max": "F1-max",
-    "pixel_auroc": "Pixel AUROC",
-    "aupro": "AU-PRO",
-    "auspro": "AU-sPRO",
-}
 
 
 def variant_labels(trials: pd.DataFrame, runs: Sequence[str]) -> pd.Series:
@@ -113,11 +106,18 @@ def _definition(version: float, rule: Any) -> str:
     return f"v{version:g}" + (f", {rule}" if isinstance(rule, str) else "")
 
 
-def measure_title(measure: str) -> str:
-    """A measure as printed: `AU-sPRO (FPR ≤ 0.05)`."""
+def metric_of(measure: str) -> str:
+    """The metric of a measure: `auspro` of `auspro@0.05 v2`."""
+    return measure.partition(" ")[0].partition("@")[0]
+
+
+def measure_title(measure: str, scale: Scale) -> str:
+    """A measure as printed: `AU-sPRO (FPR ≤ 0.05)`, `Delay (s)`."""
     word, _, definition = measure.partition(" ")
-    metric, _, limit = word.partition("@")
-    printed = _METRICS.get(metric, metric) + (f" (FPR ≤ {limit})" if limit else "")
+    limit = word.partition("@")[2]
+    in_brackets = [f"FPR ≤ {limit}"] if limit else []
+    in_brackets += [scale.unit] if scale.unit not in (PERCENT, "") else []
+    printed = scale.title + (f" ({', '.join(in_brackets)})" if in_brackets else "")
     return f"{printed} [{definition}]" if definition else printed
 
 

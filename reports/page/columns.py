@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from harness.metrics.scale import Scale
+
 DIGITS = 4  # significant ones of a measurement
 
 
@@ -17,6 +19,12 @@ def words(values: Iterable[Any]) -> dict[str, list[Any]]:
 def measurements(values: Iterable[Any]) -> list[float | None]:
     """Numbers with few digits; None where there is none."""
     return [None if _absent(v) else float(f"{v:.{DIGITS}g}") for v in values]
+
+
+def printed(values: Iterable[float | None], scale: Scale) -> list[float | None]:
+    """Values of a metric as they are printed, with a digit more for their means; None where there is none."""
+    digits = scale.decimals + 1
+    return [None if _absent(v) else round(scale.factor * v, digits) for v in values]  # pyright: ignore[reportOperatorIssue]
 
 
 def thousandths(values: Iterable[float | None], of: int = 10) -> list[int | None]:

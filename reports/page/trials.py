@@ -5,10 +5,11 @@ from typing import Any
 
 import pandas as pd
 
+from harness.metrics.scale import PERCENT
 from reports.frame.cells import SUBSETS
 from reports.frame.load import Frame
-from reports.frame.naming import measure_title
-from reports.page.columns import measurements, thousandths, words
+from reports.frame.naming import metric_of
+from reports.page.columns import measurements, printed, thousandths, words
 from reports.tables.provenance import sweep_file
 
 LISTED = 8  # support images; of larger supports their number is said
@@ -47,19 +48,24 @@ def _weights(listed: Any) -> str:
 
 
 def _measures(frame: Frame) -> list[dict[str, Any]]:
-    """AUROC on every subset; of other metrics the mean of logical and structural, or all anomalies."""
+    """The main metric on every subset; of others the mean of logical and structural, or all anomalies."""
     metrics = frame.metrics
     shown = []
     for measure, some in metrics.groupby("measure", sort=False):
         present = [s for s in SUBSETS if s in set(some["subset"])]
-        auroc = str(measure).partition(" ")[0] == "auroc"
-        subsets = present if auroc else [s for s in ("mean", "all") if s in present][:1]
-        shown += [_values(frame.trials, some, str(measure), subset) for subset in subsets]
-    return sorted(shown, key=lambda one: not one["title"].startswith("AUROC"))
+        main = metric_of(str(measure)) == frame.main
+        subsets = present if main else [s for s in ("mean", "all") if s in present][:1]
+        shown += [(not main, _values(frame, some, str(measure), subset)) for subset in subsets]
+    return [one for _, one in sorted(shown, key=lambda pair: pair[0])]
 
 
-def _values(trials: pd.DataFrame, metrics: pd.DataFrame, measure: str, subset: str) -> dict[str, Any]:
+def _values(frame: Frame, metrics: pd.DataFrame, measure: str, subset: str) -> dict[str, Any]:
+    """Title, values, and what is unusual about them: other digits than usual, and if lower is better."""
+    scale = frame.scale(measure)
     by_trial = metrics[metrics["subset"] == subset].drop_duplicates("trial_id").set_index("trial_id")["value"]
-    values: Sequence[float] = trials["trial_id"].map(by_trial).tolist()
-    title = f"{measure_title(measure)}, {'pooled' if subset == 'all' else subset}"
-    return {"title": title, "values": thousandths(values)}
+    values: Sequence[float] = frame.trials["trial_id"].map(by_trial).tolist()
+    title = f"{frame.title(measure)}, {'pooled' if subset == 'all' else subset}"
+    found: dict[str, Any] = {"title": title} | ({"lower": True} if scale.higher_is_better is False else {})
+    if (scale.unit, scale.decimals) == (PERCENT, 1):
+        return found | {"values": thousandths(values)}
+    return found | {"values": printed(values, scale), "decimals": scale.decimals}

@@ -100,6 +100,7 @@ def paper_table(frame: Frame, spec: PaperTable) -> Table:
         tuple(columns),
         tuple(groups),
         (*spec.notes, *_absent(body)),
+        "papers",
     )
 
 

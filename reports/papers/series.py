@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
+from harness.metrics import scale_of
 from reports.frame.load import Frame
-from reports.frame.naming import measure_title
+from reports.frame.naming import measure_title, metric_of
 from reports.papers.places import Places, Setting, measures
 from reports.papers.spec import Contestant, PaperTable, Values
 
@@ -123,7 +124,8 @@ def labels(series: Sequence[Series]) -> list[str]:
 
 def _words(protocol: Protocol) -> dict[str, str]:
     support = json.loads(protocol.support).get("rule", "")
-    return {"data": protocol.dataset, "support": support, "metric": measure_title(protocol.measure)}
+    metric = measure_title(protocol.measure, scale_of(metric_of(protocol.measure), {}))
+    return {"data": protocol.dataset, "support": support, "metric": metric}
 
 
 def _named(name: str, value: Any) -> str:

@@ -34,7 +34,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for function in (breakable, settings, heading, classes, embedded):
+    for function in (breakable, settings, heading, classes, lower, embedded):
         environment.filters[function.__name__] = function
     environment.tests |= {"spread": has_spread}
     return environment
@@ -65,6 +65,11 @@ def heading(column: Column) -> str:
     """What the style sheet needs to know of a column."""
     named = column.kind in (Kind.NUMBER, Kind.TEXT) or column.key == "average"
     return f"{column.kind} k-{column.key}" if named else str(column.kind)
+
+
+def lower(column: Column) -> Markup:
+    """Tells the script that the best of a column is its lowest number."""
+    return Markup(" data-lower" if column.kind is Kind.STATISTIC and column.higher_is_better is False else "")
 
 
 def classes(cell: Cell, column: Column) -> str:

@@ -2,57 +2,72 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
+from harness.metrics.scale import Scale
 from reports.frame.cells import DDOF, SUBSETS, averages, cells
 from reports.frame.load import Frame
-from reports.frame.naming import ZERO, measure_title, shots_title, words
+from reports.frame.naming import ZERO, metric_of, shots_title, words
 from reports.tables.ranking import with_ranks
 from reports.tables.table import Cell, Column, Group, Kind, Row, Table, statistic
 
 AVERAGE = "average"
 NOTED = 6  # methods, and categories, named in a note
 
-_HOW = f"Percent, mean ± sample standard deviation over seeds (ddof = {DDOF}); a single seed has none."
+_HOW = f"mean ± sample standard deviation over seeds (ddof = {DDOF}); a single seed has none."
 _AVERAGE = "Average: per seed over the categories, then over seeds; blank unless every cell is complete."
 _SEEDS = Column("seeds", "Seeds")
 _ZERO = "Zero-shot methods ignore the support set: their numbers are the same for every number of shots."
 
 
 def overview(frame: Frame) -> list[Table]:
-    """AUROC averaged over categories: methods × (shots, subset), for data sets that have an average."""
+    """AUROC averaged over categories: methods × (shots, subset), for data sets that have an average.
+
+    Where it was not measured, the first metric that was takes its place.
+    """
     means = averages(frame, cells(frame))
-    chosen = means[means["measure"].map(_is_auroc).astype(bool)]
+    chosen = means[means["measure"].map(partial(_is_main, frame)).astype(bool)]
     kinds = [some for _, some in chosen.groupby(["dataset", "measure"], sort=False)]
     return [_overview(frame, some) for some in kinds if some["mean"].notna().any()]
 
 
-def auroc(frame: Frame) -> list[Table]:
-    """AUROC by method and category, one table per data set and number of shots."""
-    return _by_category(frame, _is_auroc)
+def main(frame: Frame) -> list[Table]:
+    """AUROC (see `overview`) by method and category, one table per data set and number of shots."""
+    return _by_category(frame, partial(_is_main, frame), "results")
 
 
 def further(frame: Frame) -> list[Table]:
     """The other metrics of the run, by method and category, one table per limit and number of shots."""
-    return _by_category(frame, lambda measure: not _is_auroc(measure))
+    return _by_category(frame, lambda measure: not _is_main(frame, measure), "further")
 
 
-def _is_auroc(measure: str) -> bool:
-    return measure.partition(" ")[0] == "auroc"
+def _is_main(frame: Frame, measure: str) -> bool:
+    return metric_of(measure) == frame.main
+
+
+def _how(scale: Scale, averaged: bool) -> str:
+    """The caption: what the numbers are."""
+    sentences = [f"{scale.words}, {_HOW}", _AVERAGE if averaged else "", scale.direction]
+    return " ".join(filter(None, sentences))
 
 
 def _overview(frame: Frame, means: pd.DataFrame) -> Table:
     dataset, measure = _kind(means)
-    shots, subsets = _shots(means), _subsets(means)
+    scale, shots, subsets = frame.scale(measure), _shots(means), _subsets(means)
     places = [(k, s) for k in shots for s in subsets]
-    columns = [Column(f"{shots_title(k)}_{s}", _short(s), Kind.STATISTIC, shots_title(k)) for k, s in places]
+    columns = [
+        Column(f"{shots_title(k)}_{s}", _short(s), Kind.STATISTIC, shots_title(k), scale.higher_is_better)
+        for k, s in places
+    ]
     by_place = _by_place(means, ["variant", "shots", "subset"])
     rows = [
         Row(
             _row_label(means, v),
-            (*(_cell(_at(by_place, v, k, s)) for k, s in places), _seeds(means, v)),
+            (*(_cell(_at(by_place, v, k, s), scale) for k, s in places), _seeds(means, v)),
         )
         for v in _variants(frame, means)
     ]
@@ -61,17 +76,18 @@ def _overview(frame: Frame, means: pd.DataFrame) -> Table:
     return with_ranks(
         Table(
             _slug("overview", measure, dataset),
-            f"{measure_title(measure)}, {of} · {dataset}",
-            f"{_HOW} {_AVERAGE}" if categories > 1 else _HOW,
+            f"{frame.title(measure)}, {of} · {dataset}",
+            _how(scale, categories > 1),
             "Method",
             (*columns, _SEEDS),
             (Group("", tuple(rows)),),
             _notes(means),
+            "results",
         )
     )
 
 
-def _by_category(frame: Frame, wanted: Callable[[str], bool]) -> list[Table]:
+def _by_category(frame: Frame, wanted: Callable[[str], bool], section: str) -> list[Table]:
     every = cells(frame)
     chosen = every[every["measure"].map(wanted).astype(bool)]
     means = averages(frame, chosen)
@@ -80,7 +96,7 @@ def _by_category(frame: Frame, wanted: Callable[[str], bool]) -> list[Table]:
         dataset, measure = _kind(some)
         of_these = means[(means["dataset"] == dataset) & (means["measure"] == measure)]
         tables += [_main(frame, k, _with_zero(some, k), _with_zero(of_these, k)) for k in _shots(some)]
-    return tables
+    return [replace(table, section=section) for table in tables]
 
 
 def _kind(some: pd.DataFrame) -> tuple[str, str]:
@@ -95,13 +111,14 @@ def _with_zero(frame: pd.DataFrame, shots: int) -> pd.DataFrame:
 def _main(frame: Frame, shots: int, cells: pd.DataFrame, means: pd.DataFrame) -> Table:
     """Groups of rows are subsets, rows are methods, columns are categories and their average."""
     dataset, measure = _kind(cells)
+    scale = frame.scale(measure)
     categories = list(dict.fromkeys(frame.trials.loc[frame.trials["dataset"] == dataset, "category"]))
     found = _by_place(cells, ["subset", "variant", "category"])
     average = _by_place(means, ["subset", "variant"])
 
     def row(subset: str, variant: str) -> Row:
-        line = [_cell(found.get((subset, variant, c))) for c in categories]
-        line += [_cell(average.get((subset, variant)))] if len(categories) > 1 else []
+        line = [_cell(found.get((subset, variant, c)), scale) for c in categories]
+        line += [_cell(average.get((subset, variant)), scale)] if len(categories) > 1 else []
         return Row(_row_label(cells, variant), (*line, _seeds(cells, variant)))
 
     variants = _variants(frame, cells)
@@ -109,33 +126,35 @@ def _main(frame: Frame, shots: int, cells: pd.DataFrame, means: pd.DataFrame) ->
     return with_ranks(
         Table(
             _slug(measure, dataset, shots_title(shots)),
-            f"{measure_title(measure)}, {shots_title(shots)} · {dataset}",
-            f"{_HOW} {_AVERAGE}" if len(categories) > 1 else _HOW,
+            f"{frame.title(measure)}, {shots_title(shots)} · {dataset}",
+            _how(scale, len(categories) > 1),
             "Method",
-            tuple(_category_columns(categories)),
+            tuple(_category_columns(categories, scale.higher_is_better)),
             tuple(groups),
             _notes(means),
         )
     )
 
 
-def _category_columns(categories: list[str]) -> list[Column]:
+def _category_columns(categories: list[str], higher_is_better: bool | None) -> list[Column]:
     """A column per category; sub-types (`juice_bottle/cherry`) share a heading."""
     columns = []
     for category in categories:
         group, _, label = category.rpartition("/")
-        columns.append(Column(category, words(label), Kind.STATISTIC, words(group)))
-    return [*columns, *([Column(AVERAGE, "Average", Kind.STATISTIC)] if len(categories) > 1 else []), _SEEDS]
+        columns.append(Column(category, words(label), Kind.STATISTIC, words(group), higher_is_better))
+    if len(categories) > 1:
+        columns.append(Column(AVERAGE, "Average", Kind.STATISTIC, higher_is_better=higher_is_better))
+    return [*columns, _SEEDS]
 
 
-def _cell(row: Mapping[Any, Any] | None) -> Cell:
+def _cell(row: Mapping[Any, Any] | None, scale: Scale) -> Cell:
     """A number; where there is none, why: not planned (blank), pending, failed, undefined."""
     if row is None:
         return Cell()
     planned = int(row["planned"])
     if row["n"]:
         std = None if pd.isna(row["std"]) else row["std"]
-        return statistic(row["mean"], std, int(row["n"]), planned, row["marks"])
+        return statistic(row["mean"], std, int(row["n"]), planned, row["marks"], scale)
     if row["undefined"]:
         return statistic(None, None, 0, planned)
     if "why" in row:

@@ -34,7 +34,7 @@ def cost(frame: Frame) -> list[Table]:
         return []
     rows = [Row(label, _costs(some)) for label, some in by_variant(frame, ended)]
     sections = (Group("", tuple(rows)), Group("", (Row("all methods", _costs(ended)),)))
-    return [Table("cost", "Cost", _CAPTION, "Method", _COLUMNS, sections)]
+    return [Table("cost", "Cost", _CAPTION, "Method", _COLUMNS, sections, (), "cost")]
 
 
 def _costs(ended: pd.DataFrame) -> tuple[Cell, ...]:

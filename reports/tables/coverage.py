@@ -26,7 +26,7 @@ def coverage(frame: Frame) -> list[Table]:
     rows = [Row(label, _counts(some["status"])) for label, some in by_variant(frame, frame.trials)]
     total = Row("all methods", _counts(frame.trials["status"]))
     groups = (Group("", tuple(rows)), Group("", (total,)))
-    return [Table("coverage", "Coverage", _CAPTION, "Method", tuple(columns), groups)]
+    return [Table("coverage", "Coverage", _CAPTION, "Method", tuple(columns), groups, (), "coverage")]
 
 
 def by_variant(frame: Frame, trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -60,7 +60,11 @@ def failures(frame: Frame) -> list[Table]:
     )
     caption = "Trials that are not ok, by method and message (numbers in messages apart)."
     note = "All of a trial: python -m harness.show RUN TRIAL."
-    return [Table("failures", "Failures", caption, "Method", columns, (Group("", tuple(rows)),), (note,))]
+    return [
+        Table(
+            "failures", "Failures", caption, "Method", columns, (Group("", tuple(rows)),), (note,), "coverage"
+        )
+    ]
 
 
 def _plain(told: object) -> str:

@@ -32,7 +32,7 @@ def provenance(frame: Frame) -> list[Table]:
     ]
     columns = (Column("value", "Value", Kind.TEXT),)
     caption = "Everything that is needed to judge and to repeat the numbers."
-    return [Table("provenance", "Provenance", caption, "What", columns, tuple(groups))]
+    return [Table("provenance", "Provenance", caption, "What", columns, tuple(groups), (), "provenance")]
 
 
 def sweep_files(frame: Frame) -> dict[str, str]:

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
+from harness.metrics.scale import Scale
 from reports.frame.cells import SUBSETS
 from reports.frame.load import Frame
-from reports.frame.naming import ZERO, measure_title, shots_title, words
+from reports.frame.naming import ZERO, shots_title, words
 from reports.stats import Difference, Wilcoxon, family, holm, wilcoxon
 from reports.stats.compare import ALL_PAIRS, BOOTSTRAP, Comparison, Comparisons, comparisons
 from reports.tables.table import Cell, Column, Group, Row, Table, number, statistic, text
@@ -61,6 +62,7 @@ def _by_category(frame: Frame, some: Comparisons) -> Table:
         tuple(c for s in subsets for c in _columns(s, len(subsets) > 1)),
         tuple(groups),
         (*_notes(some), _GIVEN),
+        "differences",
     )
 
 
@@ -118,6 +120,7 @@ def _over_categories(frame: Frame, some: Comparisons) -> list[Table]:
         _OVER,
         tuple(groups),
         (*_limits(w for found in tests.values() for w in found if w), *_notes(some), *_subtypes(some)),
+        "differences",
     )
     return [table]
 
@@ -216,10 +219,10 @@ def intervals(frame: Frame) -> list[Table]:
     single = metrics.groupby(place)["trial_id"].transform("nunique") == 1
     shown = metrics[single & metrics["subset"].isin(list(SUBSETS))]
     kinds = shown.groupby(["dataset", "measure", "shots"], sort=False)
-    return [_intervals(some) for _, some in kinds if some["ci_low"].notna().any()]
+    return [_intervals(frame, some) for _, some in kinds if some["ci_low"].notna().any()]
 
 
-def _intervals(some: pd.DataFrame) -> Table:
+def _intervals(frame: Frame, some: pd.DataFrame) -> Table:
     """Groups of rows are methods, rows are categories, columns are subsets with value and ends."""
     first = some.iloc[0]
     measure, dataset, shots = str(first["measure"]), str(first["dataset"]), int(first["shots"])
@@ -229,24 +232,28 @@ def _intervals(some: pd.DataFrame) -> Table:
         for s in subsets
         for key, label in (("value", "Value"), ("low", "from"), ("high", "to"))
     ]
-    methods = some.groupby("variant", sort=False)
-    groups = [Group(str(name), tuple(_interval_rows(rows, subsets))) for name, rows in methods]
+    methods, scale = some.groupby("variant", sort=False), frame.scale(measure)
+    groups = [Group(str(name), tuple(_interval_rows(rows, subsets, scale))) for name, rows in methods]
+    how = "95 % intervals: bootstrap over test images, never over pixels; the seed as it was run."
     return Table(
         _slug("intervals", measure, dataset, shots_title(shots)),
-        f"{measure_title(measure)} of single trials with intervals, {shots_title(shots)} · {dataset}",
-        "Percent. 95 % intervals: bootstrap over test images, never over pixels; the seed as it was run.",
+        f"{frame.title(measure)} of single trials with intervals, {shots_title(shots)} · {dataset}",
+        " ".join(filter(None, (f"{scale.words}.", how, scale.direction))),
         "Category",
         tuple(columns),
         tuple(groups),
+        section="differences",
     )
 
 
-def _interval_rows(some: pd.DataFrame, subsets: list[str]) -> Iterable[Row]:
+def _interval_rows(some: pd.DataFrame, subsets: list[str], scale: Scale) -> Iterable[Row]:
     for category, rows in some.groupby("category", sort=False):
         found = rows.set_index("subset")[["value", "ci_low", "ci_high"]].to_dict("index")
         values = [found.get(s, {}).get(key) for s in subsets for key in ("value", "ci_low", "ci_high")]
-        yield Row(words(str(category)), tuple(_percent(v) for v in values))
+        yield Row(words(str(category)), tuple(_printed(v, scale) for v in values))
 
 
-def _percent(value: float | None) -> Cell:
-    return text(None) if value is None or pd.isna(value) else statistic(float(value), None, 1, 1)
+def _printed(value: float | None, scale: Scale) -> Cell:
+    if value is None or pd.isna(value):
+        return text(None)
+    return statistic(float(value), None, 1, 1, scale=scale)

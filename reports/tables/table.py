@@ -1,12 +1,17 @@
 """What a table is, before it has a format: groups of rows of cells that know their number and its marks."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, final
 
+from harness.errors import DataError
+from harness.metrics.scale import Scale
+
 UNDEFINED = "–"
+MORE = "More"  # section of tables that name none
 
 
 class Kind(StrEnum):
@@ -29,12 +34,14 @@ class Column:
         label: its heading.
         kind: what its cells hold.
         group: heading that it shares with its neighbours; "" for none.
+        higher_is_better: direction of statistics; None where it is not known, and none is marked as best.
     """
 
     key: str
     label: str
     kind: Kind = Kind.NUMBER
     group: str = ""
+    higher_is_better: bool | None = True
 
     @property
     def heading(self) -> str:
@@ -112,6 +119,11 @@ class Table:
         columns: the other columns.
         groups: the rows.
         notes: sentences below it.
+        section: of the report: the key of one that there is (`reports.report.SECTIONS`), or the title of a
+            new one, which tables that name the same share.
+
+    Raises:
+        DataError: its key cannot be part of a file name, or a row has not one cell per column.
     """
 
     key: str
@@ -121,6 +133,15 @@ class Table:
     columns: tuple[Column, ...]
     groups: tuple[Group, ...]
     notes: tuple[str, ...] = field(default=())
+    section: str = MORE
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w-]+", self.key):
+            raise DataError(f"table {self.key!r}: a key is made of letters, digits, _ and -")
+        for row in (row for group in self.groups for row in group.rows):
+            if len(row.cells) != len(self.columns):
+                has = f"{len(row.cells)} cells for {len(self.columns)} columns"
+                raise DataError(f"table {self.key!r}: row {row.label!r} has {has}")
 
     @cached_property
     def footnotes(self) -> dict[str, str]:
@@ -154,20 +175,31 @@ def _letter(i: int) -> str:
     return chr(ord("a") + i % 26) * (1 + i // 26)
 
 
-def statistic(mean: float | None, std: float | None, n: int, planned: int, marks: Iterable[str] = ()) -> Cell:
-    """A fraction in percent with one decimal, its standard deviation, and its seeds.
+PERCENTAGE = Scale("")
+
+
+def statistic(
+    mean: float | None,
+    std: float | None,
+    n: int,
+    planned: int,
+    marks: Iterable[str] = (),
+    scale: Scale = PERCENTAGE,
+) -> Cell:
+    """A mean over seeds, its standard deviation, and its seeds.
 
     Args:
-        mean: fraction, None where undefined.
-        std: fraction, None for a single seed.
+        mean: as metrics give it (mostly a fraction), None where undefined.
+        std: of the same, None for a single seed.
         n: seeds in it.
         planned: seeds planned.
         marks: what has to be said of it.
+        scale: how it is printed; by default a fraction in percent with one decimal.
     """
     if mean is None:
         return Cell(UNDEFINED, n=n, planned=n)
-    spread = "" if std is None else f"{100 * std:.1f}"
-    return Cell(f"{100 * mean:.1f}", float(mean), spread, std, n, planned, marks=tuple(marks))
+    spread = "" if std is None else scale.text(std)
+    return Cell(scale.text(mean), float(mean), spread, std, n, planned, marks=tuple(marks))
 
 
 def number(value: float | int | None, digits: int = 3) -> Cell:

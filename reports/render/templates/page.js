@@ -44,7 +44,8 @@ function sortRows(body, column, order) {
 }
 
 function sortBy(table, heading, column) {
-  const next = { none: "descending", descending: "ascending", ascending: "none" };
+  const [best, worst] = "lower" in heading.dataset ? ["ascending", "descending"] : ["descending", "ascending"];
+  const next = { none: best, [best]: worst, [worst]: "none" };
   const order = next[heading.getAttribute("aria-sort") ?? "none"];
   for (const other of all("th[aria-sort]", table)) other.removeAttribute("aria-sort");
   if (order !== "none") heading.setAttribute("aria-sort", order);
@@ -105,7 +106,7 @@ const FULL = 10 ** 9;
 const trials = data.trials;
 const word = (name, i) => trials.words[name].words[trials.words[name].index[i]];
 const shotsWord = (k) => (k === FULL ? "full" : k === 0 ? "zero-shot" : `${k}-shot`);
-const percent = (tenth) => (tenth == null ? "–" : (tenth / 100).toFixed(1));
+const shownValue = ({ decimals }, v) => (v == null ? "–" : decimals == null ? (v / 100).toFixed(1) : v.toFixed(decimals));
 const measurement = (number) => (number == null ? "–" : String(number));
 let shownTrials = PAGE;
 let order = { by: null, sign: 1 };
@@ -113,7 +114,7 @@ let order = { by: null, sign: 1 };
 function columns() {
   return [
     ...["variant", "category", "shots", "seed", "status"].map((key) => ({ key, title: key === "variant" ? "method" : key })),
-    ...trials.measures.map((measure, m) => ({ key: `m${m}`, title: measure.title, number: true })),
+    ...trials.measures.map((measure, m) => ({ key: `m${m}`, title: measure.title, number: true, lower: measure.lower })),
     ...["fit_seconds", "ms_per_image", "peak_rss_mib", "peak_gpu_mib"].map((key) => ({
       key, title: { fit_seconds: "fit, s", ms_per_image: "ms / image", peak_rss_mib: "RSS, MiB", peak_gpu_mib: "GPU, MiB" }[key], number: true,
     })),
@@ -128,7 +129,7 @@ function raw(i, key) {
 
 function shownWord(i, key) {
   if (key === "shots") return shotsWord(trials.shots[i]);
-  if (/^m\d+$/.test(key)) return percent(raw(i, key));
+  if (/^m\d+$/.test(key)) return shownValue(trials.measures[key.slice(1)], raw(i, key));
   return key in trials.numbers ? measurement(raw(i, key)) : word(key, i);
 }
 
@@ -205,12 +206,18 @@ function methodsOfCategory(found) {
     const stats = trials.measures.map(({ values }) => meanOf(some.map((i) => values[i]).filter((v) => v != null)));
     const pick = () => set({ method: word("variant", some[0]), shots: String(trials.shots[some[0]]) }, "trials");
     const name = make("button", { type: "button", class: "plainbutton", onclick: pick }, word("variant", some[0]));
-    const cells = stats.map(({ mean, std }) => make("td", {}, `${percent(mean)} `, make("span", { class: "sd" }, std == null ? "" : `± ${percent(std)}`)));
-    return { mean: stats[0].mean ?? -1, row: make("tr", {}, make("th", { scope: "row" }, name), make("td", { class: "text" }, shotsWord(trials.shots[some[0]])), make("td", {}, String(stats[0].n)), ...cells) };
+    const cells = stats.map(({ mean, std }, m) => {
+      const words = (v) => shownValue(trials.measures[m], v);
+      return make("td", {}, `${words(mean)} `, make("span", { class: "sd" }, std == null ? "" : `± ${words(std)}`));
+    });
+    const worst = trials.measures[0].lower ? Infinity : -Infinity;
+    return { mean: stats[0].mean ?? worst, row: make("tr", {}, make("th", { scope: "row" }, name), make("td", { class: "text" }, shotsWord(trials.shots[some[0]])), make("td", {}, String(stats[0].n)), ...cells) };
   });
   const head = ["method", "shots", "seeds", ...trials.measures.map((m) => m.title)];
-  const body = rows.sort((a, b) => b.mean - a.mean).map(({ row }) => row);
-  const table = make("table", {}, make("thead", {}, make("tr", {}, ...head.map((t, i) => make("th", { scope: "col", class: i > 1 ? "" : "text" }, t)))), make("tbody", {}, ...body));
+  const sign = trials.measures[0].lower ? -1 : 1;
+  const body = rows.sort((a, b) => (a.mean === b.mean ? 0 : sign * (b.mean - a.mean))).map(({ row }) => row);
+  const lower = (i) => trials.measures[i - 3]?.lower;
+  const table = make("table", {}, make("thead", {}, make("tr", {}, ...head.map((t, i) => make("th", { scope: "col", class: i > 1 ? "" : "text", "data-lower": lower(i) }, t)))), make("tbody", {}, ...body));
   makeSortable(table);
   const pictures = all("#pictures article").find((a) => find("h3", a).textContent.startsWith(state.category.replaceAll("_", " ")));
   return [
@@ -286,11 +293,11 @@ function prepare() {
   for (const table of all("table.plain")) makeSortable(table);
   for (const section of all("[data-needs]")) section.hidden = !(data[section.dataset.needs]?.id ?? data[section.dataset.needs])?.length;
   for (const link of all("nav a")) link.hidden = find(link.getAttribute("href"))?.hidden ?? true;
-  const head = columns().map(({ key, title, number }) => {
+  const head = columns().map(({ key, title, number, lower }) => {
     const button = make("button", { type: "button", class: "sort" }, title);
     const heading = make("th", { scope: "col", class: number ? "" : "text" }, button);
     button.addEventListener("click", () => {
-      order = { by: key, sign: order.by === key ? -order.sign : 1 };
+      order = { by: key, sign: order.by === key ? -order.sign : lower ? -1 : 1 };
       for (const other of all("#trial-table th")) other.removeAttribute("aria-sort");
       heading.setAttribute("aria-sort", order.sign > 0 ? "descending" : "ascending");
       drawTrials();
