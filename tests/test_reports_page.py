@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from browser import CHROMIUM, Page, browser
 from conftest import wait_for
-from reports_synthetic import TRACE, Entry, showcase, unfinished, write_run
+from reports_synthetic import TRACE, Entry, metric_row, showcase, unfinished, write_run
 
+from harness.metrics import Scale
+from harness.results import write_scales
 from reports.frame.load import load
 from reports.page import page_data
 from reports.page.columns import measurements, thousandths, words
@@ -102,6 +104,27 @@ def test_a_click_on_a_heading_sorts_and_the_third_restores(tab: Page, report: Pa
     assert tab.texts(numbers)[-1] == ""  # what has no number stays last
     tab.click("#table-overview_auroc_loco thead tr:last-child th:first-child button")
     assert tab.texts(names) == before
+
+
+@needs_browser
+def test_where_lower_is_better_the_first_click_brings_the_lowest(tab: Page, tmp_path: Path):
+    entries = [Entry("middling", 0.8), Entry("good", 0.9), Entry("bad", 0.6)]
+    run = write_run(
+        tmp_path / "run", entries, metrics=lambda row, value: [metric_row("all", "rate", 1 - value)]
+    )
+    write_scales(run, {"rate": Scale("Rate", "ms", 2, higher_is_better=False).record()})
+    tab.open(write_page(tmp_path, run))
+    names = "#table-rate_loco_4_shot tbody tr:not(.group) th"
+    tab.click("#table-rate_loco_4_shot thead th:last-of-type button")
+    tab.click("#table-rate_loco_4_shot thead tr:last-child th:nth-child(2) button")
+    assert tab.texts(names) == ["good", "middling", "bad"]
+    tab.choose("#trial-category", "breakfast_box")
+    assert tab.texts("#category-methods tbody th")[0] == "good"
+    shown = [float(t.split()[0]) for t in tab.texts("#category-methods tbody td:nth-child(4)")]
+    assert shown == sorted(shown) and max(shown) < 1
+    tab.click("#trial-table thead th:nth-child(6) button")
+    rates = [float(t) for t in tab.texts("#trial-table tbody td:nth-child(6)")]
+    assert rates == sorted(rates)
 
 
 @needs_browser

@@ -151,7 +151,7 @@ def _number(name: str, value: Any) -> float | None:
     if value is None:
         return None
     if not isinstance(value, int | float | np.number) or not np.isfinite(value):
-        raise DataError(f"metric {name!r} gives {value!r}; allowed: a finite number, or None where undefined")
+        raise DataError(f"metric {name!r} gives {value}; allowed: a finite number, or None where undefined")
     return float(value)
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow as pa
 
 from harness.errors import DataError
-from harness.metrics import Scale, scale_of
+from harness.metrics.scale import Scale
+from harness.metrics.table import scale_of
 from harness.results import Run, read_run
 from reports.frame.duplicates import unique_trials
 from reports.frame.naming import (

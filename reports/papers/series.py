@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
-from harness.metrics import scale_of
+from harness.metrics.table import scale_of
 from reports.frame.load import Frame
 from reports.frame.naming import measure_title, metric_of
 from reports.papers.places import Places, Setting, measures
