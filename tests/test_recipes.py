@@ -11,7 +11,7 @@ from harness import list as listing
 from harness import rescore, show
 from harness.datasets import DATASETS
 from harness.errors import ConfigError
-from harness.metrics import METRICS, Metric
+from harness.metrics import METRICS, Metric, Scale
 from harness.results import read_run, write_scales
 from harness.sweep import main as sweep
 from methods import METHODS
@@ -62,7 +62,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 # --- a metric -----------------------------------------------------------------------------------------------
 
-METRIC = '''"""How many good images are flagged where 95 % of the anomalies are, and how far the kinds lie apart."""
+METRIC = '''"""How many good images are flagged where 95 % of the anomalies are; how far the kinds lie apart."""
 
 import numpy as np
 
@@ -82,7 +82,7 @@ def gap(scores, anomalous):
     return float(scores[anomalous].mean() - scores[~anomalous].mean())
 
 
-FPR95 = Metric("FPR at 95 % TPR", "good images above the 5 % quantile", "image", fpr95, higher_is_better=False)
+FPR95 = Metric("FPR at 95 % TPR", "good images flagged", "image", fpr95, higher_is_better=False)
 GAP = Metric("Gap", "mean of anomalous minus mean of good", "image", gap, unit="grey levels", decimals=2)
 '''
 POINTS = {"ladder.metrics": {"fpr95": "ladder_mine_metric:FPR95", "gap": "ladder_mine_metric:GAP"}}
@@ -148,13 +148,15 @@ def measured(row: Mapping[str, object], value: float) -> list[dict[str, object]]
     return [*metric_rows(row, value), *less]
 
 
+RATE = Scale("FPR95", "ms", 2, higher_is_better=False).record()
+
+
 @pytest.fixture
 def lower(tmp_path: Path) -> Path:
     """A run in which `good` has the lower rate of two methods."""
-    scale = Metric("FPR95", "", "image", max, "ms", 2, higher_is_better=False).scale
     entries = [Entry("good", 0.9), Entry("bad", 0.6)]
     run = write_run(tmp_path / "lower", entries, metrics=measured)
-    write_scales(run, {"fpr95": scale.record()})
+    write_scales(run, {"fpr95": RATE})
     return run
 
 
@@ -177,7 +179,7 @@ def test_of_an_unknown_direction_nothing_is_bold(lower: Path):
 
 def test_the_page_knows_units_and_directions(lower: Path):
     found = {m["title"]: m for m in page_data(load([lower]))["trials"]["measures"]}
-    assert list(found)[0].startswith("AUROC")
+    assert next(iter(found)).startswith("AUROC")
     rate = found["FPR95 (ms), pooled"]
     assert rate["lower"] and rate["decimals"] == 2
     assert max(rate["values"]) < 1
@@ -190,9 +192,7 @@ def test_a_run_without_auroc_has_its_tables_and_figures_of_what_it_has(tmp_path:
         [Entry("good", 0.9, {"margin": m}) for m in (0, 1)],
         metrics=lambda row, value: [metric_row("all", "fpr95", 1 - value)],
     )
-    write_scales(
-        run, {"fpr95": Metric("FPR95", "", "image", max, "ms", 2, higher_is_better=False).scale.record()}
-    )
+    write_scales(run, {"fpr95": RATE})
     frame = load([run])
     assert build(frame).main[0].title == "FPR95 (ms), average over the 3 categories · loco"
     drawn = {figure.key: figure for figure in figures(frame)}
@@ -258,9 +258,7 @@ def test_a_metric_that_gives_no_number_is_named(
 
 def test_a_name_is_taken_once(install: Install):
     install({"ladder.metrics": {"auroc": "ladder_mine_metric:GAP"}}, {"ladder_mine_metric.py": METRIC})
-    with pytest.raises(
-        ConfigError, match="the package ladder-mine registers the metric 'auroc', which Ladder"
-    ):
+    with pytest.raises(ConfigError, match="the package ladder-mine registers the metric 'auroc', which"):
         METRICS.names()
     assert METRICS.load("auroc").title == "AUROC"
 
@@ -268,6 +266,8 @@ def test_a_name_is_taken_once(install: Install):
 # --- a table ------------------------------------------------------------------------------------------------
 
 TABLE = '''"""How many images were judged, by method."""
+
+from dataclasses import replace
 
 from reports.tables.table import Column, Group, Row, Table, number
 
@@ -280,13 +280,11 @@ def judged(frame):
 
 
 def of_cost(frame):
-    table = judged(frame)
-    return [type(table)(**vars(table) | {"key": "judged_cost", "title": "Beside the cost", "section": "cost"})]
+    return [replace(judged(frame), key="judged_cost", title="Beside the cost", section="cost")]
 
 
 def of_its_own(frame):
-    table = judged(frame)
-    return [type(table)(**vars(table) | {"key": "judged_own", "title": "Own", "section": "Robust & fast"})]
+    return [replace(judged(frame), key="judged_own", title="Own", section="Robust & fast")]
 
 
 def twice(frame):
