@@ -62,7 +62,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 # --- a metric -----------------------------------------------------------------------------------------------
 
-METRIC = '''"""How many good images are flagged where 95 % of the anomalies are; how far the kinds lie apart."""
+METRIC = '''"""Good images flagged where 95 % of the anomalies are; how far apart the kinds lie."""
 
 import numpy as np
 

@@ -1,0 +1,84 @@
+"""Metrics anew from what a run has kept."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.config import DatasetConfig
+from harness.data import Split
+from harness.errors import DataError
+from harness.inspection.intervals import with_intervals
+from harness.metrics import METRICS
+from harness.metrics.bootstrap import Bootstrap
+from harness.results import RunWriter, locked, read_run, write_scales
+from harness.results.maps import KEPT, read_maps
+from harness.results.reader import Run
+from harness.results.rescored import replace_metrics
+from harness.rows import metric_rows
+from harness.source import Source, Splits
+
+
+def rescore(path: Path, names: Sequence[str] = (), resamples: int = 0) -> str:
+    """Compute metrics of every finished trial anew and put them in place of the old ones.
+
+    Args:
+        path: a run directory, on which no sweep is working.
+        names: metrics; by default those of the sweep.
+        resamples: of the bootstrap behind intervals; 0 for none.
+
+    Returns:
+        A sentence saying what was done.
+
+    Raises:
+        ConfigError: unknown or unusable metric, or a negative number of resamples.
+        DataError: not a run, or its data set is not there or has changed.
+        RunLocked: a sweep is working on it.
+    """
+    bootstrap = Bootstrap(resamples) if resamples else None
+    read_run(path, scores=False)  # before anything is written: is it a run at all?
+    with locked(path):
+        RunWriter(path).close()
+        run = read_run(path)
+        chosen = list(names) or list(run.config["metrics"])
+        scales = {name: METRICS.load(name).scale.record() for name in chosen}
+        rows = dict(_rescored(run, chosen, bootstrap))
+        write_scales(path, scales)  # first: values that nobody can read are worse than a word too many
+        replace_metrics(path, rows)
+    pixels = sum(any(METRICS.load(r["metric"]).kind == "pixel" for r in found) for found in rows.values())
+    with_interval = sum(r.get("ci_low") is not None for found in rows.values() for r in found)
+    told = f"{', '.join(chosen)} of {len(rows)} trials, pixel metrics of {pixels} with kept maps"
+    return f"{path}: {told}" + (f", {with_interval} intervals" if resamples else "")
+
+
+def _rescored(
+    run: Run, names: Sequence[str], bootstrap: Bootstrap | None
+) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    splits = Splits(Source.of(DatasetConfig.model_validate(run.config["dataset"])))
+    scores = dict(iter(run.scores.groupby("trial_id")))
+    finished = run.trials.loc[run.trials["status"] == "ok", ["trial_id", "category", "fingerprint"]]
+    for trial_id, category, fingerprint in finished.astype(str).to_numpy().tolist():
+        split = splits.get(category)
+        if split.fingerprint != fingerprint:
+            raise DataError(f"{category}: the images are not those that trial {trial_id} saw")
+        yield trial_id, _rows(run.path, trial_id, split, scores, names, bootstrap)
+
+
+def _rows(
+    path: Path,
+    trial_id: str,
+    split: Split,
+    scores: Mapping[Any, pd.DataFrame],
+    names: Sequence[str],
+    bootstrap: Bootstrap | None,
+) -> list[Mapping[str, Any]]:
+    ids = [sample.id for sample in split.test]
+    image = scores[trial_id].set_index("image")["score"].reindex(ids).to_numpy(np.float64)
+    kept = read_maps(path, trial_id)
+    if kept is not None and list(kept.ids) != ids:
+        raise DataError(f"{path}: the kept maps of {trial_id} are not of the test images of {split.category}")
+    maps = kept.maps if kept else None
+    rows = metric_rows(names, split, image, maps, KEPT)
+    return rows if bootstrap is None else with_intervals(rows, split, image, maps, bootstrap)
