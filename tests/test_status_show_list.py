@@ -20,7 +20,9 @@ from harness import show, status
 from harness.console import leave
 from harness.datasets import DATASETS
 from harness.errors import ConfigError, DataError
+from harness.inspection.record import record_of
 from harness.inspection.state import state_of
+from harness.inspection.state_words import next_steps
 from harness.metrics.table import METRICS
 from harness.results import locked, read_driver, read_run, read_scores
 from harness.results.plain import duration, title
@@ -77,7 +79,7 @@ def test_status_says_what_to_type_next(run: Path):
     again = (
         f"python -m harness.sweep {run.parent / 'sweep.yaml'} --backend serial --only method=faulty,shots=1"
     )
-    assert status.next_steps(state) == [
+    assert next_steps(state) == [
         f"python -m harness.show {run} {example}",
         f"{again} --retry lost   (runs the missing trials)",
         f"{again} --retry lost --retry failed",
@@ -227,9 +229,9 @@ def test_show_prints_everything_about_a_trial(
 def test_show_takes_a_prefix_and_refuses_an_ambiguous_one(run: Path, scored: pd.Series):
     known = list(read_run(run).plan["trial_id"])
     prefix = next(p for n in range(1, 17) if sum(k.startswith(p := scored.trial_id[:n]) for k in known) == 1)
-    assert show.record_of(run, prefix).trial["trial_id"] == scored.trial_id
+    assert record_of(run, prefix).trial["trial_id"] == scored.trial_id
     with pytest.raises(DataError, match=r"16 trials begin with ''"):
-        show.record_of(run, "")
+        record_of(run, "")
 
 
 def test_show_names_the_nearest_of_an_unknown_id(run: Path, scored: pd.Series):
@@ -237,11 +239,11 @@ def test_show_names_the_nearest_of_an_unknown_id(run: Path, scored: pd.Series):
     with pytest.raises(
         DataError, match=rf"no trial '{wrong}' \(did you mean '{scored.trial_id}'\?\); there are 16"
     ):
-        show.record_of(run, wrong)
+        record_of(run, wrong)
 
 
 def test_show_orders_images_from_the_wrong_end(run: Path, scored: pd.Series):
-    record = show.record_of(run, scored.trial_id)
+    record = record_of(run, scored.trial_id)
     images = read_run(run).scores.query("trial_id == @scored.trial_id")
     good, bad = images[images["label"] == "good"], images[images["label"] != "good"]
     assert record.alarming[0]["score"] == good["score"].max()
