@@ -57,7 +57,7 @@ def problems(path: Path, *overrides: str) -> list[str]:
         ),
         (
             {"metrics": ["auroc", "aurox"]},
-            "metrics.1: unknown metric 'aurox' (did you mean 'auroc'?); known: ap,",
+            "metrics.1: unknown metric 'aurox' (did you mean 'auroc'?); known: auroc,",
         ),
         ({"methods": []}, "methods: a list should have at least 1 item"),
         ({"methods": [{}]}, "methods.0.name: is required"),
