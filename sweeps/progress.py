@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from harness.results.plain import cause
 from harness.trial import Status, Trial
 from sweeps.ledger import Ledger, News
 
@@ -142,15 +143,15 @@ def _duration(seconds: float) -> str:
 
 
 def failure_lines(rows: Sequence[dict[str, Any]], most: int = 8) -> list[str]:
-    """Failures grouped by status, kind and method, the most frequent first."""
+    """Failures grouped by status, kind, method and cause, the most frequent first."""
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        groups[row["status"], row["error_type"] or "", row["method"]].append(row)
+        groups[row["status"], row["error_type"] or "", row["method"], cause(row["reason"])].append(row)
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
     lines = [
         f"{len(found)} × {status} {method}{f' ({kind})' if kind else ''}: "
         f"{_first_line(found[0]['reason'])}  [e.g. {found[0]['trial_id']}]"
-        for (status, kind, method), found in ordered[:most]
+        for (status, kind, method, _), found in ordered[:most]
     ]
     return lines + ([f"and {len(ordered) - most} more kinds"] if len(ordered) > most else [])
 

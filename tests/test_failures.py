@@ -184,3 +184,26 @@ def test_a_finished_training_is_freed_at_once(tmp_path: Path):
         assert members() is None
     finally:
         gc.enable()
+
+
+def test_failures_are_told_by_cause():
+    from sweeps.progress import failure_lines
+
+    page, pointer = "a.pth: a saved web page", "a.pth: a Git-LFS pointer of 72 bytes"
+    reasons = [page, pointer, "training diverged at step 7", "training diverged at step 19", page]
+    rows = [
+        {
+            "status": "failed",
+            "error_type": "WeightsError",
+            "method": "m",
+            "reason": reason,
+            "trial_id": str(i),
+        }
+        for i, reason in enumerate(reasons)
+    ]
+    lines = failure_lines(rows)
+    assert [line.partition(" [")[0] for line in lines] == [
+        "2 × failed m (WeightsError): a.pth: a saved web page ",
+        "2 × failed m (WeightsError): training diverged at step 7 ",
+        "1 × failed m (WeightsError): a.pth: a Git-LFS pointer of 72 bytes ",
+    ]

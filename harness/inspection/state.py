@@ -10,7 +10,7 @@ from typing import Any, final
 import pandas as pd
 
 from harness.results import Driver, read_driver, read_run, started_without_end
-from harness.results.plain import first_line, plain, title
+from harness.results.plain import cause, first_line, plain, title
 from harness.trial import Status
 
 MISSING = "missing"
@@ -170,11 +170,12 @@ def _running(run: Path, plan: Mapping[str, Row], ended: set[str]) -> list[str]:
 
 
 def _failures(bad: Sequence[Row]) -> list[Failures]:
-    groups: dict[tuple[str, str, str | None], list[Row]] = {}
+    groups: dict[tuple[str, str, str | None, str], list[Row]] = {}
     for row in bad:
-        groups.setdefault((row["status"], row["method"], row["error_type"]), []).append(row)
+        key = (row["status"], row["method"], row["error_type"], cause(row["reason"]))
+        groups.setdefault(key, []).append(row)
     found = [
         Failures(status, method, kind, len(rows), first_line(rows[0]["reason"]), rows[0]["trial_id"])
-        for (status, method, kind), rows in groups.items()
+        for (status, method, kind, _), rows in groups.items()
     ]
     return sorted(found, key=lambda group: -group.trials)
