@@ -14,6 +14,7 @@ from rich.text import Text
 
 from harness.results.plain import cause
 from harness.trial import Status, Trial
+from sweeps.cache_news import cache_news
 from sweeps.ledger import Ledger, News
 
 LINE_SECONDS = 30.0  # of a log file: often enough to see that it lives, some hundred lines for an hour
@@ -38,6 +39,7 @@ class Progress:
         self.running: Sequence[str] = ()
         self.failures: list[dict[str, Any]] = []
         self.broken: Counter[str] = Counter()  # why trials were not trained together, as was planned
+        self.said: set[str] = set()
         # no line for what takes less than that
         self._line_at = self.began
 
@@ -69,11 +71,17 @@ class Progress:
                 self.broken[row["together_error"]] += 1
             if row["status"] not in (Status.OK, Status.SKIPPED):
                 self.failures.append(row)
+            self._say_once(cache_news(row["artifacts"]))
         self.running = news.running
         now = time.monotonic()
         if not self.console.is_terminal and now - self._line_at >= LINE_SECONDS:
             self._line_at = now
             self.console.print(self.line())
+
+    def _say_once(self, lines: set[str]) -> None:
+        for line in sorted(lines - self.said):
+            self.console.print(line, highlight=False, markup=False)
+        self.said |= lines
 
     def line(self) -> str:
         """The state in one line."""

@@ -20,6 +20,7 @@ from methods.patchcore import PatchCore
 from methods.patchcore.coreset import STARTS, distances, k_centres
 from methods.patchcore.embedding import patch_features
 from methods.patchcore.score import reweighted
+from methods.shared.backbones.features import features
 from methods.shared.nearest import MemoryBank
 
 REAL = Path(os.environ.get("LADDER_DATA", "")) / "mvtec_loco_part" / "juice_bottle"
@@ -249,10 +250,12 @@ def test_a_crop_larger_than_the_image_is_refused(weights: str):
 
 def test_lower_precision_stores_half_and_scores_alike(weights: str, tmp_path: Path):
     exact = fitted(weights).score(plates().test).image
-    rough = fitted(weights, store=tmp_path, precision="bfloat16").score(plates().test).image
-    stored = [np.load(path, mmap_mode="r").dtype for path in (tmp_path / "features").rglob("*.npy")]
-    assert set(stored) == {np.dtype(np.float16)}
-    np.testing.assert_allclose(rough, exact, rtol=0.1)
+    method = fitted(weights, store=tmp_path, precision="bfloat16")
+    np.testing.assert_allclose(method.score(plates().test).image, exact, rtol=0.1)
+    store = ArtifactStore(tmp_path)
+    stored = features(plates().test, method._spec, store, "cpu")
+    assert {maps.dtype for image in stored for maps in image.values()} == {np.dtype(np.float16)}
+    assert store.counters["features.computes"] == 0
 
 
 @pytest.mark.parametrize(
