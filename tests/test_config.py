@@ -188,8 +188,8 @@ def problems(path: Path, *overrides: str) -> list[str]:
             "methods.0.params.image_size: input should be a valid integer (got true; true and false are no",
         ),
         (
-            {"methods": [{"name": "patchcore", "grid": {k: list(range(1, 4000)) for k in AXES}}]},
-            "methods.0: 63,952,011,999 combinations of hyper-parameters are more than max_trials: 100,000",
+            {"methods": [{"name": "patchcore", "grid": {k: list(range(1, 400)) for k in AXES}}]},
+            "methods.0: 63,521,199 combinations of hyper-parameters are more than max_trials: 100,000",
         ),
         (
             {"methods": [{"name": "patchcore", "params": {"weights": "x" * 300}}]},

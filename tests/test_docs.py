@@ -290,6 +290,18 @@ def test_without_a_manifest_the_few_shot_sweep_says_how_to_make_one(
     assert said.count("make a manifest with python -m harness.data subtypes") == 6
 
 
+@pytest.mark.parametrize("name", ["dfsc_margin", "efficientad", "psad_table1", "psad_banks"])
+def test_sweeps_over_five_objects_are_that_whatever_manifest_the_root_holds(
+    name: str, loco: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for variable in ("LADDER_DATA", "LADDER_TEACHERS", "LADDER_LABELS"):
+        monkeypatch.setenv(variable, str(loco))
+    assert (loco / "mvtec_loco_anomaly_detection/subtypes.json").is_file()
+    found = expand(load(ROOT / f"configs/{name}.yaml", ["methods=[{name: mean_image}]"], CHECKS))
+    objects = {"breakfast_box", "juice_bottle", "pushpins", "screw_bag", "splicing_connectors"}
+    assert {t.category for t, _ in found} == objects
+
+
 @pytest.mark.parametrize("name", ["smoke", "demo"])
 def test_configs_over_demo_data_expand(name: str, loco: Path):
     root = loco / "mvtec_loco_anomaly_detection"

@@ -7,14 +7,16 @@ from typing import Any, ClassVar, Literal, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveFloat
 
 from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
 from harness.method import Card, Context, Resources, Scores
 from methods.shared.openclip.features import global_embeddings
+from methods.shared.openclip.possible import problems
 from methods.shared.openclip.prompts import abnormality, class_name, normal_and_abnormal
 from methods.shared.openclip.spec import ClipSpec, Precision, assets
+from methods.shared.pixels import Side
 
 Embeddings = NDArray[np.float32]
 
@@ -54,6 +56,7 @@ class Clip:
         paths=frozenset({"weights"}),
         assets=assets,
         ignores=_ignores,
+        problems=lambda params: problems(params),
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
     )
     check_params: ClassVar[Mapping[str, Any]] = {"weights": "demo", "image_size": 64}
@@ -64,7 +67,7 @@ class Clip:
     model: str = "ViT-L-14"
     pretrained: str | None = "datacomp_xl_s13b_b90k"
     weights: str | None = None
-    image_size: PositiveInt = 448
+    image_size: Side = 448
     precision: Precision = "float32"
     pos_embed: Literal["openclip", "naclip"] = "openclip"
     temperature: PositiveFloat = 0.07

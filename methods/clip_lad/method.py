@@ -22,8 +22,10 @@ from methods.clip_lad.network import Network
 from methods.clip_lad.parts import Clustering, Segmenter
 from methods.clip_lad.prompt_files import Clusters, Prompts, find, missing, read, shipped
 from methods.clip_lad.scoring import HistScore, Normalisation
+from methods.shared.openclip.possible import problems
 from methods.shared.openclip.spec import ClipSpec, Precision
 from methods.shared.openclip.spec import assets as model_assets
+from methods.shared.pixels import Side
 
 Stages = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 FEWEST_VALIDATION = 2
@@ -108,6 +110,7 @@ class ClipLad:
         assets=_assets,
         ignores=_ignores,
         unmet=_unmet,
+        problems=lambda params: problems(params, ("cluster_stages", "patch_stages")),
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
     )
     check_params: ClassVar[Mapping[str, Any]] = {"weights": "demo", "image_size": 112}
@@ -117,7 +120,7 @@ class ClipLad:
     model: str = "ViT-L-14"
     pretrained: str | None = "datacomp_xl_s13b_b90k"
     weights: str | None = None
-    image_size: PositiveInt = 448
+    image_size: Side = 448
     precision: Precision = "float32"
     pos_embed: Literal["openclip", "naclip"] = "openclip"
     naclip_sigma: PositiveFloat = 5.0

@@ -12,8 +12,9 @@ from harness.method import Task as Situation
 from methods.efficientad.detector import Detector, NormSource
 from methods.efficientad.recipe import Precision, Recipe
 from methods.efficientad.teacher import Size, folder_digest, teacher_file
+from methods.shared.pixels import LARGEST_SIDE
 
-Side = Annotated[int, Field(ge=64, multiple_of=32)]
+Side = Annotated[int, Field(ge=64, le=LARGEST_SIDE, multiple_of=32)]
 Part = Annotated[float, Field(ge=0, lt=1)]
 RESOURCES = Resources(gpus=0.5, cpus=2, timeout_minutes=720)
 READING = {"q_a", "q_b", "norm_source", "sigmoid", "sigmoid_scale"}  # of maps: after the training

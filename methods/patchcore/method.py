@@ -13,9 +13,10 @@ from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
 from harness.method import Card, Context, Resources, Scores
 from methods.patchcore.score import reweighted
+from methods.shared.backbones import names
 from methods.shared.backbones.features import FeatureSpec, Maps, features
 from methods.shared.nearest import MemoryBank, Vectors
-from methods.shared.pixels import Geometry, batches
+from methods.shared.pixels import Geometry, Side, batches
 from methods.shared.weights import assets
 
 Grid = tuple[int, int]
@@ -34,6 +35,16 @@ Odd = Annotated[int, Field(gt=0), AfterValidator(_odd)]
 def _ignores(params: Mapping[str, Any]) -> frozenset[str]:
     """Only the coreset is random; without one, all run seeds give the same numbers."""
     return frozenset({"run_seed"}) if params["coreset_ratio"] == 1 else frozenset()
+
+
+BACKBONE = "wide_resnet50_2.tv_in1k"
+LAYERS = ("layer2", "layer3")
+
+
+def _problems(params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    crop, size = params["crop"], params["image_size"]
+    found = [("crop", f"{crop} is larger than image_size: {size}")] if crop and crop > size else []
+    return found + names.problems(params, (BACKBONE, LAYERS))
 
 
 @final
@@ -70,6 +81,7 @@ class PatchCore:
         paths=frozenset({"weights"}),
         assets=assets,
         ignores=_ignores,
+        problems=_problems,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
     )
     check_params: ClassVar[Mapping[str, Any]] = {
@@ -82,10 +94,10 @@ class PatchCore:
 
     context: Context
     _: KW_ONLY
-    backbone: str = "wide_resnet50_2.tv_in1k"
-    layers: Annotated[tuple[str, ...], Field(min_length=1)] = ("layer2", "layer3")
+    backbone: str = BACKBONE
+    layers: Annotated[tuple[str, ...], Field(min_length=1)] = LAYERS
     weights: str | None = None
-    image_size: PositiveInt = 256
+    image_size: Side = 256
     crop: PositiveInt | None = None
     neighbourhood: Odd = 3
     dimension: PositiveInt | None = None

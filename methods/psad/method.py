@@ -16,9 +16,13 @@ from methods.psad.banks import ClassMean, Distance, PatchScore
 from methods.psad.scaling import AdaptiveScaling, Scale
 from methods.psad.scaling import Reference as ScaleReference
 from methods.psad.vectors import FlatDims
+from methods.shared.backbones import names
 from methods.shared.backbones.features import FeatureSpec
-from methods.shared.pixels import Geometry, batches
+from methods.shared.pixels import Geometry, Side, batches
 
+BACKBONE = "wide_resnet101_2.tv_in1k"
+LAYERS = ("layer1", "layer2", "layer3")
+PATCH_LAYERS = ("layer2", "layer3")
 NEIGHBOURHOOD = 3  # features are averaged over so many by so many
 WIDER = 5  # as the released code does for the composition
 SHOWN = 32  # images explained at a time
@@ -98,6 +102,9 @@ class PSAD:
         paths=frozenset({"weights", "comp_weights", "labels_dir"}),
         assets=labelling.assets,
         unmet=labelling.unmet,
+        problems=lambda params: names.problems(
+            params, (BACKBONE, LAYERS, PATCH_LAYERS), ("layers", "patch_layers")
+        ),
         resources=Resources(gpus=0.5, cpus=2, timeout_minutes=480),
     )
     check_params: ClassVar[Mapping[str, Any]] = {
@@ -113,10 +120,10 @@ class PSAD:
 
     context: Context
     _: KW_ONLY
-    backbone: str = "wide_resnet101_2.tv_in1k"
+    backbone: str = BACKBONE
     weights: str | None = None
-    layers: Annotated[tuple[str, ...], Field(min_length=3, max_length=3)] = ("layer1", "layer2", "layer3")
-    image_size: PositiveInt = 512
+    layers: Annotated[tuple[str, ...], Field(min_length=3, max_length=3)] = LAYERS
+    image_size: Side = 512
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     labels: Word = "dataset"
     labels_dir: str | None = None
@@ -142,8 +149,8 @@ class PSAD:
     comp_encoder: Literal["wrn101_p3", "r101_p5"] = "wrn101_p3"
     comp_weights: str | None = None
     comp_mean: ClassMean = "mean"
-    patch_layers: Layers = ("layer2", "layer3")
-    patch_size: PositiveInt = 256
+    patch_layers: Layers = PATCH_LAYERS
+    patch_size: Side = 256
     patch_score: PatchScore = "max_min"
     as_scale: Scale = "max"
     as_reference: ScaleReference = "loo_nn"

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from harness.errors import ConfigError, nearest
+from harness.errors import ConfigError
+from methods.shared.backbones.names import no_layer
 
 
 class _Seen(Exception):
@@ -66,8 +67,6 @@ def check_layers(model: nn.Module, backbone: str, layers: Sequence[str]) -> None
         ConfigError: names the nearest one, and all down to the second level.
     """
     known = [name for name, _ in model.named_modules() if name]
-    shallow = ", ".join(name for name in known if name.count(".") <= 1)
     for layer in layers:
         if layer not in known:
-            hint = nearest(layer, known)
-            raise ConfigError(f"backbone {backbone!r} has no layer {layer!r}{hint}; it has: {shallow}")
+            raise ConfigError(no_layer(backbone, layer, known))

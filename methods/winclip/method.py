@@ -7,15 +7,16 @@ from typing import Annotated, Any, ClassVar, Literal, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
 from harness.data import FitData, ImageSet
 from harness.errors import ConfigError, NeedNotMet
 from harness.method import Card, Context, Resources, Scores
 from methods.shared.openclip.features import global_embeddings
+from methods.shared.openclip.possible import problems
 from methods.shared.openclip.prompts import abnormality, class_name, normal_and_abnormal
 from methods.shared.openclip.spec import ClipSpec, Precision, assets
-from methods.shared.pixels import batches
+from methods.shared.pixels import Side, batches
 from methods.winclip.windows import (
     harmonic,
     patch_distances,
@@ -63,6 +64,7 @@ class WinClip:
         paths=frozenset({"weights"}),
         assets=assets,
         ignores=_ignores,
+        problems=lambda params: problems(params, scales="scales"),
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
     )
     check_params: ClassVar[Mapping[str, Any]] = {"weights": "demo", "image_size": 48}
@@ -73,7 +75,7 @@ class WinClip:
     model: str = "ViT-B-16-plus-240"
     pretrained: str | None = "laion400m_e31"
     weights: str | None = None
-    image_size: PositiveInt = 240
+    image_size: Side = 240
     scales: Scales = (2, 3)
     patch_layer: Literal["last", "penultimate"] = "last"
     temperature: PositiveFloat = 0.07

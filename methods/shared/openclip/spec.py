@@ -82,13 +82,7 @@ class ClipSpec:
         Raises:
             ConfigError: the size is no multiple of the patch size.
         """
-        patch = self.vision["patch_size"]
-        if self.size % patch:
-            near = max(patch, round(self.size / patch) * patch)
-            raise ConfigError(
-                f"image size {self.size} is no multiple of {self.model}'s patch size {patch}; e.g. {near}"
-            )
-        return self.size // patch
+        return grid_of(self.size, self.vision["patch_size"], self.model)
 
     @cached_property
     def blocks(self) -> tuple[int, ...]:
@@ -97,14 +91,7 @@ class ClipSpec:
         Raises:
             ConfigError: a stage that the model does not have, or stages that do not increase.
         """
-        if self.stages is None:
-            return tuple(sorted({max(1, round(self.depth * i / STAGES)) for i in range(1, STAGES + 1)}))
-        known = [block for block in range(1, self.depth + 1) if block in self.stages]
-        if list(self.stages) != known or not known:
-            raise ConfigError(
-                f"stages {list(self.stages)} of {self.model!r}: must increase, from 1 to {self.depth}"
-            )
-        return self.stages
+        return blocks_of(self.stages, self.depth, self.model)
 
     def key(self, device: str) -> dict[str, Any]:
         """What every output of the image tower depends on besides the image; for an `Op`."""
@@ -118,6 +105,32 @@ class ClipSpec:
             "pos_embed": self.pos_embed,
             "device": device.partition(":")[0],
         }
+
+
+def grid_of(size: int, patch: int, model: str) -> int:
+    """Patches along a side of an image.
+
+    Raises:
+        ConfigError: the size is no multiple of the patch size.
+    """
+    if size % patch:
+        near = max(patch, round(size / patch) * patch)
+        raise ConfigError(f"image size {size} is no multiple of {model}'s patch size {patch}; e.g. {near}")
+    return size // patch
+
+
+def blocks_of(stages: Sequence[int] | None, depth: int, model: str) -> tuple[int, ...]:
+    """Stages, resolved: 1-based block numbers; None divides the depth evenly.
+
+    Raises:
+        ConfigError: a stage that the model does not have, or stages that do not increase.
+    """
+    if stages is None:
+        return tuple(sorted({max(1, round(depth * i / STAGES)) for i in range(1, STAGES + 1)}))
+    known = [block for block in range(1, depth + 1) if block in stages]
+    if list(stages) != known or not known:
+        raise ConfigError(f"stages {list(stages)} of {model!r}: must increase, from 1 to {depth}")
+    return tuple(stages)
 
 
 def assets(params: Mapping[str, Any], category: str = "") -> tuple[Asset, ...]:

@@ -1,0 +1,110 @@
+"""Which backbones and layers there are, known while planning, which stays free of torch.
+
+A child process asks timm and torchvision (see `listing`) about a name that was not met before; the answer
+is kept in the cache folder for as long as the libraries keep their versions. Where the child fails, nothing
+is said: the same name then meets the same library in the worker.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from harness.cache import cache_root
+from harness.errors import WeightsError, nearest
+from harness.whole import whole
+from methods.shared.weights import DEMO, demo
+
+SECONDS = 120  # importing timm takes 5, and minutes from a network drive that many nodes read at once
+Usual = tuple[str, *tuple[Sequence[str], ...]]  # a backbone, and layers of it
+
+
+def problems(
+    params: Mapping[str, Any], usual: Usual, keys: Sequence[str] = ("layers",)
+) -> list[tuple[str, str]]:
+    """What is wrong with the hyper-parameters `backbone` and `layers`; for `Card.problems`.
+
+    Args:
+        params: complete hyper-parameters, `weights` among them.
+        usual: the method's own backbone and layers, which are not asked about.
+        keys: the hyper-parameters that name layers, in the order of `usual`.
+    """
+    if (params["backbone"], *(tuple(params[key]) for key in keys)) == usual:
+        return []
+    backbone = _architecture(params["backbone"], params["weights"])
+    known = facts(backbone)
+    if known is None:
+        return []
+    if known["error"]:
+        return [("backbone", known["error"])]
+    return [
+        (key, no_layer(backbone, layer, known["layers"]))
+        for key in keys
+        for layer in params[key]
+        if layer not in known["layers"]
+    ]
+
+
+def no_layer(backbone: str, layer: str, known: Sequence[str]) -> str:
+    """The sentence for a layer that a backbone lacks; it names the nearest, and those of two levels."""
+    shallow = ", ".join(name for name in known if name.count(".") <= 1)
+    return f"backbone {backbone!r} has no layer {layer!r}{nearest(layer, known)}; it has: {shallow}"
+
+
+def _architecture(backbone: str, weights: str | None) -> str:
+    try:
+        return demo(backbone).backbone if weights == DEMO else backbone
+    except WeightsError:  # said where the weights are looked for
+        return backbone
+
+
+@lru_cache(maxsize=256)
+def facts(backbone: str) -> Mapping[str, Any] | None:
+    """`error` (empty if there is such a backbone) and `layers` of a name; None where nobody can say."""
+    file = _file(backbone)
+    if file is None:
+        return None
+    with suppress(OSError, ValueError, TypeError, KeyError):  # not there yet, or damaged
+        kept = json.loads(file.read_bytes())
+        return {"error": str(kept["error"]), "layers": [str(name) for name in kept["layers"]]}
+    found = ask(backbone).get(backbone)
+    if found is not None:
+        with suppress(OSError), whole(file, durable=False) as hidden:  # a full or read-only cache costs time
+            hidden.write_text(json.dumps(found))
+    return found
+
+
+def _file(backbone: str) -> Path | None:
+    try:
+        libraries = [f"{name} {version(name)}" for name in ("timm", "torchvision")]
+    except PackageNotFoundError:
+        return None
+    key = hashlib.sha256(json.dumps([backbone, libraries]).encode()).hexdigest()[:32]
+    return cache_root() / "backbones" / f"{key}.json"
+
+
+def ask(*backbones: str) -> Mapping[str, Any]:
+    """Backbone -> its facts, from a child process; empty if it fails, or takes too long."""
+    code = "from methods.shared.backbones.listing import main; main()"
+    path = os.pathsep.join(filter(None, sys.path))
+    # a child that finds no GPU leaves it alone; one thread, for it computes nothing
+    quiet = {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *backbones],
+            capture_output=True,
+            text=True,
+            env=os.environ | quiet,
+            timeout=SECONDS,
+            check=True,
+        )
+        return json.loads(done.stdout.splitlines()[-1])  # libraries may print before
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return {}
