@@ -134,6 +134,9 @@ class SweepConfig(_Strict):
     methods: Annotated[list[MethodConfig], Field(min_length=1)]
     metrics: list[str] = ["auroc", "ap", "f1max"]
     keep_maps: bool = Field(default=False, description="keep anomaly maps (float16), for `harness.rescore`")
+    keep_checkpoints: bool = Field(
+        default=False, description="leave training states in scratch/ after a trial is ok"
+    )
     out: AbsolutePath | None = Field(default=None, description="run directory; default runs/<name>")
     cache: CacheConfig = CacheConfig()
     unit_trials: Annotated[int, Field(gt=0, le=1_000_000)] | None = Field(

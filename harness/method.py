@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.artifacts import ArtifactStore, no_store
-from harness.data import FitData, ImageSet
+from harness.data import FitData, ImageSet, Sample
 
 
 @final
@@ -25,7 +25,8 @@ class Context:
         run_seed: seed of everything random inside the method.
         device: torch device name, "cpu" or "cuda:0".
         artifacts: where arrays that other trials can use again are kept.
-        scratch: a folder for checkpoints that outlive a killed trial; None where nothing is kept.
+        scratch: a folder for checkpoints that outlive a killed trial; None where nothing is kept. When the
+            trial is ok all of it goes but `*.csv`, unless the sweep says `keep_checkpoints`.
     """
 
     run_seed: int = 0
@@ -103,7 +104,17 @@ class Resources:
 @final
 @dataclass(frozen=True)
 class Task:
-    """The situation a trial is in, for a method to say whether it can run there."""
+    """The situation a trial is in, for a method to say whether it can run there.
+
+    Attributes:
+        dataset: its name.
+        category: a category or sub-type.
+        shots: number of support images that was asked for; None for all, 0 where the method ignores it.
+        n_train: number of training images.
+        n_validation: number of validation images.
+        has_part_masks: whether the data set has part masks of its own.
+        train: the training images; empty where they are not known yet.
+    """
 
     dataset: str
     category: str
@@ -111,6 +122,7 @@ class Task:
     n_train: int
     n_validation: int
     has_part_masks: bool
+    train: tuple[Sample, ...] = ()
 
 
 Params = Mapping[str, Any]
@@ -156,7 +168,8 @@ class Card:
         assets: (parameters, category) -> the files whose content decides the numbers there: weights, a
             category's prompts, its labels. Raises WeightsError or DataError where one is missing.
         ignores: parameters -> the axes ("shots", "split_seed", "run_seed") that cannot change the numbers.
-        unmet: (parameters, task) -> why it cannot run there, or None.
+        unmet: (parameters, task) -> why it cannot run there, or None. Raises DataError where what it needs is
+            there and cannot be used.
         resources: what one trial needs.
         problems: parameters -> (parameter, what is wrong with it) of values that are fine one by one but
             cannot be used together, or name what does not exist. Asked while planning, without torch.

@@ -16,6 +16,7 @@ from harness.data import FitData, ImageSet, Split
 from harness.errors import DataError
 from harness.failures import status_of
 from harness.method import Context, Method, Scores
+from harness.notes import noted
 from harness.results import maps, views
 from harness.rows import Job, base_row, metric_rows, score_rows
 from harness.seeding import seeded
@@ -64,16 +65,17 @@ def run_trial(
     before = dict(context.artifacts.counters)
     provenance.reset_peaks()
     found, outcome = TrialResult({}), dict[str, Any]()
-    try:
-        # before anything is built: weights are drawn in constructors
-        with seeded(context.run_seed):
-            counts, found = _run(trial, build, split(), context, job, clock)
-        outcome = {"status": Status.OK, **counts}
-    except Exception as error:  # noqa: BLE001 - the trial boundary: any failure is a row
-        outcome = _failure(error)
-        if on_failure:
-            on_failure(error)
-    row = base_row(trial, job) | outcome | _cost(clock, outcome, context, before, job)
+    with noted() as notes:
+        try:
+            # before anything is built: weights are drawn in constructors
+            with seeded(context.run_seed):
+                counts, found = _run(trial, build, split(), context, job, clock)
+            outcome = {"status": Status.OK, **counts}
+        except Exception as error:  # noqa: BLE001 - the trial boundary: any failure is a row
+            outcome = _failure(error)
+            if on_failure:
+                on_failure(error)
+    row = base_row(trial, job) | {"notes": notes} | outcome | _cost(clock, outcome, context, before, job)
     # last, so that it contains everything
     row |= {"total_seconds": time.perf_counter() - began, "started_at": started, "finished_at": _now()}
     return replace(found, trial=row)

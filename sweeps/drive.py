@@ -18,9 +18,9 @@ from harness.trial import Status, Trial
 from sweeps.expand import expand
 from sweeps.ledger import Ledger
 from sweeps.plan import Plan, make_plan, plan_rows
-from sweeps.progress import Progress, broken_lines, failure_lines
+from sweeps.progress import Progress, broken_lines, failure_lines, note_lines
 from sweeps.serial import run_serial
-from sweeps.worker import Setting, slots_here
+from sweeps.worker import Setting, slots_here, tidied
 
 FINE = (Status.OK, Status.SKIPPED)
 
@@ -99,9 +99,12 @@ def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
 
 
 def _run(plan: Plan, config: SweepConfig, options: Options, progress: Progress) -> None:
+    setting = _setting(config)
+    if not config.keep_checkpoints:
+        _tidy(plan, setting.scratch)
     if not plan.units and not plan.skipped:
         return
-    setting, ledger = _setting(config), Ledger(config.run_directory)
+    ledger = Ledger(config.run_directory)
     try:
         # before anything runs: a retry that is interrupted leaves a missing row, not the old one
         ledger.forget([t.id for t in (*plan.remaining, *plan.skipped)])
@@ -111,6 +114,13 @@ def _run(plan: Plan, config: SweepConfig, options: Options, progress: Progress) 
             _execute(plan, setting, ledger, watch, options)
     finally:
         ledger.close()
+
+
+def _tidy(plan: Plan, scratch: Path) -> None:
+    """Remove what trials that are ok have left: their process was killed, or checkpoints were to be kept."""
+    for folder in scratch.iterdir() if scratch.is_dir() else ():
+        if plan.done.get(folder.name) == Status.OK:
+            tidied(folder)
 
 
 def _execute(
@@ -134,6 +144,7 @@ def _setting(config: SweepConfig) -> Setting:
         store=config.cache.path,
         store_gib=config.cache.limit_gib,
         scratch=config.run_directory / "scratch",
+        keep_checkpoints=config.keep_checkpoints,
     )
 
 
@@ -159,7 +170,8 @@ def _sum_up(plan: Plan, run: Path, progress: Progress, console: Console) -> None
     final = list(_final(plan, run).values())
     counts = {status: final.count(status) for status in sorted(set(final))}
     console.print(f"{run}: " + ", ".join(f"{n} {status}" for status, n in counts.items()), highlight=False)
-    for line in failure_lines(progress.failures) + broken_lines(progress.broken):
+    ended = failure_lines(progress.failures) + broken_lines(progress.broken)
+    for line in ended + note_lines([*progress.notes]):
         console.print(f"  {line}", highlight=False, markup=False)
     # missing trials run without being asked for, so --retry does not name them
     bad = [s for s in counts if s not in FINE and s != "missing"]

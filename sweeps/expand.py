@@ -198,9 +198,10 @@ _DRAWN = {"manifest": "support.manifest", "per_subtype": "support"}
 
 
 def _trial(split: Split, variant: Variant, shots: int | None, seed: int, support: tuple[str, ...]) -> Trial:
-    task = Task(
-        split.dataset, split.category, shots, len(support), len(split.validation), bool(split.part_masks)
-    )
+    chosen, masks = frozenset(support), bool(split.part_masks)
+    train = tuple(sample for sample in split.train if sample.id in chosen)
+    n = len(support), len(split.validation)
+    task = Task(split.dataset, split.category, shots, *n, masks, train)
     # with all images, or any, there is nothing to draw: one trial for all seeds of the split
     drawn = shots not in (None, 0) and "split_seed" not in variant.ignored
     reason = variant.card.unmet(variant.params, task)

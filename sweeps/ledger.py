@@ -11,7 +11,7 @@ from harness.results import RunWriter
 from harness.trial import TrialResult
 
 NEWS_COLUMNS = ("trial_id", "method", "category", "shots", "status", "reason", "error_type", "total_seconds")
-COUNTED = ("artifact_hits", "artifact_computes", "artifacts", "together_error")
+COUNTED = ("artifact_hits", "artifact_computes", "artifacts", "together_error", "notes")
 
 
 @final

@@ -40,6 +40,7 @@ class Progress:
         self.failures: list[dict[str, Any]] = []
         self.broken: Counter[str] = Counter()  # why trials were not trained together, as was planned
         self.said: set[str] = set()
+        self.notes: dict[str, None] = {}  # each once, in order: members of a stack tell the same
         # no line for what takes less than that
         self._line_at = self.began
 
@@ -69,6 +70,7 @@ class Progress:
             self.computes += row["artifact_computes"] or 0
             if row["together_error"]:
                 self.broken[row["together_error"]] += 1
+            self.notes |= dict.fromkeys(row["notes"] or ())
             if row["status"] not in (Status.OK, Status.SKIPPED):
                 self.failures.append(row)
             self._say_once(cache_news(row["artifacts"]))
@@ -167,6 +169,12 @@ def failure_lines(rows: Sequence[dict[str, Any]], most: int = 8) -> list[str]:
 def broken_lines(broken: Counter[str]) -> list[str]:
     """Why training together broke off, the most frequent reason first."""
     return [f"training {n} trials together broke off: {_first_line(why)}" for why, n in broken.most_common()]
+
+
+def note_lines(notes: Sequence[str], most: int = 8) -> list[str]:
+    """What happened on the way, and ended well."""
+    lines = [f"note: {text}" for text in notes[:most]]
+    return lines + ([f"and {len(notes) - most} more notes"] if len(notes) > most else [])
 
 
 def _first_line(reason: str | None) -> str:

@@ -11,6 +11,7 @@ from typing import Any, final
 
 from harness import provenance
 from harness.data import FitData
+from harness.notes import noted
 from harness.run import fit_data
 from harness.seeding import seeded
 from harness.trial import Trial, TrialResult
@@ -30,12 +31,14 @@ class Together:
         seconds: that all of them took together.
         error: why it broke off, or None.
         peaks: greatest use of memory meanwhile, in columns of the trials table.
+        notes: what else every row should tell.
     """
 
     members: int
     seconds: float
     error: str | None = None
     peaks: Mapping[str, float | None] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def told(self, result: TrialResult) -> TrialResult:
         """The result of one of the trials, with its share of the seconds."""
@@ -43,6 +46,7 @@ class Together:
         # an equal share: the sum over the rows is what it took
         row |= {k: row[k] + self.seconds / self.members for k in SHARED if row.get(k) is not None}
         row |= {k: max(row.get(k) or 0.0, peak) for k, peak in self.peaks.items() if peak is not None}
+        row |= {"notes": [*self.notes, *(row.get("notes") or ())]} if self.notes else {}
         return replace(result, trial=row | {"together": self.members, "together_error": self.error})
 
 
@@ -59,13 +63,15 @@ def train(
     began, error = time.perf_counter(), None
     # of the joint training alone; its peak is then told to every member's row
     provenance.reset_peaks()
-    try:
-        _train(unit, setting)
-    except Exception as reason:  # noqa: BLE001 - each trial gets its own chance, and its own row
-        error = f"{type(reason).__name__}: {reason}"[:2000]
-        if on_failure:
-            on_failure(reason)
-    return Together(len(unit.trials), time.perf_counter() - began, error, provenance.peaks())
+    with noted() as notes:
+        try:
+            _train(unit, setting)
+        except Exception as reason:  # noqa: BLE001 - each trial gets its own chance, and its own row
+            error = f"{type(reason).__name__}: {reason}"[:2000]
+            if on_failure:
+                on_failure(reason)
+    seconds = time.perf_counter() - began
+    return Together(len(unit.trials), seconds, error, provenance.peaks(), tuple(notes))
 
 
 def _train(unit: WorkUnit, setting: Setting) -> None:

@@ -1,8 +1,9 @@
 """A trial inside the process that runs it: everything is built here from names."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import takewhile
@@ -18,8 +19,10 @@ from harness.provenance import thread_count
 from harness.rows import Job
 from harness.run import run_trial
 from harness.source import Source, Splits
-from harness.trial import Trial, TrialResult
+from harness.trial import Status, Trial, TrialResult
 from methods import METHODS
+
+CURVES = ".csv"  # loss curves in a scratch folder
 
 
 @final
@@ -33,6 +36,7 @@ class Setting:
         store: folder of the artifact store, None to keep nothing.
         store_gib: its limit.
         scratch: folder for checkpoints of unfinished trials, one sub-folder per trial.
+        keep_checkpoints: leave them there when a trial is ok.
     """
 
     source: Source
@@ -40,6 +44,7 @@ class Setting:
     store: Path | None
     store_gib: float
     scratch: Path
+    keep_checkpoints: bool = False
 
 
 def execute(
@@ -69,11 +74,14 @@ def execute(
         try:
             if resources.gpus > 0:
                 gpu.fence(resources.gpus)
-            return run_trial(
+            result = run_trial(
                 trial, partial(build, trial), partial(splits.get, trial.category), context, job, on_failure
             )
         finally:
             gpu.release()
+    if result.trial["status"] == Status.OK and context.scratch and not setting.keep_checkpoints:
+        tidied(context.scratch)
+    return result
 
 
 @contextmanager
@@ -86,6 +94,21 @@ def threads(cpus: float) -> Iterator[None]:
     os.environ["OMP_NUM_THREADS"] = str(count)  # for libraries that are loaded during the trial
     with threadpool_limits(count):
         yield
+
+
+def tidied(scratch: Path) -> None:
+    """Remove the checkpoints of a trial that is ok; `*.csv`, written for people, stay.
+
+    Called in the process that wrote them: on a cluster without a shared disk nobody else could. What cannot
+    be removed is left; no trial fails for it.
+    """
+    with suppress(OSError):
+        for path in list(scratch.iterdir()) if scratch.is_dir() else ():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.suffix != CURVES:
+                path.unlink(missing_ok=True)
+        scratch.rmdir()  # fails where curves are left
 
 
 def context_of(trial: Trial, setting: Setting, resources: Resources) -> Context:

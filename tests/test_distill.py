@@ -127,6 +127,37 @@ def test_a_killed_run_goes_on_and_ends_bit_for_bit_as_an_uninterrupted_one(
     assert again["sha256"] == whole["sha256"]
 
 
+@pytest.mark.parametrize("name", ["state.pt", "moments.pt", "recipe.json"])
+def test_what_a_killed_run_left_damaged_is_set_aside(
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+):
+    pair = distill.PairSampler.pair
+
+    def killed_at_seven(self: distill.PairSampler, step: int) -> distill.Pair:
+        if step == 7:
+            raise _Killed
+        return pair(self, step)
+
+    assert command(out=tmp_path / "whole.safetensors") == 0
+    with monkeypatch.context() as patched, pytest.raises(_Killed):
+        patched.setattr(distill.PairSampler, "pair", killed_at_seven)
+        command()
+    capsys.readouterr()
+    (tmp_path / "t.safetensors.work" / name).write_bytes(b"{]")
+    assert command() == 0
+    said = capsys.readouterr()
+    assert "note: " in said.err and "set aside" in said.err and name in said.err
+    assert ("target of" in said.out) is (name != "state.pt")
+    assert equal(tmp_path / "whole.safetensors", tmp_path / "t.safetensors")
+    (tmp_path / "t.json").write_text("")
+    assert command() == 2
+    assert "its card" in capsys.readouterr().err
+
+
 def test_kept_features_change_nothing(command: Command, tmp_path: Path):
     assert command() == 0
     for name in ("filling", "filled"):

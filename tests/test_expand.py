@@ -175,6 +175,7 @@ CLASSIFIED = {
     "methods.resources.stack": OUT,
     "metrics": OUT,  # computed from scores and maps, also afterwards (harness.rescore)
     "keep_maps": OUT,
+    "keep_checkpoints": OUT,
     "out": OUT,
     "cache.folder": OUT,
     "cache.limit_gib": OUT,

@@ -14,8 +14,10 @@ from PIL import Image
 from harness.artifacts import ArtifactStore
 from harness.checks.plates import PARTS, plates
 from harness.data import FitData, ImageSet
+from harness.data.labels import IGNORED
 from harness.errors import DataError, NeedNotMet
 from harness.method import Context, Task
+from harness.notes import noted
 from harness.params import Problem, resolve
 from harness.views import Bars, Heat, Parts, Reference
 from methods.psad import PSAD, labelling, losses, segmentation, training
@@ -85,6 +87,23 @@ def test_supervised_losses_are_what_their_loops_give():
     assert float(losses.dice(p, y)) == pytest.approx(1 - np.mean(coefficients), abs=1e-6)
     assert float(losses.cross_entropy(logits, y)) == pytest.approx(np.mean(crossed), abs=1e-6)
     assert float(losses.dice(y, y)) == pytest.approx(0.25, abs=1e-3)  # class 3 is in no label
+
+
+def test_pixels_to_be_ignored_count_nowhere():
+    """As if they were not there: here, a last row."""
+    logits, y = random_prediction()
+    labels = y.argmax(dim=1).to(torch.uint8)
+    assert torch.equal(training.one_hot(labels, 4), y)
+    labels[:, -1] = IGNORED
+    ignoring, above = training.one_hot(labels, 4), (logits[:, :, :-1], y[:, :, :-1])
+    p = logits.softmax(dim=1)
+    torch.testing.assert_close(losses.cross_entropy(logits, ignoring), losses.cross_entropy(*above))
+    torch.testing.assert_close(losses.dice(p, ignoring), losses.dice(p[:, :, :-1], above[1]))
+    samples = [Sample(np.zeros((5, 3, 3), np.uint8), m, coordinates(5, 3)) for m in labels.numpy()]
+    expected = above[1].mean(dim=(2, 3))
+    assert training.Lessons(samples, [], None, 4).histograms == pytest.approx(expected.numpy())
+    labels[:] = IGNORED
+    assert float(losses.cross_entropy(logits, training.one_hot(labels, 4))) == 0
 
 
 def test_unsupervised_losses_are_what_their_loops_give():
@@ -183,9 +202,11 @@ def test_every_unlabelled_image_comes_once_per_epoch():
     assert shown[:7] != shown[7:14]
 
 
+@pytest.mark.parametrize("damaged", [False, True])
 def test_interrupted_training_ends_where_an_uninterrupted_one_does(
-    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
 ):
+    """A damaged state costs the steps since the warm-up, which the store has."""
     monkeypatch.setattr(training, "EVERY", 1)
     whole = psad(weights).fit(few(4)).segment(plates().test)
     supervised, calls = training.supervised, iter(range(100))
@@ -199,8 +220,12 @@ def test_interrupted_training_ends_where_an_uninterrupted_one_does(
     with pytest.raises(KeyboardInterrupt):
         psad(weights, tmp_path / "store", tmp_path / "scratch").fit(few(4))
     assert next(calls) == 7
-    resumed = psad(weights, tmp_path / "store", tmp_path / "scratch").fit(few(4)).segment(plates().test)
-    assert next(calls) == 10  # steps 6 and 7 alone
+    for state in (tmp_path / "scratch").glob("*.pt") if damaged else ():
+        state.write_bytes(state.read_bytes()[:1000])
+    with noted() as notes:
+        resumed = psad(weights, tmp_path / "store", tmp_path / "scratch").fit(few(4)).segment(plates().test)
+    assert next(calls) == (12 if damaged else 10)  # steps 6 and 7, or 4 to 7
+    assert len(notes) == damaged
     assert np.array_equal(resumed.labels, whole.labels)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the four commands."""
+    """The parser of the five commands."""
     root = argparse.ArgumentParser(
         prog="python -m harness.data", description="Draw, check and describe data sets."
     )
@@ -14,6 +14,7 @@ def parser() -> argparse.ArgumentParser:
     _check(commands.add_parser("check", help="validate a data set: counts, and what is wrong or missing"))
     _subtypes(commands.add_parser("subtypes", help="propose product types (sub-categories) by colour"))
     _partmasks(commands.add_parser("partmasks", help="propose part labels, and which images to label"))
+    _labels(commands.add_parser("labels", help="part labels: how parts are called, and how often"))
     return root
 
 
@@ -70,6 +71,15 @@ def _partmasks(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--pick", type=int, metavar="N", help="images to label (default: 5, or one per sub-type)"
     )
+
+
+def _labels(command: argparse.ArgumentParser) -> None:
+    check = command.add_subparsers(dest="what", required=True).add_parser(
+        "check", help="list names with counts, and what cannot be read or looks like a mistake"
+    )
+    check.add_argument("folder", type=Path, metavar="DIR", help="`labels_dir`, or the folder of a category")
+    check.add_argument("--category", nargs="+", default=[], metavar="NAME", help="only these categories")
+    check.add_argument("--write", action="store_true", help="declare the names in labels.yaml")
 
 
 def _shots(text: str) -> int | None:

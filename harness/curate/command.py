@@ -32,6 +32,7 @@ def main(segmenters: "Registry", argv: Sequence[str] | None = None) -> int:
         "check": check,
         "subtypes": subtypes,
         "partmasks": partial(partmasks, segmenters),
+        "labels": labels,
     }
     try:
         return commands[arguments.command](arguments)
@@ -68,9 +69,7 @@ def check(arguments: argparse.Namespace) -> int:
         report = look_over(arguments.root, dataset, _options(dataset, arguments), arguments.deep, bar.update)
     problems = [*report.problems, *_archive(dataset, arguments.archive)]
     Console(width=None if sys.stdout.isatty() else WIDTH).print(table(report))
-    for kind, lines in (("note", report.notes), ("problem", problems)):
-        for line in lines:
-            print(f"{kind}: {line}")
+    _told(report.notes, problems)
     what = f"{len(problems)} problem(s)" if problems else "nothing wrong"
     print(f"{arguments.root}, read as {dataset.name}: {what}")
     return 2 if problems else 0
@@ -132,6 +131,28 @@ def partmasks(segmenters: "Registry", arguments: argparse.Namespace) -> int:
     print(f"worth labelling (LabelMe) in {found.to_label}: {', '.join(found.picked)}")
     print(f"then use them with labels_dir: {found.to_label.parent}")
     return 0
+
+
+def labels(arguments: argparse.Namespace) -> int:
+    """Say how the parts of labelled images are called, and declare it if asked to."""
+    from harness.curate import partlabels
+
+    reports = [partlabels.look_over(f) for f in partlabels.folders_of(arguments.folder, arguments.category)]
+    for report in reports:
+        print(partlabels.heading(report))
+        Console(width=None if sys.stdout.isatty() else WIDTH).print(partlabels.table(report))
+        _told(report.doubts, report.problems)
+        if arguments.write:
+            print(f"written: {partlabels.write(report)}" if report.declared is None else "declared already")
+    problems = sum(len(report.problems) for report in reports)
+    print(f"{arguments.folder}: {f'{problems} problem(s)' if problems else 'nothing wrong'}")
+    return 2 if problems else 0
+
+
+def _told(notes: Sequence[str], problems: Sequence[str]) -> None:
+    for kind, lines in (("note", notes), ("problem", problems)):
+        for line in lines:
+            print(f"{kind}: {line}")
 
 
 def _pairs(texts: Sequence[str]) -> dict[str, Any]:

@@ -125,9 +125,8 @@ def _fitted(split: Split, method: Segmenter, shots: int | None, seed: int) -> An
     except Problem as error:
         raise ConfigError([f"--param {key}: {text}" for key, text in error.lines]) from error
     support = draw(split.train, shots, seed, dataset=split.dataset, category=split.category)
-    task = Task(
-        split.dataset, split.category, shots, len(support), len(split.validation), bool(split.part_masks)
-    )
+    n, masks = (len(support), len(split.validation)), bool(split.part_masks)
+    task = Task(split.dataset, split.category, shots, *n, masks, tuple(support))
     if reason := owner.card.unmet(complete, task):
         raise NeedNotMet(f"{method.name}: {reason}")
     masks = {i: split.part_masks[s.id] for i, s in enumerate(support) if s.id in split.part_masks}

@@ -49,6 +49,8 @@ def parts(record: Record) -> Iterator[RenderableType]:
     if trial.get("reason"):
         kind = f"{trial['error_type']}: " if trial.get("error_type") else ""
         yield Text(f"reason: {kind}{trial['reason']}")
+    for text in trial.get("notes") or ():
+        yield Text(f"note: {text}")
     yield from _section("parameters", {k: "none" if v is None else v for k, v in trial["params"].items()})
     yield from _section("data", {name: trial.get(name) for name in DATA})
     if trial.get("support"):

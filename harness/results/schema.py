@@ -48,6 +48,7 @@ TRIALS = pa.schema(
         ("unit", pa.string()),
         ("together", pa.int32()),  # trials trained as one, each with its share of the seconds; null = alone
         ("together_error", pa.string()),  # why that broke off; what it left undone was trained alone
+        ("notes", _STRINGS),  # what happened on the way and is no failure: a damaged checkpoint set aside
         ("weights", pa.list_(pa.struct([("name", pa.string()), ("sha256", pa.string())]))),
         ("marks", _STRINGS),
         ("artifact_hits", pa.int64()),

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,7 +24,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from harness import provenance
@@ -33,6 +34,7 @@ from harness.data import ImageSet, image_size
 from harness.data.digest import file_digest
 from harness.data.images import IMAGE_SUFFIXES
 from harness.errors import ConfigError, DataError
+from harness.notes import noted
 from harness.whole import whole
 from methods.shared.backbones.features import FeatureSpec, features
 from methods.shared.backbones.frozen import load
@@ -40,6 +42,7 @@ from methods.shared.checkpoints import PROBE_SIZE
 from methods.shared.pixels import RGB, Geometry, resized
 from methods.shared.training import pdn
 from methods.shared.training.distillation import Moments, Pair, Precision, Size, distil, join, on_grid
+from methods.shared.training.states import keep, restored, set_aside
 from methods.shared.training.steps import Means, Plan
 from methods.shared.weights import TORCHVISION
 
@@ -81,14 +84,22 @@ class TeacherSpec:
     precision: Precision
 
     def differences(self, card: Path) -> list[str]:
-        """Names of what a card's recipe has otherwise; all of them if there is no such card."""
-        kept = json.loads(card.read_text()).get("recipe", {}) if card.is_file() else {}
+        """Names of what a card's recipe has otherwise; all of them if there is no card that can be read."""
+        kept = recipe_in(card) or {}
         return [k for k, v in json.loads(json.dumps(asdict(self))).items() if kept.get(k) != v]
 
     def student(self) -> nn.Module:
         """The PDN before its training."""
         torch.manual_seed(self.seed)
         return STUDENTS[self.size](self.maps, padding=True)
+
+
+def recipe_in(card: Path) -> dict[str, Any] | None:
+    """The recipe that a card names; None if the file is not there or cannot be read."""
+    try:
+        return dict(json.loads(card.read_bytes())["recipe"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 class PairSampler:
@@ -161,7 +172,7 @@ class Files:
         self.out, self.card = out, out.with_suffix(".json")
         self.work = out.with_name(out.name + ".work")
         self.settings, self.state = self.work / "recipe.json", self.work / "state.pt"
-        self.moments = self.work / "moments.safetensors"
+        self.moments = self.work / "moments.pt"
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -176,13 +187,21 @@ class Files:
             ConfigError: another teacher is there, or the beginning of another one.
         """
         if self.out.exists() and (differing := recipe.differences(self.card)):
-            raise ConfigError(f"--out {self.out}: exists and is of another recipe ({', '.join(differing)})")
-        if self.settings.exists() and (differing := recipe.differences(self.settings)):
+            what = f"is of another recipe ({', '.join(differing)})"
+            what = what if recipe_in(self.card) else f"its card {self.card} cannot be read"
+            raise ConfigError(f"--out {self.out}: exists and {what}")
+        if self._begun() and (differing := recipe.differences(self.settings)):
             raise ConfigError(
                 f"{self.work}: a run of another recipe was stopped here ({', '.join(differing)} differ); "
                 "go on with that one, remove the folder, or choose another --out"
             )
         return self.out.exists()
+
+    def _begun(self) -> bool:
+        """Whether a run was stopped here; a state that does not say of which recipe it is is of no use."""
+        if self.settings.exists() and recipe_in(self.settings) is None:
+            set_aside(self.work, f"{self.settings.name} cannot be read")
+        return self.settings.exists()
 
     def begin(self, recipe: TeacherSpec) -> None:
         """Remember what is being made."""
@@ -191,10 +210,11 @@ class Files:
 
     def moments_of(self, source: PairSampler, say: Say) -> Moments:
         """Mean and deviation of the target, taken once."""
-        if not self.moments.exists():
-            found = {k: v.cpu().contiguous() for k, v in source.calibrated(say)._asdict().items()}
-            _write(self.moments, lambda path: save_file(found, path))
-        return Moments(**{k: v.to(source.device) for k, v in load_file(self.moments).items()})
+        found = restored(self.moments, lambda content: Moments(**content))
+        if found is None:
+            found = source.calibrated(say)
+            keep({k: v.cpu() for k, v in found._asdict().items()}, self.moments)
+        return Moments(*(m.to(source.device) for m in found))
 
     def finish(self, student: nn.Module, card: dict[str, Any]) -> None:
         """Write weights and card; forget what was needed to go on."""
@@ -348,6 +368,15 @@ def _source(given: argparse.Namespace) -> PairSampler:
 
 def main() -> int:
     """The command line."""
+    with noted() as notes:
+        try:
+            return _main()
+        finally:
+            for line in notes:
+                print(f"note: {line}", file=sys.stderr)
+
+
+def _main() -> int:
     given = _parser().parse_args()
     files, source, out = Files(given.out), _source(given), console()
     if files.finished(source.recipe):

@@ -28,7 +28,6 @@ def trained(task: Task) -> NDArray[np.float32]:
         from methods.efficientad.train import write_curve  # which imports torch
 
         write_curve(task, losses)
-    _tidy(task)
     return weights
 
 
@@ -50,7 +49,6 @@ def train_together(tasks: Sequence[Task]) -> None:
         for task, outcome in zip(members, train(members), strict=True):
             if outcome.weights is not None:
                 _store(task, outcome.weights, outcome.losses)
-                _tidy(task)
 
 
 def _alone(task: Task) -> NDArray[np.float32]:
@@ -73,9 +71,3 @@ def _store(task: Task, weights: NDArray[np.float32], losses: NDArray[np.float32]
 def _stored(task: Task) -> bool:
     op = task.op(WEIGHTS)
     return task.context.artifacts.read(op, op.key(*task.inputs)) is not None
-
-
-def _tidy(task: Task) -> None:
-    """Remove the checkpoint of a training whose weights are in the store."""
-    if task.checkpoint is not None and _stored(task):
-        task.checkpoint.unlink(missing_ok=True)

@@ -179,6 +179,11 @@ class Members:
         }
         return {kind: [self._of(t, i).detach().cpu().clone() for t in found] for kind, found in kinds.items()}
 
+    def targets(self, i: int) -> dict[str, list[Tensor]]:
+        """By the shapes of what a member's `state` holds: its parameters and averages; moments are alike."""
+        own, averages = ([self._of(t, i) for t in found] for found in (self.parameters, self.averages))
+        return {"parameters": own, "averages": averages, "first": own, "second": own}
+
     def restore(self, states: Sequence[Mapping[str, Sequence[Tensor]]], step: int) -> None:
         """Go on where the members were after so many steps."""
         with torch.no_grad():

@@ -6,9 +6,8 @@ are looked at, and a checkpoint is written where the last one is old enough.
 
 import csv
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -16,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError
-from harness.whole import whole
 from methods.efficientad.losses import TERMS
 from methods.efficientad.networks import arithmetic
 from methods.efficientad.stepper import Stepper
 from methods.efficientad.task import Task
+from methods.shared.training.states import Unfit, check_shapes, keep, restored
 
 
 @final
@@ -68,8 +67,7 @@ def train(tasks: Sequence[Task], pace: Pace = Pace()) -> list[Trained]:
 
 def steps_done(task: Task) -> int:
     """Steps that the checkpoint of a training has behind it."""
-    found = _read(task)
-    return found["step"] if found else 0
+    return restored(task.checkpoint, lambda content: _checked(content, task)["step"]) or 0
 
 
 class _Run:
@@ -115,7 +113,7 @@ class _Run:
         return Trained(self.members.trained(i).numpy(), self.losses[:, i])
 
     def _restore(self) -> int:
-        found = [_read(task) for task in self.tasks]
+        found = [self._state(i) for i in range(len(self.tasks))]
         states = [state for state in found if state is not None]
         if len(states) < len(found):
             return 0
@@ -126,25 +124,34 @@ class _Run:
         self.losses[:step] = np.stack([state["losses"].numpy() for state in states], axis=1)
         return step
 
+    def _state(self, i: int) -> dict[str, Any] | None:
+        task = self.tasks[i]
+        return restored(task.checkpoint, lambda content: self._fitting(_checked(content, task), i))
+
+    def _fitting(self, content: dict[str, Any], i: int) -> dict[str, Any]:
+        """A state whose tensors have the shapes of this member's."""
+        for kind, wanted in self.members.targets(i).items():
+            found = content["member"][kind]
+            check_shapes(f"the member's {kind}", dict(enumerate(wanted)), dict(enumerate(found)))
+        return content
+
     def _keep(self) -> None:
         for i, task in enumerate(self.tasks):
             if task.checkpoint and i not in self.diverged:
                 losses = self.losses[: self.step, i].copy()
                 content = {"member": self.members.state(i), "losses": torch.from_numpy(losses)}
-                _write({"step": self.step, **content}, task.checkpoint)
+                keep({"step": self.step, **content}, task.checkpoint)
                 write_curve(task, losses)
 
 
-def _read(task: Task) -> dict[str, Any] | None:
-    path = task.checkpoint
-    if path is None or not path.is_file():
-        return None
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-
-
-def _write(content: Mapping[str, Any], path: Path) -> None:
-    with whole(path) as partial:
-        torch.save(content, partial)
+def _checked(content: Any, task: Task) -> dict[str, Any]:
+    """A state that stands at a step of a task."""
+    step = content["step"]
+    if not isinstance(step, int) or not 0 <= step <= task.recipe.steps:
+        raise Unfit(f"it stands at step {step} of {task.recipe.steps}")
+    if content["losses"].shape != (step, len(TERMS)):
+        raise Unfit("it has the losses of another number of steps")
+    return content
 
 
 def write_curve(task: Task, losses: NDArray[np.float32]) -> None:

@@ -8,10 +8,17 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data import FitData, ImageSet, image_size
-from harness.data.labels import LabelFolder, Labels, check_labels, find_labels, read_labels
+from harness.data import FitData, ImageSet, Sample, image_size
+from harness.data.labels import (
+    LabelFolder,
+    Labels,
+    check_label_file,
+    check_labels,
+    find_labels,
+    read_labels,
+)
 from harness.data.representatives import medoids
-from harness.errors import NeedNotMet
+from harness.errors import DataError, NeedNotMet
 from harness.method import Asset, Task
 from methods.shared import weights
 
@@ -19,6 +26,7 @@ N_L = 5  # labelled images where a category is of one type; of several types, on
 TYPES = {"juice_bottle": 3, "splicing_connectors": 3}  # product types of LOCO's categories (paper)
 RESNET = "resnet101.tv_in1k"  # of `comp_encoder: r101_p5`
 RESNET_LAYERS = ("layer1", "layer2", "layer3")
+SHOWN = 3  # files in a message
 HOW = (
     "give `labels_dir` with index PNGs or LabelMe files (`python -m harness.data partmasks` proposes some, "
     "and which images to label)"
@@ -26,13 +34,43 @@ HOW = (
 
 
 def unmet(params: Mapping[str, Any], task: Task) -> str | None:
-    """Why there are no labels for a task, or None."""
+    """Why there are no labels for a task, or None.
+
+    Raises:
+        DataError: there are, and they cannot be used; every file that is wrong is named.
+    """
     root = params["labels_dir"]
     if root is None:
         return None if task.has_part_masks else f"needs part labels, and {task.dataset} has none; {HOW}"
-    if find_labels(Path(root).expanduser(), task.category) is None:
+    folder = find_labels(Path(root).expanduser(), task.category)
+    if folder is None:
         return f"needs part labels, and {root} has none of {task.category}; {HOW}"
+    if not task.train:
+        return None
+    labelled = {sample: path for sample in task.train if (path := folder.of(sample.id)) is not None}
+    if not labelled:
+        return _matching_none(folder, task)
+    _check(labelled, folder)
     return None
+
+
+def _matching_none(folder: LabelFolder, task: Task) -> str:
+    there = ", ".join(path.name for path in list(folder.files.values())[:SHOWN])
+    return (
+        f"needs part labels, and none of the {len(task.train)} training images ({task.train[0].id}, …) "
+        f"has any in {folder.folder}, where there are {len(folder.files)} ({there}, …); {HOW}"
+    )
+
+
+def _check(labelled: Mapping[Sample, Path], folder: LabelFolder) -> None:
+    problems = []
+    for sample, path in labelled.items():
+        try:
+            check_label_file(path, folder.classes, sample.path)
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError("\n".join(problems))
 
 
 def assets(params: Mapping[str, Any], category: str) -> tuple[Asset, ...]:

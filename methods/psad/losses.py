@@ -1,6 +1,7 @@
 """The four losses of the part segmenter (Eq. 1 and 2), on class probabilities p and one-hot labels Y.
 
-All tensors are (b, N_C, h, w), except histograms, which are (b, N_C).
+All tensors are (b, N_C, h, w), except histograms, which are (b, N_C). Where no class of Y is one, the label
+says that the pixel is to be ignored, and it counts nowhere.
 """
 
 from typing import Literal
@@ -14,6 +15,7 @@ SMOOTH_DICE, SMOOTH_LOG = 1e-4, 1e-5
 
 def dice(p: Tensor, y: Tensor) -> Tensor:
     """L_Dice: one minus the soft Dice coefficient, the background included, mean over b and N_C."""
+    p = p * y.sum(dim=1, keepdim=True)
     overlap = (p * y).sum(dim=(2, 3))
     total = p.sum(dim=(2, 3)) + y.sum(dim=(2, 3))
     return 1 - (2 * overlap / (total + SMOOTH_DICE)).mean()
@@ -21,7 +23,8 @@ def dice(p: Tensor, y: Tensor) -> Tensor:
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """L_CE: mean over the pixels. (Sums over one-hot labels: torch's own has no fixed order on a GPU.)"""
-    return -(y * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
+    counted = y.sum() / (y.numel() // y.shape[1])  # part of the pixels; exactly 1 where none is ignored
+    return -(y * torch.log_softmax(logits, dim=1)).sum(dim=1).mean() / counted.clamp(min=SMOOTH_DICE)
 
 
 def entropy(p: Tensor) -> Tensor:

@@ -19,12 +19,14 @@ from harness.artifacts import Op
 from harness.data import ImageSet
 from harness.data.digest import array_digest
 from harness.method import Context
+from harness.whole import whole
 from methods.psad.augment import Labels, Sample, coordinates
 from methods.psad.network import built, built_second
 from methods.psad.training import Lessons, TrainingSpec, predicted, train, train_second
 from methods.shared.backbones.features import FeatureSpec
 from methods.shared.backbones.frozen import Backbone, load
 from methods.shared.pixels import Geometry, resized
+from methods.shared.training.states import restored
 
 Bytes = NDArray[np.uint8]
 LATER = ("losses", "hist_loss", "lambdas", "joint")  # what of a recipe the warm-up does not know
@@ -114,8 +116,9 @@ class PartSegmenter:
         key = self._warm_op.key(*self._warm_inputs) if start is None else self._joint_key
         with self._folder() as folder:
             state = folder / f"{key[:16]}.pt"
-            if start is not None and not state.is_file():
-                start.tofile(state)
+            if start is not None and restored(state, lambda content: content["step"]) is None:
+                with whole(state) as partial:
+                    start.tofile(partial)
             train(network, self._backbone, self._lessons, recipe, end, state)
             return np.fromfile(state, np.uint8), _packed(network)
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from harness.data.labels import IGNORED
 from methods.psad import augment
 from methods.psad.augment import Labels, Sample
 from methods.psad.losses import HistLoss, cross_entropy, dice, entropy, histogram_matching
@@ -72,8 +73,9 @@ class Lessons:
     @property
     def histograms(self) -> NDArray[np.float32]:
         """Part of each labelled image that each class takes, (N_L, N_C)."""
-        counts = [np.bincount(s.labels.ravel(), minlength=self.n_classes) for s in self.labelled]
-        return np.stack([c / c.sum() for c in counts]).astype(np.float32)
+        shown = [s.labels[s.labels != IGNORED] for s in self.labelled]
+        counts = [np.bincount(labels, minlength=self.n_classes) for labels in shown]
+        return np.stack([c / max(c.sum(), 1) for c in counts]).astype(np.float32)
 
     def epoch_batch(self, number: int, size: int, seed: int) -> list[int]:
         """Indices of the unlabelled images of the `number`-th batch; every epoch shuffles anew."""
@@ -148,10 +150,16 @@ def supervised(
     network: nn.Module, backbone: Backbone, batch: Sequence[Sample], lambda_1: float, n_classes: int
 ) -> Tensor:
     """L_Dice + λ1 L_CE of labelled samples."""
-    y = _on(backbone, np.stack([s.labels for s in batch])).long()
-    y = nn.functional.one_hot(y, n_classes).permute(0, 3, 1, 2).float()
+    y = one_hot(_on(backbone, np.stack([s.labels for s in batch])), n_classes)
     logits = network(*inputs(backbone, [s.image for s in batch], [s.coordinates for s in batch]))
     return dice(logits.softmax(dim=1), y) + lambda_1 * cross_entropy(logits, y)
+
+
+def one_hot(labels: Tensor, n_classes: int) -> Tensor:
+    """Y, (b, N_C, h, w), of labels (b, h, w); no class at all where they are to be ignored."""
+    counted = labels != IGNORED
+    y = nn.functional.one_hot((labels * counted).long(), n_classes) * counted[..., None]
+    return y.permute(0, 3, 1, 2).float()
 
 
 def _unsupervised(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import HarnessError
-from harness.whole import whole
+from methods.shared.training.states import Unfit, check_optimiser, check_shapes, keep, restored
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def steps(
 
     Sets the learning rate before each one. With a file, the state is written there every
     `plan.every` steps, and a later call goes on from it; a step that draws its random numbers from
-    its own number then continues as if nothing had happened.
+    its own number then continues as if nothing had happened. A file that is no state of this training is
+    set aside, see `states.restored`.
 
     Args:
         plan: number of steps, learning rates.
@@ -79,28 +80,31 @@ def steps(
         optimiser: of the modules.
         state: file, or None.
     """
-    first = _restored(modules, optimiser, state) if state and state.is_file() else 0
+    first = restored(state, lambda content: _taken(content, plan, modules, optimiser)) or 0
     for step in range(first, plan.end):
         for group in optimiser.param_groups:
             group["lr"] = plan.rate(step)
         yield step
         if state and ((step + 1) % plan.every == 0 or step + 1 == plan.end):
-            _keep(step + 1, modules, optimiser, state)
+            content = {name: module.state_dict() for name, module in modules.items()}
+            keep({**content, "step": step + 1, "optimiser": optimiser.state_dict()}, state)
 
 
-def _keep(step: int, modules: Mapping[str, Stateful], optimiser: torch.optim.Optimizer, state: Path) -> None:
-    content: dict[str, Any] = {name: module.state_dict() for name, module in modules.items()}
-    content |= {"step": step, "optimiser": optimiser.state_dict()}
-    with whole(state) as partial:
-        torch.save(content, partial)
-
-
-def _restored(modules: Mapping[str, Stateful], optimiser: torch.optim.Optimizer, state: Path) -> int:
-    content = torch.load(state, map_location="cpu", weights_only=True)
+def _taken(
+    content: Any, plan: Plan, modules: Mapping[str, Stateful], optimiser: torch.optim.Optimizer
+) -> int:
+    """Give modules and optimiser their states, once all of them fit; the number of steps behind them."""
+    step = content["step"]
+    if not isinstance(step, int) or not 0 <= step <= plan.end:
+        raise Unfit(f"it stands at step {step} of {plan.end}")
+    check_optimiser(optimiser, content["optimiser"])
     for name, module in modules.items():
-        module.load_state_dict(content[name])
+        if isinstance(module, torch.nn.Module):
+            check_shapes(name, module.state_dict(), content[name])
+    for name, module in sorted(modules.items(), key=lambda item: isinstance(item[1], torch.nn.Module)):
+        module.load_state_dict(content[name])  # what is no network could not be checked, and comes first
     optimiser.load_state_dict(content["optimiser"])
-    return content["step"]
+    return step
 
 
 class Means:
