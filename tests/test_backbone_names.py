@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import environment
+from safetensors.torch import save_file
 
 from harness.config import load
 from harness.errors import ConfigError
@@ -15,7 +17,8 @@ from methods.shared.backbones import names
 from sweeps.problems import CHECKS
 
 Write = Callable[..., Path]
-KNOWN = {"error": "", "layers": ["conv1", "layer1", "layer1.0", "layer1.0.conv1", "layer2"]}
+KEYS = ["conv1.weight", "layer1.0.conv1.weight", "layer2.weight"]
+KNOWN = {"error": "", "layers": ["conv1", "layer1", "layer1.0", "layer1.0.conv1", "layer2"], "keys": KEYS}
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def ask(*backbones: str) -> dict[str, object]:
         found.extend(backbones)
-        unknown = {"error": f"{backbones[0]!r} is not a model of timm", "layers": []}
+        unknown = {"error": f"{backbones[0]!r} is not a model of timm", "layers": [], "keys": []}
         return {} if backbones == ("none",) else {backbones[0]: KNOWN if backbones == ("net",) else unknown}
 
     monkeypatch.setattr(names, "ask", ask)
@@ -109,3 +112,28 @@ def test_a_child_that_fails_or_hangs_says_nothing(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(names, "SECONDS", 0.5)
     monkeypatch.setattr(subprocess, "run", lambda words, **options: run([words[0], "-c", code], **options))
     assert names.ask("net") == {}
+
+
+@pytest.mark.parametrize(
+    ("keys", "wrong"),
+    [
+        (KEYS, ""),
+        ([f"module.model.{key}" for key in KEYS], ""),
+        (KEYS[:1], ""),
+        ([*KEYS, "head.bias"], "3 of its 4 keys are those of 'net'; the others: head.bias; 'net' has: conv1"),
+        (["blocks.0.norm1.weight"], "0 of its 1 keys are those of 'net'; the others: blocks.0.norm1.weight"),
+    ],
+    ids=["own", "wrapped", "a part", "more", "of another network"],
+)
+def test_keys_of_a_file_are_held_against_its_backbone(
+    keys: list[str], wrong: str, sweep_file: Write, asked: list[str], tmp_path: Path
+):
+    file = tmp_path / "net.safetensors"
+    save_file({key: torch.zeros(1) for key in keys}, file)
+    params = {"backbone": "net", "layers": ["layer1"], "weights": str(file)}
+    path = sweep_file(methods=[{"name": "patchcore", "params": params}])
+    if not wrong:
+        load(path, (), CHECKS)
+        return
+    (line,) = said(path)
+    assert line.startswith(f"params.weights: {file}: ") and wrong in line

@@ -15,13 +15,14 @@ from methods.shared.weights import TORCHVISION, timm_config, torchvision_weights
 
 
 def facts(backbone: str) -> dict[str, Any]:
-    """The dotted names of all modules of a backbone, or why there is no such backbone."""
+    """The dotted names of all modules of a backbone and the keys of its weights, or why there is none."""
     try:
         with torch.device("meta"):
             model = _built(backbone)
     except ConfigError as error:
-        return {"error": str(error), "layers": []}
-    return {"error": "", "layers": [name for name, _ in model.named_modules() if name]}
+        return {"error": str(error), "layers": [], "keys": []}
+    layers = [name for name, _ in model.named_modules() if name]
+    return {"error": "", "layers": layers, "keys": list(model.state_dict())}
 
 
 def _built(backbone: str) -> torch.nn.Module:

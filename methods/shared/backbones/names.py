@@ -20,6 +20,7 @@ from typing import Any
 from harness.cache import cache_root
 from harness.errors import WeightsError, nearest
 from harness.whole import whole
+from methods.shared.weight_files import shapes_of, unwrapped
 from methods.shared.weights import DEMO, demo
 
 SECONDS = 120  # importing timm takes 5, and minutes from a network drive that many nodes read at once
@@ -36,7 +37,8 @@ def problems(
         usual: the method's own backbone and layers, which are not asked about.
         keys: the hyper-parameters that name layers, in the order of `usual`.
     """
-    if (params["backbone"], *(tuple(params[key]) for key in keys)) == usual:
+    own = params["weights"] not in (None, DEMO)
+    if (params["backbone"], *(tuple(params[key]) for key in keys)) == usual and not own:
         return []
     backbone = _architecture(params["backbone"], params["weights"])
     known = facts(backbone)
@@ -44,12 +46,35 @@ def problems(
         return []
     if known["error"]:
         return [("backbone", known["error"])]
-    return [
+    found = [
         (key, no_layer(backbone, layer, known["layers"]))
         for key in keys
         for layer in params[key]
         if layer not in known["layers"]
     ]
+    strange = _misfit(params["weights"], backbone, known["keys"]) if own else ""
+    return found + ([("weights", strange)] if strange else [])
+
+
+def _misfit(weights: str, backbone: str, keys: Sequence[str]) -> str:
+    """Why a file cannot hold the weights of a backbone, going by the names in it; empty if it can.
+
+    Whether enough is there for the layers that are read is found out where the network is built.
+    """
+    try:
+        there = shapes_of(Path(weights).expanduser())
+    except (WeightsError, OSError):  # said where the weights are looked for
+        return ""
+    found = unwrapped(there, keys) if there is not None else {}
+    strange = sorted(found.keys() - set(keys))
+    if not strange:
+        return ""
+    both = f"{len(found) - len(strange)} of its {len(found)} keys are those of {backbone!r}"
+    return f"{weights}: {both}; the others: {_few(strange)}; {backbone!r} has: {_few(keys)}"
+
+
+def _few(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def no_layer(backbone: str, layer: str, known: Sequence[str]) -> str:
@@ -67,13 +92,14 @@ def _architecture(backbone: str, weights: str | None) -> str:
 
 @lru_cache(maxsize=256)
 def facts(backbone: str) -> Mapping[str, Any] | None:
-    """`error` (empty if there is such a backbone) and `layers` of a name; None where nobody can say."""
+    """`error` (empty if there is such a backbone), `layers` and `keys`; None where nobody can say."""
     file = _file(backbone)
     if file is None:
         return None
     with suppress(OSError, ValueError, TypeError, KeyError):  # not there yet, or damaged
         kept = json.loads(file.read_bytes())
-        return {"error": str(kept["error"]), "layers": [str(name) for name in kept["layers"]]}
+        names = {what: [str(name) for name in kept[what]] for what in ("layers", "keys")}
+        return {"error": str(kept["error"]), **names}
     found = ask(backbone).get(backbone)
     if found is not None:
         with suppress(OSError), whole(file, durable=False) as hidden:  # a full or read-only cache costs time
