@@ -1,6 +1,7 @@
 """How commands print and end: for people on a terminal, for grep elsewhere, and to whoever stops reading."""
 
 import codecs
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -40,18 +41,26 @@ def leave(main: Callable[[], int], *, works: bool = False) -> Never:
         works: the command does more than print; its code stays its own whatever becomes of what it prints.
     """
     out = open_streams()
-    try:
-        code = main()
-    except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = 2
-    except KeyboardInterrupt:
-        code = 130
+    code = code_of(main)
     out.flush()
     if out.error and not isinstance(out.error, BrokenPipeError):
         print(f"error: standard output cannot be written ({out.error.strerror})", file=sys.stderr)
         code = code if works else code or 1
     sys.exit(code)
+
+
+def code_of(main: Callable[[], int]) -> int:
+    """The exit code of a command line; a refusal is one message, and 2."""
+    try:
+        return main()
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except OSError as error:  # a disk that is full, a folder that is closed: the file says enough
+        what = f"{error.filename}: " if error.filename else ""
+        print(f"error: {what}{error.strerror or error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    return 2
 
 
 @final
@@ -120,4 +129,12 @@ def _spelled(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
-    return "".join(ASCII.get(c) or ascii(c)[1:-1] for c in text), error.end
+    return "".join(ASCII.get(c) or _code(c) for c in text), error.end
+
+
+def _code(character: str) -> str:
+    r"""A byte of a file name as `\xff`, anything else as JSON escapes it: what is printed may be JSON."""
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:
+        return f"\\x{number - 0xDC00:02x}"
+    return json.dumps(character)[1:-1]

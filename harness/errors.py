@@ -3,6 +3,7 @@
 HarnessError
 ├── ConfigError    the sweep file or the command line is wrong (all problems at once); exit 2
 ├── DataError      a data set, image, mask or results folder is wrong; exit 2, or a failed row inside a trial
+│   └── DamagedFile  a file of a run cannot be read, or is not what was written; exit 2, the rest is shown
 ├── WeightsError   weights are missing, unreadable or of another architecture; exit 2 or a failed row
 ├── NeedNotMet     a method cannot run on this task; the trial becomes a `skipped` row with this reason
 ├── ResultsError   results cannot be written any more (a full disk); exit 1, what was finished is kept
@@ -11,6 +12,8 @@ HarnessError
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
 
 
 class HarnessError(Exception):
@@ -39,8 +42,32 @@ class DataError(HarnessError):
         super().__init__(text)
         self.problems = list(problems) or [text]
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self), self.problems)
+
+
+class DamagedFile(DataError):
+    """A file of a run that cannot be read, or is not what was written.
+
+    Attributes:
+        path: the file.
+        why: in words.
+        lost: whether its content is gone; if not, it only cannot be read now (permissions, a dangling link).
+    """
+
+    def __init__(self, path: Path, why: str, lost: bool):
+        self.path, self.why, self.lost = path, why, lost
+        super().__init__(f"{path}: {why}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self.why, self.lost)
+
+
+def outermost(damage: Iterable[DamagedFile]) -> tuple[DamagedFile, ...]:
+    """Each damage once, and none in a folder that cannot be read itself."""
+    found = {str(error): error for error in damage}
+    paths = {error.path for error in found.values()}
+    return tuple(error for error in found.values() if error.path.parent not in paths)
 
 
 class WeightsError(HarnessError):

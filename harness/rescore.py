@@ -1,7 +1,8 @@
 """`python -m harness.rescore RUN`: metrics anew from what a run has kept, without a model.
 
 Image metrics come from the stored scores, pixel metrics from kept maps (`keep_maps: true`). Rows of other
-metrics, and pixel metrics of trials without maps, stay as they are. `--intervals` adds 95 % intervals of a
+metrics, and pixel metrics of trials without maps, stay as they are. Trials that have lost their metrics get
+all of them back where that is possible. `--intervals` adds 95 % intervals of a
 bootstrap over the test images (`harness.inspection.intervals`); without it, rows that are computed anew
 have none.
 """
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.console import leave
 from harness.errors import HarnessError
 from harness.inspection.rescoring import rescore
 
@@ -34,4 +36,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -57,17 +57,27 @@ def recorded_split(config: Mapping[str, Any], category: str, fingerprint: str) -
     Raises:
         DataError: the data set is not where the run found it, or its images are others.
     """
+    source = recorded_source(config)
+    split = source.split(category)
+    if split.fingerprint != fingerprint:
+        raise DataError(f"the images below {source.root} are not those that the run saw")
+    return split
+
+
+def recorded_source(config: Mapping[str, Any]) -> Source:
+    """Where a run had its images from (`sweep.json`).
+
+    Raises:
+        DataError: it does not say so, or they are not there.
+    """
     try:
-        dataset = DatasetConfig.model_validate(config["dataset"])
+        dataset = DatasetConfig.model_validate(config.get("dataset"))
     except ValidationError as error:
         count = error.error_count()
         raise DataError(f"the run does not say where its data set is ({count} errors)") from None
     if not dataset.root.is_dir():
         raise DataError(f"the data set is not at {dataset.root}")
-    split = Source.of(dataset).split(category)
-    if split.fingerprint != fingerprint:
-        raise DataError(f"the images below {dataset.root} are not those that the run saw")
-    return split
+    return Source.of(dataset)
 
 
 def _dataset(source: Source) -> Any:

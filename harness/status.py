@@ -1,7 +1,8 @@
 """`python -m harness.status RUN`: how far a sweep has come, and what to do next.
 
 Reads files only: it works while the sweep runs, after it has ended and after it was killed. Exit codes:
-0 every planned trial is ok (or skipped with a reason), 1 some are not or are missing, 2 no such run.
+0 every planned trial is ok (or skipped with a reason), 1 some are not or are missing, 2 no such run, or
+files of it cannot be read (they are named; the rest is shown).
 """
 
 import argparse
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parser().parse_args(arguments)
     state = _watch(options) if options.watch else _once(options)
-    return 0 if state.fine else 1
+    return 2 if state.damaged else 0 if state.fine else 1
 
 
 def parser() -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 import sys
 
+from harness.console import leave
 from reports.command import main
 
-sys.exit(main(sys.argv[1:]))
+leave(lambda: main(sys.argv[1:]))

@@ -20,16 +20,18 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {"diff": diff.main, "me
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write a report, or `diff` or `merge` runs; 0, or 2 where a run or an option is wrong."""
+    """Write a report, or `diff` or `merge` runs; 0, or 2 where a run or an option is wrong.
+
+    Of a damaged run the report is of what can be read, and 2 is returned.
+    """
     if arguments and arguments[0] in COMMANDS:
         return COMMANDS[arguments[0]](arguments[1:])
     options = _parser().parse_args(arguments)
     try:
         formats = _formats(options.format)
         if options.watch is None:
-            _make(options, formats)
-        else:
-            watch(options.runs, lambda: _make(options, formats).state, options.watch)
+            return _made(load(options.runs), options, formats)[1]
+        watch(options.runs, lambda: _made(load(options.runs), options, formats)[0].state, options.watch)
     except HarnessError as error:
         print(f"reports: {error}", file=sys.stderr)
         return 2
@@ -38,9 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _make(options: argparse.Namespace, formats: Sequence[str]) -> Report:
-    """One report, written and told."""
-    frame = load(options.runs)
+def _made(frame: Frame, options: argparse.Namespace, formats: Sequence[str]) -> tuple[Report, int]:
+    """One report, written and told; 2 where it is only of what could be read."""
     out = options.out or (options.runs[0] / "report" if len(options.runs) == 1 else Path("report"))
     report = build(frame, chosen(frame, options.tables))
     with_figures = options.figures and {"html", "tex"} & set(formats)
@@ -49,7 +50,9 @@ def _make(options: argparse.Namespace, formats: Sequence[str]) -> Report:
         watched = (options.watch or 0) if report.state.half_finished else 0
         report = with_page(report, frame, pictures=options.pictures, figures=figures, watched=watched)
     _say(report, out, _write(out, frame, report, formats))
-    return report
+    for error in frame.damage:
+        print(f"reports: {error}", file=sys.stderr)
+    return report, 2 if frame.damage else 0
 
 
 def _figures(frame: Frame, folder: Path) -> list[Path]:

@@ -36,16 +36,21 @@ Cells = dict[Place, Mapping[str, Any]]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compare two runs; 0 where nothing differs, 1 where something does, 2 where a run is wrong."""
+    """Compare two runs; 0 if nothing differs, 1 if something does, 2 if a run is wrong or damaged."""
     options = _parser(list(FORMATS)).parse_args(arguments)
     try:
-        report = compare(load([options.first]), load([options.second]))
+        frames = load([options.first]), load([options.second])
+        report = compare(*frames)
         if options.out:
             write(options.out, {n: t for make in FORMATS.values() for n, t in make(report).items()})
     except HarnessError as error:
         print(f"reports diff: {error}", file=sys.stderr)
         return 2
     print(render(report))
+    for error in (error for frame in frames for error in frame.damage):
+        print(f"reports diff: {error}", file=sys.stderr)
+    if any(frame.damage for frame in frames):
+        return 2
     return 1 if any(section.tables for section in report.sections[:2]) else 0
 
 

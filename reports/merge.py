@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,10 +19,12 @@ from harness.errors import DataError, HarnessError
 from harness.results import maps, views, write_sweep
 from harness.results.journal import leftovers
 from harness.results.kept import kept_path
+from harness.results.parquet import read_parquet, write_parquet
+from harness.results.reader import PLAN_FILE
 from harness.results.schema import PLAN
-from harness.results.tables import Part, Tables, parts, read_columns, rows_to_tables, without, write_parquet
+from harness.results.tables import Part, Tables, parts, rows_to_tables, without
 from reports.frame.duplicates import CONFLICT
-from reports.frame.load import Frame, load
+from reports.frame.load import MISSING, Frame, load
 
 KINDS = (maps.KIND, views.KIND)
 _TOGETHER = "they cannot be one run; `python -m reports A B` reports on them together"
@@ -32,6 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         frame = load(options.runs)
+        if frame.damage:
+            raise DataError(f"{frame.damage[0]}; nothing was merged")
         conflicts = [note for note in frame.notes if note.startswith(CONFLICT)]
         for note in frame.notes:
             print(note)
@@ -65,14 +70,15 @@ def merge(frame: Frame, out: Path) -> None:
     """
     if out.exists():
         raise DataError(f"{out}: is there already; merge into a new folder")
-    config, chosen = _config(frame, out), list(_wanted(frame))
+    config, chosen = _config(frame, out), list(_wanted(frame, frame.trials))
+    ended = _wanted(frame, frame.trials[frame.trials["status"] != MISSING])
     try:
-        for number, tables in enumerate(piece for some in chosen for piece in _pieces(*some)):
+        for number, tables in enumerate(piece for some in ended for piece in _pieces(*some)):
             Part(out, number).write(tables)
         for some in chosen:
             _copy_kept(*some, out)
         plans = pa.concat_tables([PLAN.empty_table(), *(_plan(*some) for some in chosen)])
-        write_parquet(out / "plan.parquet", plans)
+        write_parquet(out / PLAN_FILE, plans)
         write_sweep(out, config)  # last: without it the folder is no run
     except OSError as error:
         raise DataError(f"{error.filename or out}: cannot be written ({error.strerror})") from error
@@ -97,9 +103,9 @@ def _apart(frame: Frame) -> list[str]:
     return list(dict.fromkeys(name for name in names if name.endswith(endings)))
 
 
-def _wanted(frame: Frame) -> Iterator[tuple[Path, set[str]]]:
-    """Runs with the trials that the frame took from them."""
-    for run, some in frame.trials.groupby("run"):
+def _wanted(frame: Frame, trials: pd.DataFrame) -> Iterator[tuple[Path, set[str]]]:
+    """Runs with those of the trials that the frame took from them."""
+    for run, some in trials.groupby("run"):
         yield frame.sources[int(str(run))].path, set(some["trial_id"])
 
 
@@ -120,7 +126,7 @@ def _newest_first(path: Path) -> Iterator[Tables]:
 
 
 def _plan(path: Path, wanted: set[str]) -> pa.Table:
-    plan = read_columns(path / "plan.parquet")
+    plan = read_parquet(path / PLAN_FILE, PLAN)
     return plan.filter(pc.field("trial_id").isin(pa.array(sorted(wanted), pa.string())))
 
 

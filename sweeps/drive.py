@@ -1,7 +1,7 @@
 """A whole sweep: plan, lock, run, sum up."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, final
 
@@ -10,7 +10,16 @@ from rich.table import Table
 
 from harness.config import SweepConfig
 from harness.metrics import METRICS
-from harness.results import locked, statuses, write_plan, write_sweep
+from harness.results import (
+    check_mendable,
+    lacking_notes,
+    locked,
+    mend,
+    standing,
+    statuses,
+    write_plan,
+    write_sweep,
+)
 from harness.rows import Job
 from harness.run import ended
 from harness.source import Source
@@ -52,16 +61,25 @@ class Options:
 
 
 def plan_sweep(config: SweepConfig, options: Options) -> Plan:
-    """What a sweep consists of and what is left of it; nothing is started or written."""
-    return make_plan(
+    """What a sweep consists of and what is left of it; nothing is started or written.
+
+    Raises:
+        HarnessError: the sweep itself would refuse to start.
+    """
+    run = config.run_directory
+    stands = standing(run)
+    check_mendable(stands.damage)
+    notes = [f"{error}: the sweep sets it aside" for error in stands.damage]
+    plan = make_plan(
         expand(config, options.file),
-        statuses(config.run_directory),
+        stands.statuses,
         retry=options.retry,
         only=options.only,
         limit=options.limit,
         unit_trials=config.unit_trials,
         slots=slots_here(),
     )
+    return replace(plan, notes=(*notes, *lacking_notes(run, stands.lacking)))
 
 
 def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
@@ -75,6 +93,8 @@ def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
     # outside the lock: it reads the whole data set, and a refused file must leave no folder behind
     planned = expand(config, options.file)
     with locked(run):
+        for note in mend(run):
+            console.print(note, highlight=False, markup=False, soft_wrap=True)
         # inside it: until now another driver may have added rows
         plan = make_plan(
             planned,
@@ -195,6 +215,8 @@ def describe(plan: Plan, run: Path, console: Console) -> None:
     console.print(table)
     for reason in sorted({t.reason or "" for t in plan.skipped}):
         console.print(f"  skipped: {reason}", highlight=False, markup=False)
+    for note in plan.notes:
+        console.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
     console.print(headline(plan, run), highlight=False)
     console.print(_unique_work(plan), highlight=False)
 

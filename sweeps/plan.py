@@ -48,12 +48,14 @@ class Plan:
         done: trial_id -> status of those that have a row already and keep it.
         skipped: trials that their method declines; rows without a run.
         units: the rest.
+        notes: what is wrong with the run that is there.
     """
 
     trials: tuple[Trial, ...]
     done: Mapping[str, str]
     skipped: tuple[Trial, ...]
     units: tuple[WorkUnit, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def remaining(self) -> list[Trial]:

@@ -40,6 +40,7 @@ from harness.trial import Status, Trial  # noqa: E402
 from sweeps.ledger import Ledger  # noqa: E402
 from sweeps.plan import WorkUnit  # noqa: E402
 from sweeps.ray_worker import Supervisor  # noqa: E402
+from sweeps.token import close_token  # noqa: E402
 from sweeps.worker import Setting  # noqa: E402
 
 WAVE = 500  # units given to Tune at a time: its cost per unit grows with their number
@@ -113,6 +114,8 @@ def _connected(cluster: Cluster) -> Iterator[None]:
         ray.init(address=cluster.address, **options)
     except Exception as error:  # plain ones too: a node that does not come up in time
         raise ConfigError(f"--address {cluster.address}: {' '.join(str(error).split())}") from error
+    if cluster.address == "local":
+        close_token()  # after init: that is what writes it
     try:
         yield
     finally:

@@ -17,9 +17,10 @@ from reports_synthetic import CATEGORIES, Entry, metric_row, write_run
 from harness.errors import DataError
 from harness.metrics.image import ap, auroc, f1max
 from harness.metrics.weighted import weighted
+from harness.results.parquet import write_parquet
 from harness.results.schema import SCORES
 from harness.results.score_table import read_score_columns
-from harness.results.tables import parts, write_parquet
+from harness.results.tables import parts
 from reports.command import FORMATS
 from reports.frame.load import load
 from reports.report import Report, build

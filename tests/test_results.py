@@ -26,7 +26,12 @@ pytestmark = [
 
 
 def result(number: int, status: str = "ok", images: int = 3) -> TrialResult:
-    row = {"trial_id": f"{number:016x}", "status": status, "weights": [{"name": "w", "sha256": "0"}]}
+    row = {
+        "trial_id": f"{number:016x}",
+        "method": "m",
+        "status": status,
+        "weights": [{"name": "w", "sha256": "0"}],
+    }
     row |= {"finished_at": datetime.now(UTC).isoformat(), "support": ["train/good/000.png"]}
     metrics = ({"subset": "all", "metric": "auroc", "value": 0.5},)
     scores = tuple(
@@ -38,7 +43,7 @@ def result(number: int, status: str = "ok", images: int = 3) -> TrialResult:
 def start(run: Path) -> RunWriter:
     run.mkdir(exist_ok=True)
     write_sweep(run, {"name": "t"})
-    write_plan(run, [{"trial_id": f"{i:016x}"} for i in range(100)])
+    write_plan(run, [{"trial_id": f"{i:016x}", "method": "m"} for i in range(100)])
     return RunWriter(run)
 
 

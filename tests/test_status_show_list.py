@@ -171,7 +171,7 @@ def test_results_that_are_only_in_a_journal_count(run: Path, tmp_path: Path):
     before = read_run(copy)
     row = before.trials.iloc[0].to_dict()
     chosen = before.remaining["trial_id"].iloc[0]
-    event = {"event": "finished", "metrics": [], "scores": []}
+    event = {"event": "finished", "metrics": [{"metric": "auroc"}], "scores": [{"score": 1.0}]}
     finished = row["finished_at"].isoformat()
     event["trial"] = {"trial_id": chosen, "method": "faulty", "status": "ok", "finished_at": finished}
     journal = copy / "journal"

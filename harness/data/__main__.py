@@ -1,9 +1,8 @@
 """The front door `python -m harness.data demo|check|subtypes|partmasks`; the work is in `harness.curate`."""
 
-import sys
-
+from harness.console import leave
 from harness.curate.command import main
 from methods import METHODS
 
 if __name__ == "__main__":
-    sys.exit(main(segmenters=METHODS))
+    leave(lambda: main(segmenters=METHODS))

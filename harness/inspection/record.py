@@ -28,12 +28,14 @@ class Record:
         metrics: its rows of `metrics/`, without the id.
         scales: metric -> how its values are printed.
         images: its rows of `scores/`, without the id, the highest score first.
+        notes: what is wrong with the files of its run.
     """
 
     trial: Mapping[str, Any]
     metrics: Sequence[Mapping[str, Any]]
     images: Sequence[Mapping[str, Any]]
     scales: Mapping[str, Scale]
+    notes: Sequence[str] = ()
 
     @property
     def alarming(self) -> list[Mapping[str, Any]]:
@@ -56,13 +58,20 @@ def record_of(run: Path, trial: str) -> Record:
     trial_id = _full_id(found, trial)
     rows = found.trials[found.trials["trial_id"] == trial_id]
     if rows.empty:
-        planned = found.plan[found.plan["trial_id"] == trial_id].iloc[0]
-        return Record(plain(dict(planned)) | {"status": MISSING}, (), (), {})
+        return _missing(found, trial_id)
     images = [_with_parts(row) for row in _rows(read_scores(run, trial_id), trial_id)]
     images.sort(key=_from_above)
     metrics = _rows(found.metrics, trial_id)
     scales = {row["metric"]: scale_of(row["metric"], found.scales) for row in metrics}
-    return Record(plain(dict(rows.iloc[0])), metrics, images, scales)
+    return Record(plain(dict(rows.iloc[0])), metrics, images, scales, found.notes)
+
+
+def _missing(run: Run, trial_id: str) -> Record:
+    lost = f"it ended ok and has lost its {run.lacking[trial_id]}" if trial_id in run.lacking else None
+    planned = run.plan[run.plan["trial_id"] == trial_id]
+    if planned.empty:
+        raise DataError(f"{run.path}: trial {trial_id}: {lost}")
+    return Record(plain(dict(planned.iloc[0])) | {"status": MISSING, "reason": lost}, (), (), {}, run.notes)
 
 
 def _rows(frame: pd.DataFrame, trial_id: str) -> list[dict[str, Any]]:
@@ -79,12 +88,13 @@ def _from_above(row: Mapping[str, Any]) -> tuple[float, str]:
 
 
 def _full_id(run: Run, given: str) -> str:
-    known = list(dict.fromkeys([*run.trials["trial_id"], *run.plan["trial_id"]]))
+    known = list(dict.fromkeys([*run.trials["trial_id"], *run.plan["trial_id"], *run.lacking]))
     found = [i for i in known if i.startswith(given)] if given else known
     if given in known:
         return given
     if not found:
-        raise DataError(f"{run.path}: no trial {given!r}{nearest(given, known)}; there are {len(known)}")
+        told = [f"no trial {given!r}{nearest(given, known)}; there are {len(known)}", *map(str, run.damage)]
+        raise DataError(f"{run.path}: {'; '.join(told)}")
     if len(found) > 1:
         listed = ", ".join(found[:SHOWN]) + (", …" if len(found) > SHOWN else "")
         raise DataError(f"{run.path}: {len(found)} trials begin with {given!r}: {listed}")

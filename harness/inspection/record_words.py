@@ -65,6 +65,7 @@ def parts(record: Record) -> Iterator[RenderableType]:
     yield from _section("provenance", {name: trial.get(name) for name in ORIGIN})
     if trial.get("traceback"):
         yield Text(f"\ntraceback\n{trial['traceback'].rstrip()}")
+    yield from (Text(f"note: {note}") for note in record.notes)
 
 
 def _section(name: str, values: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -7,18 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.config import DatasetConfig
 from harness.data import Split
-from harness.errors import DataError
+from harness.errors import ConfigError, DamagedFile, DataError
 from harness.inspection.intervals import with_intervals
 from harness.metrics import METRICS
 from harness.metrics.bootstrap import Bootstrap
 from harness.results import RunWriter, locked, read_run, write_scales
 from harness.results.maps import KEPT, read_maps
-from harness.results.reader import Run
+from harness.results.reader import PLAN_FILE, Run
 from harness.results.rescored import replace_metrics
 from harness.rows import metric_rows
-from harness.source import Source, Splits
+from harness.source import Splits, recorded_source
 
 
 def rescore(path: Path, names: Sequence[str] = (), resamples: int = 0) -> str:
@@ -34,36 +33,60 @@ def rescore(path: Path, names: Sequence[str] = (), resamples: int = 0) -> str:
 
     Raises:
         ConfigError: unknown or unusable metric, or a negative number of resamples.
-        DataError: not a run, or its data set is not there or has changed.
+        DataError: not a run, a damaged one, or its data set is not there or has changed.
         RunLocked: a sweep is working on it.
     """
     bootstrap = Bootstrap(resamples) if resamples else None
-    read_run(path, scores=False)  # before anything is written: is it a run at all?
+    _whole(read_run(path, scores=False))  # before anything is written: is it a run at all?
     with locked(path):
         RunWriter(path).close()
-        run = read_run(path)
-        chosen = list(names) or list(run.config["metrics"])
+        run = read_run(path, unmeasured=True)
+        chosen = _chosen(run, names)
         scales = {name: METRICS.load(name).scale.record() for name in chosen}
         rows = dict(_rescored(run, chosen, bootstrap))
         write_scales(path, scales)  # first: values that nobody can read are worse than a word too many
-        replace_metrics(path, rows)
-    pixels = sum(any(METRICS.load(r["metric"]).kind == "pixel" for r in found) for found in rows.values())
-    with_interval = sum(r.get("ci_low") is not None for found in rows.values() for r in found)
-    told = f"{', '.join(chosen)} of {len(rows)} trials, pixel metrics of {pixels} with kept maps"
-    return f"{path}: {told}" + (f", {with_interval} intervals" if resamples else "")
+        replace_metrics(path, {i: found for i, found in rows.items() if found})
+    return f"{path}: {_told(chosen, list(rows.values()), resamples)}"
+
+
+def _told(names: Sequence[str], rows: Sequence[Sequence[Mapping[str, Any]]], resamples: int) -> str:
+    left = sum(not found for found in rows)
+    pixels = sum(any(METRICS.load(r["metric"]).kind == "pixel" for r in found) for found in rows)
+    with_interval = sum(r.get("ci_low") is not None for found in rows for r in found)
+    told = f"{', '.join(names)} of {len(rows) - left} trials, pixel metrics of {pixels} with kept maps"
+    told += f", {with_interval} intervals" if resamples else ""
+    return told + (f"; {left} without metrics and maps are left to the sweep" if left else "")
+
+
+def _whole(run: Run) -> None:
+    for error in run.damage:
+        if error.path.name != PLAN_FILE:
+            raise DamagedFile(error.path, f"{error.why}; nothing was computed", error.lost)
+
+
+def _chosen(run: Run, names: Sequence[str]) -> list[str]:
+    chosen = list(names) or list(run.config.get("metrics") or ())
+    if not chosen:
+        raise ConfigError(f"{run.path}: the run does not say which metrics it wants: --metrics NAME,…")
+    return chosen
 
 
 def _rescored(
     run: Run, names: Sequence[str], bootstrap: Bootstrap | None
 ) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    splits = Splits(Source.of(DatasetConfig.model_validate(run.config["dataset"])))
+    """The new rows of each trial; none for one that has lost its metrics and cannot have all of them back."""
+    splits = Splits(recorded_source(run.config))
     scores = dict(iter(run.scores.groupby("trial_id")))
     finished = run.trials.loc[run.trials["status"] == "ok", ["trial_id", "category", "fingerprint"]]
     for trial_id, category, fingerprint in finished.astype(str).to_numpy().tolist():
         split = splits.get(category)
         if split.fingerprint != fingerprint:
             raise DataError(f"{category}: the images are not those that trial {trial_id} saw")
-        yield trial_id, _rows(run.path, trial_id, split, scores, names, bootstrap)
+        every = list(dict.fromkeys([*(run.config.get("metrics") or ()), *names]))
+        wanted = every if trial_id in run.lacking else names
+        rows = _rows(run.path, trial_id, split, scores, wanted, bootstrap)
+        found = {row["metric"] for row in rows}
+        yield trial_id, rows if trial_id not in run.lacking or found >= set(wanted) else []
 
 
 def _rows(
@@ -76,6 +99,8 @@ def _rows(
 ) -> list[Mapping[str, Any]]:
     ids = [sample.id for sample in split.test]
     image = scores[trial_id].set_index("image")["score"].reindex(ids).to_numpy(np.float64)
+    if not np.isfinite(image).all():
+        raise DataError(f"{path}: the scores of {trial_id} are not of the test images of {split.category}")
     kept = read_maps(path, trial_id)
     if kept is not None and list(kept.ids) != ids:
         raise DataError(f"{path}: the kept maps of {trial_id} are not of the test images of {split.category}")

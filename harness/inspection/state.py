@@ -57,6 +57,8 @@ class State:
         work_seconds: estimated duration of all missing trials one after the other, None if unknown.
         left_seconds: estimated time until the living driver is done, None if unknown or dead.
         foreign: rows of trials that the plan does not have (any more).
+        notes: what is wrong with the files of the run, one sentence each.
+        damaged: whether some of them cannot be read, so that the rest of this is only what can be known.
         driver: who wrote last.
         alive: whether that process still does; None if that cannot be known from here.
     """
@@ -71,6 +73,8 @@ class State:
     work_seconds: float | None
     left_seconds: float | None
     foreign: int
+    notes: Sequence[str]
+    damaged: bool
     driver: Driver | None
     alive: bool | None
 
@@ -90,19 +94,19 @@ class State:
     @property
     def fine(self) -> bool:
         """Whether every planned trial is ok, or skipped for a reason."""
-        return self.planned > 0 and all(status in FINE for status in self.counts)
+        return self.planned > 0 and not self.damaged and all(status in FINE for status in self.counts)
 
 
 def state_of(run: Path) -> State:
     """Read the state of a run.
 
     Raises:
-        DataError: `run` is not a run directory.
+        DataError: `run` is not a run directory, or its plan cannot be read.
     """
     found = read_run(run, scores=False)
     driver = read_driver(run)
     alive = driver.alive(run) if driver else False
-    plan = {row["trial_id"]: row for row in _rows(found.plan, PLANNED)}
+    plan = {row["trial_id"]: row for row in _rows(found.known_plan, PLANNED)}
     rows = [row for row in _rows(found.trials, ENDED) if row["trial_id"] in plan]
     methods, seconds = _methods(plan, rows), _seconds(rows)
     bad = [row | {"title": title(row)} for row in rows if row["status"] not in FINE]
@@ -118,6 +122,8 @@ def state_of(run: Path) -> State:
         work_seconds=work,
         left_seconds=_left_seconds(work, rows, driver) if alive else None,
         foreign=len(found.trials) - len(rows),
+        notes=found.notes,
+        damaged=bool(found.damage),
         driver=driver,
         alive=alive,
     )

@@ -31,6 +31,7 @@ def as_json(state: State) -> dict[str, Any]:
 def parts(state: State, every: bool) -> Iterator[Table | Text]:
     """Lines and tables; with `every` also each trial that is not ok or skipped."""
     yield Text(headline(state))
+    yield from (Text(f"note: {note}") for note in state.notes)
     yield _table(state)
     yield from map(Text, _running_lines(state))
     yield from map(Text, _failure_lines(state, every))
@@ -108,10 +109,10 @@ def next_steps(state: State) -> list[str]:
     """What a person may want to type now."""
     steps = [f"python -m harness.show {shlex.quote(str(state.run))} {g.example}" for g in state.failures[:1]]
     if not state.alive:
-        again = state.driver.command if state.driver else ""
-        again = again if "harness.sweep" in again or "ladder" in again else "python -m harness.sweep CONFIG"
+        again = (state.driver and state.driver.again) or "python -m harness.sweep CONFIG"
+        lost = state.damaged or state.counts.get(MISSING)
         bad = [status for status, _ in _ordered(state.counts) if status not in (*FINE, MISSING)]
-        steps += [f"{again}   (runs the missing trials)"] if state.counts.get(MISSING) else []
+        steps += [f"{again}   (runs the missing trials)"] if lost else []
         steps += [f"{again} --retry {','.join(bad)}"] if bad else []
         steps += [] if MISSING in state.counts else [f"python -m reports {shlex.quote(str(state.run))}"]
     return steps

@@ -7,16 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from harness.errors import DataError, RunLocked
 from harness.results import driver
+from harness.results.parquet import table_of, write_parquet
+from harness.results.reader import PLAN_FILE, SWEEP_FILE, config_digest, read_sweep
 from harness.results.schema import PLAN, SCHEMA_VERSION
-from harness.results.tables import write_parquet
 from harness.whole import whole
-
-SWEEP = "sweep.json"
 
 
 @contextmanager
@@ -27,13 +25,15 @@ def locked(run: Path) -> Iterator[None]:
         RunLocked: another driver holds it (named with host and process id).
         DataError: the directory cannot be made or written.
     """
-    lock = FileLock(_made(run) / ".lock", blocking=False)
+    lock = FileLock(_made(run) / driver.LOCK, blocking=False)
     try:
         lock.acquire()
     except Timeout:
         raise RunLocked(
             f"{run}: another sweep is writing here ({_holder(run)}); wait or choose another out"
         ) from None
+    except OSError as error:
+        raise DataError(f"{run / driver.LOCK}: cannot be locked ({error.strerror})") from error
     try:
         write_json(run / driver.FILE, driver.this_process())
         yield
@@ -78,25 +78,42 @@ def write_sweep(run: Path, config: Mapping[str, Any], scales: Mapping[str, Any] 
         scales: metric -> what is known of its values (`harness.metrics.scale`). What is there of other
             metrics stays: results may have been scored anew by metrics that the configuration does not name.
     """
-    known = {**_scales(run / SWEEP), **(scales or {})}
-    write_json(run / SWEEP, {"schema_version": SCHEMA_VERSION, "config": config, "metrics": known})
+    _write_sealed(run, config, {**_scales(run), **(scales or {})})
 
 
-def _scales(path: Path) -> Mapping[str, Any]:
-    """What a `sweep.json` says of metrics; nothing where there is none that can be read."""
+def _write_sealed(run: Path, config: Mapping[str, Any], scales: Mapping[str, Any]) -> None:
+    """The file with its digest, over what it holds as JSON has it."""
+    content = json.loads(json.dumps({"config": config, "metrics": scales}, default=str))
+    digest = config_digest(content)
+    write_json(run / SWEEP_FILE, {"schema_version": SCHEMA_VERSION, "digest": digest, **content})
+
+
+def _scales(run: Path) -> Mapping[str, Any]:
+    """What the `sweep.json` of a run says of metrics; nothing where there is none that can be read."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8")).get("metrics")
-    except (OSError, ValueError, AttributeError):
+        return read_sweep(run).scales
+    except DataError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def write_scales(run: Path, scales: Mapping[str, Any]) -> None:
-    """Note in the `sweep.json` of a run what is known of the values of further metrics."""
-    content = json.loads((run / SWEEP).read_text(encoding="utf-8"))
-    write_json(run / SWEEP, content | {"metrics": {**_scales(run / SWEEP), **scales}})
+    """Note in the `sweep.json` of a run what is known of the values of further metrics.
+
+    Raises:
+        DataError: it cannot be read or written.
+    """
+    found = read_sweep(run)
+    _write_sealed(run, found.config, {**found.scales, **scales})
 
 
 def write_plan(run: Path, rows: list[dict[str, Any]]) -> None:
-    """`plan.parquet`: one row per planned trial, so that a half-finished run knows what is missing."""
-    write_parquet(run / "plan.parquet", pa.Table.from_pylist(rows, schema=PLAN))
+    """`plan.parquet`: one row per planned trial, so that a half-finished run knows what is missing.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    path = run / PLAN_FILE
+    try:
+        write_parquet(path, table_of(rows, PLAN))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error

@@ -12,6 +12,7 @@ from typing import Any, final
 
 FILE = "driver.json"
 LOCK = ".lock"
+MODULE, SCRIPT = "harness.sweep", "ladder"  # what starts a sweep
 
 
 @final
@@ -31,6 +32,22 @@ class Driver:
     command: str = ""
     folder: str = ""
     started_at: str = ""
+
+    @property
+    def again(self) -> str:
+        """The sweep command of this process, quoted anew; "" where the note holds no such command.
+
+        The note is a file like any other: nothing of it is handed to a shell as it stands.
+        """
+        try:
+            words = shlex.split(self.command)
+        except ValueError:
+            return ""
+        for number, word in enumerate(words):
+            if word == MODULE or Path(word).name == SCRIPT:
+                rest = words[number + 1 :]
+                return shlex.join(["python", "-m", MODULE, *rest]) if self.command.isprintable() else ""
+        return ""
 
     def alive(self, run: Path) -> bool | None:
         """Whether it still holds the run; None if that cannot be known from here.
@@ -53,17 +70,34 @@ def this_process() -> dict[str, Any]:
 def read_driver(run: Path) -> Driver | None:
     """The note in a run directory; None if there is none, or none that can be read."""
     try:
-        content = json.loads((run / FILE).read_text(encoding="utf-8"))
-        known = {name: content[name] for name in Driver.__dataclass_fields__ if name in content}
-        return Driver(**known)
-    except (OSError, ValueError, TypeError):
+        return _of(json.loads((run / FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
+
+
+def _of(content: Any) -> Driver:
+    """A note as a driver.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is none.
+    """
+    if not isinstance(content, dict):
+        raise TypeError("a note is an object")
+    texts = [content.get(name, "") for name in ("command", "folder", "started_at")]
+    host, pid = content["host"], content["pid"]
+    if not all(isinstance(text, str) for text in (host, *texts)) or type(pid) is not int or pid < 1:
+        raise TypeError("a note has a host, a process and texts")
+    if texts[2] and datetime.fromisoformat(texts[2]).tzinfo is None:
+        raise ValueError("times are UTC")
+    return Driver(host, pid, *texts)
 
 
 def _exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
+        return False
+    except OverflowError:
         return False
     except OSError:  # it exists and belongs to somebody else
         return True

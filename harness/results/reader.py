@@ -1,5 +1,6 @@
 """Reading a run, finished or not, without touching it."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,10 +9,30 @@ from typing import Any, final
 
 import pandas as pd
 
-from harness.errors import DataError, nearest
-from harness.results.journal import leftovers
+from harness.errors import DamagedFile, DataError, nearest, outermost
+from harness.results.journal import leftovers, read_journals
+from harness.results.parquet import absent, read_parquet
 from harness.results.schema import PLAN, SCHEMAS
-from harness.results.tables import Tables, concat, parts, read_columns, rows_to_tables, without
+from harness.results.standing import UNMEASURED, lacking, lacking_notes, standing
+from harness.results.tables import Part, Tables, concat, parts, rows_to_tables, without
+
+PLAN_FILE, SWEEP_FILE = "plan.parquet", "sweep.json"
+
+
+@final
+@dataclass(frozen=True)
+class Sweep:
+    """What `sweep.json` holds.
+
+    Attributes:
+        config: resolved configuration.
+        scales: metric -> what is known of its values (`harness.metrics.scale_of`).
+        as_written: whether it is as the sweep wrote it; None where it does not say.
+    """
+
+    config: dict[str, Any]
+    scales: Mapping[str, Any]
+    as_written: bool | None
 
 
 @final
@@ -22,9 +43,13 @@ class Run:
     Attributes:
         path: the directory.
         config: resolved configuration (`sweep.json`).
-        plan: one row per planned trial.
+        plan: one row per planned trial; none where the plan is among `damage`.
         trials, metrics, scores: the result tables (`harness.results.schema`), one trial row per trial_id.
         scales: metric -> what the run says of its values (`harness.metrics.scale_of`).
+        lacking: trial_id -> what a trial that had ended ok lacks of its numbers ("metrics", "scores"); it is
+            in none of the three tables.
+        damage: files and journal lines that cannot be read; what they hold is in no table.
+        remarks: what a reader should know of files that can be read.
     """
 
     path: Path
@@ -34,88 +59,162 @@ class Run:
     metrics: pd.DataFrame
     scores: pd.DataFrame
     scales: Mapping[str, Any]
+    lacking: Mapping[str, str]
+    damage: tuple[DamagedFile, ...]
+    remarks: tuple[str, ...]
 
     @property
     def remaining(self) -> pd.DataFrame:
         """Planned trials without a row."""
         return self.plan[~self.plan["trial_id"].isin(self.trials["trial_id"])]
 
+    @property
+    def known_plan(self) -> pd.DataFrame:
+        """The plan.
 
-def read_run(path: Path, *, scores: bool = True) -> Run:
+        Raises:
+            DamagedFile: it cannot be read, so that nobody knows what is missing.
+        """
+        for error in self.damage:
+            if error.path == self.path / PLAN_FILE:
+                again = "the same sweep command writes it anew"
+                raise DamagedFile(error.path, f"{error.why}; {again}", error.lost)
+        return self.plan
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is wrong with the run, one sentence each."""
+        told = [f"{error}: what it holds counts as missing" for error in self.damage]
+        return (*told, *lacking_notes(self.path, self.lacking), *self.remarks)
+
+
+def read_run(path: Path, *, scores: bool = True, unmeasured: bool = False) -> Run:
     """Read a run, including results that are so far only in a journal.
+
+    What cannot be read is left out and named in the answer.
 
     Args:
         path: the run directory.
         scores: also the per-image table, the largest of the three.
+        unmeasured: leave trials that lack nothing but their metrics in the tables, for who computes those.
 
     Raises:
         DataError: `path` is not a run directory.
     """
-    config = _config(path)
-    tables = concat(_newest(path, scores))
-    frames = {name: table.to_pandas() for name, table in tables.items() if scores or name != "scores"}
+    sweep = read_sweep(path)
+    damage: list[DamagedFile] = []
+    tables, lost = _tables(path, scores, damage)
+    gone = [i for i, what in lost.items() if not (unmeasured and what == UNMEASURED)]
+    frames = {name: table.to_pandas() for name, table in without(tables, gone).items()}
     trials = frames["trials"].sort_values("finished_at").drop_duplicates("trial_id", keep="last")
     return Run(
         path,
-        config["config"],
-        _plan(path),
+        sweep.config,
+        _plan(path, damage),
         trials.reset_index(drop=True),
         frames["metrics"],
-        frames.get("scores", tables["scores"].slice(0, 0).to_pandas()),
-        config.get("metrics") or {},
+        frames["scores"],
+        sweep.scales,
+        lost,
+        outermost(damage),
+        (f"{path / SWEEP_FILE}: changed since the sweep wrote it",) if sweep.as_written is False else (),
     )
 
 
-def _plan(path: Path) -> pd.DataFrame:
+def _plan(path: Path, damage: list[DamagedFile]) -> pd.DataFrame:
     """The plan; empty where the driver was killed before it could write one."""
-    file = path / "plan.parquet"
-    return (read_columns(file) if file.exists() else PLAN.empty_table()).to_pandas()
+    try:
+        return read_parquet(path / PLAN_FILE, PLAN).to_pandas()
+    except DamagedFile as error:
+        damage.append(error)
+        return PLAN.empty_table().to_pandas()
 
 
-def _newest(path: Path, scores: bool) -> list[Tables]:
-    """The tables of journal and parts, each trial from where it was written last.
+def _tables(path: Path, scores: bool, damage: list[DamagedFile]) -> tuple[Tables, dict[str, str]]:
+    """The tables of journal and parts, each trial from where it was written last, and what trials lack.
 
     A driver killed between writing a trial again and removing its older rows leaves both.
     """
-    found = [rows_to_tables(leftovers(path))]
-    seen = set(found[0]["trials"]["trial_id"].to_pylist())
-    for part in reversed(parts(path)):
-        found.append(without(part.read(scores=scores), seen))
+    journal = read_journals(path)
+    damage += journal.damage
+    found, lost, seen = [rows_to_tables(list(journal.results.values()))], dict[str, str](), set[str]()
+    columns = {} if scores else {"scores": ("trial_id",)}
+    for part in reversed(parts(path, damage.append)):
         seen |= set(found[-1]["trials"]["trial_id"].to_pylist())
-    return found[::-1]
+        found.append(without(part.read(damage.append, **columns), seen))
+    for tables in found:
+        lost |= lacking(tables)
+    return concat(_whole(tables, scores) for tables in found[::-1]), lost
+
+
+def _whole(tables: Tables, scores: bool) -> Tables:
+    return tables if scores else tables | {"scores": SCHEMAS["scores"].empty_table()}
 
 
 def read_scores(path: Path, trial_id: str) -> pd.DataFrame:
-    """The per-image scores of one trial; of a large run this is much faster than all of them."""
+    """The per-image scores of one trial; of a large run this is much faster than all of them.
+
+    Raises:
+        DamagedFile: they cannot be read.
+    """
     for result in leftovers(path):
         if result.trial["trial_id"] == trial_id:
             return rows_to_tables([result])["scores"].to_pandas()
     for part in reversed(parts(path)):
-        if trial_id in part.ids():
+        if trial_id in readable_ids(part):
             return part.scores(trial_id).to_pandas()
     return SCHEMAS["scores"].empty_table().to_pandas()
 
 
-def statuses(path: Path) -> dict[str, str]:
-    """trial_id -> status of every trial that has ended; reads two columns only."""
-    journal = leftovers(path)  # first: what it holds may move into a part meanwhile
-    found: dict[str, str] = {}
-    for part in parts(path):
-        if part.path("trials").exists():
-            table = read_columns(part.path("trials"), ["trial_id", "status"])
-            found |= dict(zip(*table.to_pydict().values(), strict=True))
-    return found | {r.trial["trial_id"]: r.trial["status"] for r in journal}
-
-
-def _config(path: Path) -> dict[str, Any]:
+def readable_ids(part: Part) -> set[str]:
+    """The trials that a part holds; none where that cannot be read, which `read_run` has told."""
     try:
-        return json.loads((path / "sweep.json").read_text())
+        return part.ids()
+    except DamagedFile:
+        return set()
+
+
+def statuses(path: Path) -> Mapping[str, str]:
+    """trial_id -> status of every trial that has ended and whose numbers are there."""
+    return standing(path).statuses
+
+
+def config_digest(content: Mapping[str, Any]) -> str:
+    """What `sweep.json` says of its own content, so that a change shows."""
+    parts = [content.get("config"), content.get("metrics")]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def read_sweep(path: Path) -> Sweep:
+    """`sweep.json`.
+
+    Raises:
+        DataError: `path` is not a run directory, or the file cannot be read.
+    """
+    file = path / SWEEP_FILE
+    content = _json(file)
+    config = content.get("config") if isinstance(content, dict) else None
+    if not isinstance(config, dict):
+        raise DamagedFile(file, "is not what a sweep writes (it has no config)", lost=True)
+    as_written = content["digest"] == config_digest(content) if "digest" in content else None
+    scales = content.get("metrics")
+    return Sweep(config, scales if isinstance(scales, dict) else {}, as_written)
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_bytes())
+    except OSError as error:
+        absent(file, error)
+        raise no_run(file.parent) from None
+    except (ValueError, RecursionError) as error:
+        raise DamagedFile(file, f"not JSON ({error})", lost=True) from error
+
+
+def no_run(path: Path) -> DataError:
+    """The error of a path that is not a run directory; names a neighbour of a similar name."""
+    try:
+        siblings = [p.name for p in path.parent.iterdir() if p.is_dir() and p.name != path.name]
     except OSError:
-        raise DataError(f"{path}: not a run directory (no sweep.json){_nearby(path)}") from None
-    except ValueError as error:
-        raise DataError(f"{path / 'sweep.json'}: not JSON ({error})") from error
-
-
-def _nearby(path: Path) -> str:
-    siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
-    return nearest(path.name, siblings)
+        siblings = []
+    return DataError(f"{path}: not a run directory (no {SWEEP_FILE}){nearest(path.name, siblings)}")

@@ -6,8 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from harness.results.parquet import table_of, write_parquet
 from harness.results.schema import METRICS
-from harness.results.tables import Part, parts, write_parquet
+from harness.results.tables import Part, parts
 
 
 def replace_metrics(run: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -30,4 +31,4 @@ def _merged(part: Part, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> pa.T
     pairs = zip(old["trial_id"].to_pylist(), old["metric"].to_pylist(), strict=True)
     kept = old.filter(pa.array([pair not in gone for pair in pairs], pa.bool_()))
     new = [{"trial_id": i, **row} for i, found in rows.items() for row in found]
-    return pa.concat_tables([kept, pa.Table.from_pylist(new, schema=METRICS)])
+    return pa.concat_tables([kept, table_of(new, METRICS)])

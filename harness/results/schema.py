@@ -50,6 +50,7 @@ TRIALS = pa.schema(
         ("together_error", pa.string()),  # why that broke off; what it left undone was trained alone
         ("notes", _STRINGS),  # what happened on the way and is no failure: a damaged checkpoint set aside
         ("weights", pa.list_(pa.struct([("name", pa.string()), ("sha256", pa.string())]))),
+        ("kept", pa.list_(pa.struct([("name", pa.string()), ("sha256", pa.string())]))),  # files, by kind
         ("marks", _STRINGS),
         ("artifact_hits", pa.int64()),
         ("artifact_computes", pa.int64()),
@@ -92,6 +93,8 @@ SCORES = pa.schema(
         ("parts", pa.map_(pa.string(), pa.float64())),
     ]
 )
+
+VITAL = ("trial_id", "method", "status", "metric", "score")  # a file without is not the table it should be
 
 SCHEMAS = {"trials": TRIALS, "metrics": METRICS, "scores": SCORES}
 

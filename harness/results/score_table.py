@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.results.journal import leftovers
-from harness.results.tables import parts, read_columns, rows_to_tables
+from harness.results.reader import readable_ids
+from harness.results.tables import parts, rows_to_tables
 
 COLUMNS = ["trial_id", "image", "label", "score"]
 
@@ -20,6 +21,9 @@ def read_score_columns(path: Path, trial_ids: Collection[str]) -> pd.DataFrame:
         path: a run directory.
         trial_ids: trials; those that have no scores are left out.
 
+    Raises:
+        DamagedFile: they cannot be read.
+
     Returns:
         Columns `trial_id, image, label` (categorical) and `score`.
     """
@@ -28,9 +32,9 @@ def read_score_columns(path: Path, trial_ids: Collection[str]) -> pd.DataFrame:
     found = [rows_to_tables(journal)["scores"].select(COLUMNS)]
     wanted -= {r.trial["trial_id"] for r in journal}
     for part in reversed(parts(path)):
-        mine = part.ids() & wanted
+        mine = readable_ids(part) & wanted
         wanted -= mine
-        if mine and part.path("scores").exists():
-            table = read_columns(part.path("scores"), COLUMNS)
+        if mine:
+            table = part.table("scores", COLUMNS)
             found.append(table.filter(pc.field("trial_id").isin(pa.array(sorted(mine), pa.string()))))
     return pa.concat_tables(found).to_pandas(categories=COLUMNS[:3])

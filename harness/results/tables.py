@@ -1,20 +1,23 @@
 """Parts of the result tables in memory, and their atomic way to disk."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from harness.results.schema import SCHEMA_VERSION, SCHEMAS
+from harness.errors import DamagedFile
+from harness.results.parquet import absent, read_parquet, table_of, write_parquet
+from harness.results.schema import SCHEMAS
 from harness.trial import TrialResult
-from harness.whole import whole
 
 Tables = dict[str, pa.Table]
+Report = Callable[[DamagedFile], None]
 ORDER = ("scores", "metrics", "trials")  # a row in trials/ promises its rows in the other two
+_PART = re.compile(r"part-(\d+)\.parquet")
 
 
 def rows_to_tables(results: Sequence[TrialResult]) -> Tables:
@@ -25,7 +28,7 @@ def rows_to_tables(results: Sequence[TrialResult]) -> Tables:
         rows["trials"].append(_with_times(result.trial))
         rows["metrics"] += [tag | dict(row) for row in result.metrics]
         rows["scores"] += [tag | dict(row) for row in result.scores]
-    return {name: pa.Table.from_pylist(rows[name], schema=schema) for name, schema in SCHEMAS.items()}
+    return {name: table_of(rows[name], schema) for name, schema in SCHEMAS.items()}
 
 
 def _with_times(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,6 +51,12 @@ def without(tables: Tables, trial_ids: Iterable[str]) -> Tables:
     return {name: table.filter(~pc.field("trial_id").isin(gone)) for name, table in tables.items()}
 
 
+def of_trials(tables: Tables) -> Tables:
+    """Tables less rows whose trial is not in `trials`."""
+    known = tables["trials"]["trial_id"].combine_chunks()
+    return {name: table.filter(pc.field("trial_id").isin(known)) for name, table in tables.items()}
+
+
 @final
 class Part:
     """One numbered file in each of the three table folders."""
@@ -58,59 +67,91 @@ class Part:
     def path(self, table: str) -> Path:
         return self.run / table / f"part-{self.number:05d}.parquet"
 
-    def read(self, *, scores: bool = True) -> Tables:
-        """The part's tables less rows whose trial never reached trials/; `scores` may be left out."""
-        tables = {
-            n: _read(self.path(n), schema) if scores or n != "scores" else schema.empty_table()
-            for n, schema in SCHEMAS.items()
-        }
-        known = tables["trials"]["trial_id"].combine_chunks()
-        return {name: table.filter(pc.field("trial_id").isin(known)) for name, table in tables.items()}
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """One table of the part; no rows where there is no file.
+
+        Raises:
+            DamagedFile: it cannot be read, or is not what was written.
+        """
+        return read_parquet(self.path(name), SCHEMAS[name], columns)
+
+    def read(self, report: Report | None = None, **columns: Sequence[str]) -> Tables:
+        """The part's tables less rows whose trial never reached trials/.
+
+        Args:
+            report: told of each table that cannot be read and then has no rows; without, that is raised.
+            columns: of a table, if not all; `trial_id` is among them.
+
+        Raises:
+            DamagedFile: see `report`.
+        """
+        found: Tables = {}
+        for name in SCHEMAS:  # trials first: what it has on disk by then is in the others too
+            try:
+                found[name] = self.table(name, columns.get(name))
+            except DamagedFile as error:
+                if report is None:
+                    raise
+                report(error)
+                found[name] = _empty(name, columns.get(name))
+        return of_trials(found)
 
     def ids(self) -> set[str]:
-        """The trials that the part holds."""
-        path = self.path("trials")
-        if not path.exists():
-            return set()
-        return set(read_columns(path, ["trial_id"])["trial_id"].to_pylist())
+        """The trials that the part holds.
+
+        Raises:
+            DamagedFile: that cannot be read.
+        """
+        return set(self.table("trials", ["trial_id"])["trial_id"].to_pylist())
 
     def scores(self, trial_id: str) -> pa.Table:
         """The per-image scores of one trial."""
-        table = _read(self.path("scores"), SCHEMAS["scores"])
-        return table.filter(pc.field("trial_id") == trial_id)
+        return self.table("scores").filter(pc.field("trial_id") == trial_id)
 
     def write(self, tables: Tables) -> None:
         """Replace the part on disk, table by table, `trials` last."""
         for name in ORDER:
             write_parquet(self.path(name), tables[name])
 
+    def shrink(self, tables: Tables) -> None:
+        """Replace the part by less of it: `trials` first, so that no row is without what it promises."""
+        for name in reversed(ORDER):
+            write_parquet(self.path(name), tables[name])
 
-def parts(run: Path) -> list[Part]:
-    """The parts of a run, in order."""
-    numbers = {int(p.stem.split("-")[1]) for t in SCHEMAS for p in (run / t).glob("part-*.parquet")}
+
+def _empty(name: str, columns: Sequence[str] | None) -> pa.Table:
+    return SCHEMAS[name].empty_table().select(list(columns or SCHEMAS[name].names))
+
+
+def parts(run: Path, report: Report | None = None) -> list[Part]:
+    """The parts of a run, in order.
+
+    Args:
+        run: its directory.
+        report: told of each table folder that cannot be read; without, that is raised.
+
+    Raises:
+        DamagedFile: see `report`.
+    """
+    numbers: set[int] = set()
+    for table in SCHEMAS:
+        try:
+            numbers |= {int(found[1]) for name in listed(run / table) if (found := _PART.fullmatch(name))}
+        except DamagedFile as error:
+            if report is None:
+                raise
+            report(error)
     return [Part(run, n) for n in sorted(numbers)]
 
 
-def read_columns(path: Path, names: Sequence[str] | None = None) -> pa.Table:
-    """Columns of one file, all by default; a `key=value` in its path is no column."""
-    with pq.ParquetFile(path) as file:
-        return file.read(columns=names)
+def listed(folder: Path) -> list[str]:
+    """The names in a folder, sorted; none where there is no folder.
 
-
-def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    """A table in today's schema: columns that an older file lacks are null."""
-    if not path.exists():
-        return schema.empty_table()
-    table = read_columns(path)
-    columns = [
-        table[f.name].cast(f.type) if f.name in table.column_names else pa.nulls(len(table), f.type)
-        for f in schema
-    ]
-    return pa.table(columns, schema=schema)
-
-
-def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write a file under another name, make it durable, rename it."""
-    stamped = table.replace_schema_metadata({"ladder_schema": str(SCHEMA_VERSION)})
-    with whole(path) as hidden:
-        pq.write_table(stamped, hidden, compression="zstd")
+    Raises:
+        DamagedFile: it cannot be read.
+    """
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        absent(folder, error)
+        return []

@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import final
 
 from harness.errors import ResultsError
-from harness.results.journal import Journal, leftovers
+from harness.results.aside import keep_lines
+from harness.results.journal import Journal, read_journals
 from harness.results.kept import write_kept
+from harness.results.parquet import NO_TABLE
 from harness.results.tables import Part, Tables, concat, parts, rows_to_tables, without
-from harness.trial import TrialResult
+from harness.trial import Status, TrialResult
 
 SEAL_TRIALS = 1000
 SEAL_SCORES = 400_000
 QUIET = 20  # a flush may take one part in QUIET of the time
+_PLAIN = ("trial_id", "sweep", "method", "params", "dataset", "category", "started_at", "finished_at")
 
 
 @final
@@ -33,6 +36,7 @@ class RunWriter:
 
     Raises:
         ResultsError: the directory cannot be written. What was accepted before stays in the journal.
+        DamagedFile: a part cannot be read (`harness.results.mend` makes room first).
     """
 
     def __init__(self, run: Path):
@@ -40,7 +44,8 @@ class RunWriter:
         self._guard = threading.RLock()
         self._sealed = parts(run)
         self._where = {i: part for part in self._sealed for i in part.ids()}
-        self._open, self._pending = self._reopen(), []
+        self._open = self._reopen()
+        self._pending: list[Tables] = []
         self._flushed_at, self._flush_took = 0.0, 0.0
         self._timer: threading.Timer | None = None
         self._recover()
@@ -54,11 +59,9 @@ class RunWriter:
     def finished(self, result: TrialResult) -> None:
         """A trial has ended; durable when this returns."""
         with self._guard:
-            for kind, packed in result.kept.items():
-                write_kept(self.run, kind, result.trial["trial_id"], packed)
-            result = replace(result, kept={})
+            result, tables = _stored(_keep(self.run, result))
             self._journal.finished(result)
-            self._pending.append(result)
+            self._pending.append(tables)
             self._flush_when_due()
 
     def flush(self) -> None:
@@ -99,14 +102,20 @@ class RunWriter:
         return Part(self.run, number), rows_to_tables([])
 
     def _recover(self) -> None:
-        """Fold journals of earlier drivers into the tables, then remove them."""
-        known = dict(_finished_at(self._open[1]))
-        self._pending = [r for r in leftovers(self.run) if not _older(r, known)]
+        """Fold journals of earlier drivers into the tables, then remove them; bad lines are set aside."""
+        known, found = dict(_finished_at(self._open[1])), read_journals(self.run)
+        self._pending = [rows_to_tables([r]) for r in found.results.values() if not _older(r, known)]
         self.flush()
-        if not (self.run / "trials").exists():
-            self._write_open()
-        for path in (self.run / "journal").glob("*.jsonl"):
-            path.unlink(missing_ok=True)
+        try:
+            if not (self.run / "trials").exists():
+                self._write_open()
+            keep_lines(self.run, found.lines)
+            for path in (self.run / "journal").glob("*.jsonl"):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ResultsError(
+                f"{error.filename or self.run}: cannot be written ({error.strerror})"
+            ) from error
 
     def _flush_when_due(self) -> None:
         wait = self._flushed_at + max(0.2, QUIET * self._flush_took) - time.monotonic()
@@ -126,9 +135,9 @@ class RunWriter:
 
     def _write_open(self) -> None:
         part, tables = self._open
-        new = rows_to_tables(self._pending)
+        new = concat(self._pending)
         ids = _ids(new)
-        merged = concat([without(tables, ids), new])
+        merged = {n: t.combine_chunks() for n, t in concat([without(tables, ids), new]).items()}
         try:
             part.write(merged)
             self._drop(ids & self._where.keys())
@@ -153,11 +162,33 @@ class RunWriter:
 
     def _drop(self, ids: set[str]) -> None:
         for part in {self._where.pop(i) for i in ids & self._where.keys()}:
-            part.write(without(part.read(), ids))
+            part.shrink(without(part.read(), ids))
         open_part, tables = self._open
         if ids & _ids(tables):
             self._open = open_part, without(tables, ids)
-            open_part.write(self._open[1])
+            open_part.shrink(self._open[1])
+
+
+def _keep(run: Path, result: TrialResult) -> TrialResult:
+    """The result without its files, which are written, and with their digests in its row."""
+    trial_id = result.trial["trial_id"]
+    kept = [
+        {"name": kind, "sha256": write_kept(run, kind, trial_id, packed)}
+        for kind, packed in result.kept.items()
+    ]
+    return replace(result, trial={**result.trial, "kept": kept}, kept={})
+
+
+def _stored(result: TrialResult) -> tuple[TrialResult, Tables]:
+    """A result and its tables; one that cannot become rows is a failed trial, not the end of a sweep."""
+    try:
+        return result, rows_to_tables([result])
+    except NO_TABLE as error:
+        known = {k: v for k, v in result.trial.items() if k in _PLAIN}
+        why = f"its rows cannot be stored ({' '.join(str(error).split())[:200]})"
+        said = {"status": Status.FAILED, "error_type": type(error).__name__, "reason": why}
+        failed = TrialResult(known | said)
+        return failed, rows_to_tables([failed])
 
 
 def _ids(tables: Tables) -> set[str]:

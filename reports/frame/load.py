@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any, final
 
 import pandas as pd
-import pyarrow as pa
 
-from harness.errors import DataError
+from harness.errors import DamagedFile
 from harness.metrics.scale import Scale
 from harness.metrics.table import scale_of
 from harness.results import Run, read_run
@@ -58,8 +57,9 @@ class Frame:
             training images), `seed` ("split/run"), `marks` (tuple). `status` is `MISSING` without a row.
         metrics: the metrics table of trials that are ok, with `variant`, `dataset`, `category`, `shots`,
             `seed` and `measure` (metric with its limit, as one word).
-        notes: what a reader has to know about how runs were put together.
+        notes: what a reader has to know about how runs were put together, and what is wrong with them.
         scales: metric -> how its values are printed and compared.
+        damage: files of the runs that cannot be read; what they hold counts as missing.
     """
 
     sources: tuple[LoadedRun, ...]
@@ -67,6 +67,7 @@ class Frame:
     metrics: pd.DataFrame
     notes: tuple[str, ...]
     scales: Mapping[str, Scale]
+    damage: tuple[DamagedFile, ...] = ()
 
     @property
     def main(self) -> str:
@@ -91,9 +92,9 @@ def load(paths: Sequence[Path]) -> Frame:
         paths: run directories.
 
     Raises:
-        DataError: one of them is not a run, or cannot be read.
+        DataError: one of them is not a run, or its plan cannot be read.
     """
-    runs = [_read(path) for path in paths]
+    runs = [read_run(path, scores=False) for path in paths]
     sources = _sources(runs)
     trials = pd.concat([_planned(run).assign(run=i) for i, run in enumerate(runs)], ignore_index=True)
     metrics = pd.concat([run.metrics.assign(run=i) for i, run in enumerate(runs)], ignore_index=True)
@@ -102,8 +103,10 @@ def load(paths: Sequence[Path]) -> Frame:
     )
     trials, metrics, notes = unique_trials(trials, metrics, [str(s.path) for s in sources], scales)
     trials = _labelled(trials, [s.label for s in sources])
-    notes = [*(_stale(s) for s in sources if s.stale), *unlike, *notes]
-    return Frame(sources, trials, _joined(metrics, trials), tuple(notes), scales)
+    wrong = [note for run in runs for note in run.notes]
+    notes = [*wrong, *(_stale(s) for s in sources if s.stale), *unlike, *notes]
+    damage = tuple(error for run in runs for error in run.damage)
+    return Frame(sources, trials, _joined(metrics, trials), tuple(notes), scales, damage)
 
 
 def agreed(scales: Iterable[Mapping[str, Scale]]) -> tuple[dict[str, Scale], list[str]]:
@@ -115,13 +118,6 @@ def agreed(scales: Iterable[Mapping[str, Scale]]) -> tuple[dict[str, Scale], lis
     apart = [name for name, some in known.items() if len(some) > 1]
     one = {n: scale_of(n, {}) if n in apart else next(iter(some)) for n, some in known.items()}
     return one, [f"The runs do not agree on what values of {n} are, nor on which is better." for n in apart]
-
-
-def _read(path: Path) -> Run:
-    try:
-        return read_run(path, scores=False)
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
 
 
 def _sources(runs: Sequence[Run]) -> tuple[LoadedRun, ...]:
@@ -143,7 +139,7 @@ def _stale(source: LoadedRun) -> str:
 
 def _planned(run: Run) -> pd.DataFrame:
     """Planned trials with what came of them."""
-    plan = run.plan.drop_duplicates("trial_id")
+    plan = run.known_plan.drop_duplicates("trial_id")
     rows = run.trials.drop(columns=[c for c in plan.columns if c not in ("trial_id", "marks")])
     both = plan.merge(rows, on="trial_id", how="left", suffixes=("_planned", ""))
     seen = both["status"].notna()

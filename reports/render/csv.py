@@ -1,4 +1,7 @@
-"""CSV: one file per table, full precision, fractions; a statistic is five columns."""
+"""CSV: one file per table, full precision, fractions; a statistic is five columns.
+
+Text that a spreadsheet would take for a formula has an apostrophe before it; numbers are numbers.
+"""
 
 import csv
 import io
@@ -7,6 +10,8 @@ from typing import Any
 
 from reports.report import Report
 from reports.tables.table import Column, Kind, Row, Table
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that is evaluated
 
 _PARTS = {
     Kind.STATISTIC: ("std", "n", "planned", "marks"),
@@ -30,11 +35,28 @@ def render(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     head = [name for column in table.columns for name in _names(column)]
-    writer.writerow([*(["group"] if grouped else []), table.stub.lower(), *head])
+    writer.writerow(map(_inert, [*(["group"] if grouped else []), table.stub.lower(), *head]))
     for group in table.groups:
         for row in group.rows:
-            writer.writerow([*([group.label] if grouped else []), row.label, *_values(table, row)])
+            cells = [*([group.label] if grouped else []), row.label, *_values(table, row)]
+            writer.writerow(map(_inert, cells))
     return out.getvalue()
+
+
+def _inert(value: Any) -> Any:
+    """A cell that no spreadsheet evaluates: names in a run are whatever its author has called things."""
+    if not isinstance(value, str) or _is_number(value):
+        return value
+    line = value.replace("\r", " ")  # which the csv module does not quote, and some take for a new row
+    return f"'{line}" if value.startswith(FORMULA) or line.lstrip().startswith(FORMULA) else line
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _names(column: Column) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from harness.confined import below
 from harness.errors import DataError
 from reports.render import csv as render_csv
 from reports.render import html as render_html
@@ -24,12 +25,12 @@ def write(out: Path, files: Files) -> None:
     """Write files below a folder.
 
     Raises:
-        DataError: that is not possible.
+        DataError: that is not possible, or a name would lie elsewhere.
     """
     try:
         for name, text in files.items():
-            path = out / name
+            path = below(out, name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise DataError(f"{error.filename or out}: cannot be written ({error.strerror})") from None

@@ -1,12 +1,14 @@
 """Where numbers come from: runs, code, machines, weights, images, and the command that makes them again."""
 
 import json
+import shlex
 from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 import yaml
 
+from harness.confined import component
 from reports.frame.cells import DDOF
 from reports.frame.load import MISSING, Frame, LoadedRun
 from reports.frame.naming import words
@@ -42,7 +44,7 @@ def sweep_files(frame: Frame) -> dict[str, str]:
 
 def sweep_file(source: LoadedRun) -> str:
     """Name of the resolved sweep file beside the report."""
-    return f"sweep-{source.label}.yaml"
+    return f"sweep-{component(source.label)}.yaml"
 
 
 def sweep_text(source: LoadedRun) -> str:
@@ -71,8 +73,12 @@ def facts(source: LoadedRun, trials: pd.DataFrame) -> list[tuple[str, Cell]]:
         ("weights, sha256", text(_listed(_weights(ended)))),
         ("images, fingerprint", text(_listed(_images(ended)))),
         ("statistics", text(_STATISTICS)),
-        ("go on, or again", text(f"python -m harness.sweep {sweep_file(source)} out={source.path}")),
+        ("go on, or again", text(_again(source))),
     ]
+
+
+def _again(source: LoadedRun) -> str:
+    return shlex.join(["python", "-m", "harness.sweep", sweep_file(source), f"out={source.path}"])
 
 
 def _listed(found: Iterable[Any]) -> str:

@@ -181,6 +181,12 @@ function trialRows(i) {
   return open ? [row, make("tr", { class: "detail" }, make("td", { colspan: cells.length }, trialCard(i)))] : [row];
 }
 
+/** A command as a shell takes it: names in a run may hold anything. */
+function shell(...words) {
+  const plain = /^[\w@%+=:,./-]+$/;
+  return words.map((w) => (plain.test(w) ? w : `'${w.replaceAll("'", "'\"'\"'")}'`)).join(" ");
+}
+
 function trialCard(i) {
   const run = trials.runs[trials.run[i]];
   const facts = [
@@ -190,8 +196,8 @@ function trialCard(i) {
     ["weights", word("weights", i)], ["data set", word("dataset", i)],
     ["device", word("device", i)], ["host", word("host", i)], ["code", word("git_commit", i)], ["ended", word("finished_at", i)],
     ["reason", [word("error_type", i), word("reason", i)].filter(Boolean).join(": ")],
-    ["look closer", `python -m harness.show ${run.path} ${trials.id[i]}`],
-    ["run again", `python -m harness.sweep ${run.sweep} out=runs/again --only id=${trials.id[i]}`],
+    ["look closer", shell("python", "-m", "harness.show", run.path, trials.id[i])],
+    ["run again", shell("python", "-m", "harness.sweep", run.sweep, "out=runs/again", "--only", `id=${trials.id[i]}`)],
   ].filter(([, text]) => text);
   const list = make("dl", {}, ...facts.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
   const traceback = word("traceback", i);
