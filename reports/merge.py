@@ -79,7 +79,8 @@ def merge(frame: Frame, out: Path) -> None:
             _copy_kept(*some, out)
         plans = pa.concat_tables([PLAN.empty_table(), *(_plan(*some) for some in chosen)])
         write_parquet(out / PLAN_FILE, plans)
-        write_sweep(out, config)  # last: without it the folder is no run
+        scales = {name: scale.record() for name, scale in frame.scales.items()}
+        write_sweep(out, config, scales)  # last: without it the folder is no run
     except OSError as error:
         raise DataError(f"{error.filename or out}: cannot be written ({error.strerror})") from error
 
