@@ -3,12 +3,11 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import lru_cache
 from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
 from harness.errors import nearest
 
@@ -46,6 +45,11 @@ def _integers(value: Any) -> Iterator[int]:
     elif isinstance(value, list | dict):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from _integers(inner)
+
+
+def instance(owner: type, values: Mapping[str, Any]) -> Any:
+    """An object of a dataclass of options from what `resolve` gives, nested ones included."""
+    return TypeAdapter(owner).validate_python(dict(values))
 
 
 @lru_cache(maxsize=256)
@@ -111,7 +115,7 @@ def _place(given: Any, steps: Sequence[int | str]) -> tuple[int | str, ...]:
 
 
 def _sentence(model: type[BaseModel], error: Any) -> str:
-    if error["type"] == "extra_forbidden":
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of a model, of a dataclass
         allowed = sorted(_names_at(model, error["loc"][:-1]))
         return f"unknown key{nearest(str(error['loc'][-1]), allowed)}; allowed: {', '.join(allowed)}"
     if error["type"] == "missing":
@@ -191,19 +195,23 @@ def _numeric(text: str) -> bool:
 
 def _names_at(model: type[BaseModel], path: tuple[int | str, ...]) -> set[str]:
     """Names allowed where an unknown key was met; walks lists and unions of models on the way."""
-    here = {model}
+    here: set[type] = {model}
     for step in path:
         if isinstance(step, str):
-            found = {m for owner in here for m in _models_in(owner.model_fields.get(step))}
+            found = {m for owner in here for m in _models_of(_entries(owner).get(step))}
             here = found or here
-    return {name for owner in here for name in owner.model_fields}
+    return {name for owner in here for name in _entries(owner)}
 
 
-def _models_in(field: FieldInfo | None) -> set[type[BaseModel]]:
-    return _models_of(field.annotation) if field else set()
+def _entries(owner: type) -> dict[str, Any]:
+    """Names of the keys of a model or dataclass, each with its type."""
+    if issubclass(owner, BaseModel):
+        return {name: field.annotation for name, field in owner.model_fields.items()}
+    hints = get_type_hints(owner)
+    return {field.name: hints[field.name] for field in fields(owner)}
 
 
-def _models_of(annotation: Any) -> set[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _models_of(annotation: Any) -> set[type]:
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_dataclass(annotation)):
         return {annotation}
     return {m for part in getattr(annotation, "__args__", ()) for m in _models_of(part)}

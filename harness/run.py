@@ -13,6 +13,7 @@ import numpy as np
 
 from harness import gpu, provenance
 from harness.data import FitData, ImageSet, Split
+from harness.data.digest import expect
 from harness.errors import DataError
 from harness.failures import status_of
 from harness.method import Context, Method, Scores
@@ -117,6 +118,10 @@ def fit_data(names: Sequence[str], split: Split) -> FitData:
     by_id = {sample.id: sample for sample in split.train}
     support = [by_id[name] for name in names]
     masks = {i: split.part_masks[s.id] for i, s in enumerate(support) if s.id in split.part_masks}
+    for i, path in masks.items():
+        expect(
+            path, support[i].planned(path)
+        )  # images and defect masks are held against it when they are read
     return FitData(
         train=ImageSet.of_samples(support),
         validation=ImageSet.of_samples(split.validation),

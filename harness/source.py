@@ -12,7 +12,7 @@ from harness.config import DatasetConfig
 from harness.data import Split
 from harness.datasets import DATASETS
 from harness.errors import DataError
-from harness.params import resolve
+from harness.params import instance, resolve
 
 
 @final
@@ -43,7 +43,7 @@ class Source:
         return _dataset(self).read(self.root, category, self._options())
 
     def _options(self) -> Any:
-        return _dataset(self).Options(**self.options)
+        return instance(_dataset(self).Options, self.options)
 
 
 def recorded_split(config: Mapping[str, Any], category: str, fingerprint: str) -> Split:

@@ -16,7 +16,7 @@ from harness.datasets.record import DataSet
 from harness.errors import ConfigError, HarnessError, nearest
 from harness.method import Card
 from harness.metrics import METRICS
-from harness.params import Problem, model_of, resolve
+from harness.params import Problem, instance, model_of, resolve
 from harness.places import no_file, no_folder, too_long, trouble
 from methods import METHODS
 from sweeps.combine import Parts, completed, refused
@@ -237,7 +237,7 @@ def _readable(raw: Mapping[str, Any]) -> tuple[DataSet, Path, Any] | None:
     if not isinstance(root, str) or "${" in root or trouble(root):
         return None
     dataset = DATASETS.load(given["name"])
-    return dataset, Path(root).expanduser(), dataset.Options(**resolve(dataset.Options, _options(given)))
+    return dataset, Path(root).expanduser(), instance(dataset.Options, resolve(dataset.Options, _options(given)))
 
 
 def _no_category(name: str, known: Sequence[str], root: Path) -> str:

@@ -184,9 +184,9 @@ CLASSIFIED = {
     "max_trials": OUT,
 }
 OPTIONS = {  # of data sets; through the fingerprint of the images or through what is in the category
-    "demo": {"subtypes": IN, "subtype_rule": IN, "marks": OUT},
-    "mvtec_loco": {"subtypes": IN, "subtype_rule": IN, "marks": OUT},
-    "mvtec_ad": {"marks": OUT},
+    "demo": {"subtypes": IN, "subtype_rule": IN, "marks": OUT, "pixels": IN},
+    "mvtec_loco": {"subtypes": IN, "subtype_rule": IN, "marks": OUT, "pixels": IN},
+    "mvtec_ad": {"marks": OUT, "pixels": IN},
     "folder": {
         "train": IN,
         "validation": IN,
@@ -195,6 +195,7 @@ OPTIONS = {  # of data sets; through the fingerprint of the images or through wh
         "masks": IN,
         "labels": IN,
         "marks": OUT,
+        "pixels": IN,
     },
 }
 

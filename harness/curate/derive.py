@@ -128,7 +128,7 @@ def _colours(samples: Sequence[Sample], recipe: ColourRule) -> Array:
     """Lab colours (n, regions, 3)."""
 
     def one(sample: Sample) -> list[Array]:
-        image: NDArray[np.uint8] = decode(sample.path)
+        image: NDArray[np.uint8] = decode(sample.path, sample.rule)
         return [region_colour(image, region, recipe.pixels) for region in recipe.regions]
 
     with ThreadPoolExecutor(4) as pool:

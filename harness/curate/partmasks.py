@@ -168,7 +168,7 @@ def _write_mask(labels: Labels, sample: Sample, folder: Path) -> None:
 
 
 def _thumbnails(samples: Sequence[Sample]) -> NDArray[np.float64]:
-    small = [Image.fromarray(decode(s.path)).resize(THUMBNAIL, Image.Resampling.BOX) for s in samples]
+    small = [Image.fromarray(decode(s.path, s.rule)).resize(THUMBNAIL, Image.Resampling.BOX) for s in samples]
     return np.stack([np.asarray(image, np.float64).ravel() / 255 for image in small])
 
 

@@ -43,7 +43,7 @@ def _spread(group: Sequence[Sample], entries: Mapping[str, Entry], subtype: str,
 
 
 def _tile(sample: Sample, entry: Entry, recipe: ColourRule) -> Image.Image:
-    picture = Image.fromarray(decode(sample.path))
+    picture = Image.fromarray(decode(sample.path, sample.rule))
     scale = TILE / max(picture.size)
     picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
     draw = ImageDraw.Draw(picture)

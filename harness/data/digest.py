@@ -1,4 +1,4 @@
-"""Content hashes of files and arrays; a file is hashed once per (path, size, modification time)."""
+"""Content hashes of files and arrays; a file is hashed once in each of its states."""
 
 import hashlib
 from pathlib import Path
@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.index import stored_digest
+from harness.data.files import reason, stamp_of
+from harness.data.index import Facts, known_facts, remember, same
 from harness.errors import DataError
-
-_known: dict[tuple[str, int, int], str] = {}  # this process; what lies on disk is read by `stored_digest`
 
 
 def file_digest(path: Path) -> str:
@@ -19,16 +18,27 @@ def file_digest(path: Path) -> str:
     the cache folder, and only then from the bytes.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or is a pipe or device.
     """
     try:
-        stat = path.stat()
-        key = (str(path), stat.st_size, stat.st_mtime_ns)
-        if key not in _known:
-            _known[key] = stored_digest(path, stat.st_size, stat.st_mtime_ns) or _digest_of(path)
-        return _known[key]
+        stamp = stamp_of(path)
+        facts = known_facts(path, stamp, ("file", "image", "mask"))
+        if facts is None:
+            facts = Facts(_digest_of(path))
+            remember(path, "file", stamp, facts)
+        return facts.sha256
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        raise DataError(f"{path}: cannot be read ({reason(error)})") from error
+
+
+def expect(path: Path, planned: str) -> None:
+    """See to it that a file is the one that was planned with, if that is known.
+
+    Raises:
+        DataError: it is another one, or cannot be read.
+    """
+    if planned:
+        same(path, planned, file_digest(path))
 
 
 def _digest_of(path: Path) -> str:

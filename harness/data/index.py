@@ -1,7 +1,8 @@
-"""What is known of the files of a category (content hash, image size, mask values), kept between runs.
+"""What is known of the files of a category (content hash, size, depth, mask values), kept between runs.
 
-One JSON file per category folder in `<cache>/digests`, replaced atomically. An entry holds while size and
-modification time of its file hold; a damaged or unwritable index costs time and nothing else.
+One JSON file per category folder in `<cache>/digests`, replaced atomically. An entry holds while the stamp of
+its file holds (`harness.data.files`); a damaged or unwritable index costs time and nothing else. On a network
+file system inodes may differ between nodes: a cache folder that nodes share is then written by turns.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, final
@@ -19,14 +20,16 @@ import numpy as np
 from PIL import Image
 
 from harness.cache import cache_root
+from harness.data import decoding
+from harness.data.files import Stamp, content, reason, stamp_of
+from harness.data.rule import PLAIN, Depth, PixelRule
 from harness.errors import DataError
 from harness.whole import whole
 
-VERSION = 1  # of the form of an entry
-DEPTH = 5  # a file lies at most this many folders below its category folder
+VERSION = 2  # of the form of an entry
+ABOVE = 5  # a file lies at most this many folders below its category folder
 MOST_VALUES = 16  # distinct values of a mask that are listed; more are as wrong as these
 Kind = Literal["image", "mask", "file"]
-Stamp = tuple[int, int]
 
 
 @final
@@ -36,69 +39,116 @@ class Facts:
 
     Attributes:
         sha256: of its bytes; empty if it cannot be read.
-        size: (height, width) of an image or mask, from its header.
+        size: (height, width) of an image or mask as stored, from its header.
         values: distinct non-zero pixel values of a mask, ascending.
-        error: why the file cannot be used; empty if it can.
+        error: why the file cannot be used, whatever the rule of its data set; empty if it can.
+        depth: what a pixel of an image is made of.
+        orientation: of an image or mask, EXIF.
     """
 
     sha256: str = ""
     size: tuple[int, int] | None = None
     values: tuple[int, ...] = ()
     error: str = ""
+    depth: Depth = "8"
+    orientation: int = 1
+
+    @property
+    def shown(self) -> tuple[int, int] | None:
+        """(height, width) the right way up."""
+        return decoding.turned_size(self.size, self.orientation) if self.size else None
 
 
-def facts_of(folder: Path, files: Iterable[tuple[Path, Kind]]) -> dict[Path, Facts]:
+_FIELDS = {"stamp", *(field.name for field in fields(Facts))}
+_known: dict[tuple[Kind, str], tuple[Stamp, Facts]] = {}  # of this process
+
+
+def facts_of(folder: Path, files: Iterable[tuple[Path, Kind]], rule: PixelRule = PLAIN) -> dict[Path, Facts]:
     """The facts of files below a category folder; only new and changed files are read.
 
     Args:
         folder: the category folder; names the index file.
         files: each with what it is taken for: pixels of masks are read, of images only the header.
+        rule: of the data set; says how large a file may be.
     """
     wanted = list(files)
     index = _read(_file(folder))
     keys = [_key(folder, path, kind) for path, kind in wanted]
-    stamps = _stamps([path for path, _ in wanted])
+    stamps = [_stamp(path) for path, _ in wanted]
     stale = [n for n, key in enumerate(keys) if not _holds(index.get(key), stamps[n])]
     if stale:
-        for n, facts in zip(stale, _examine([wanted[n] for n in stale]), strict=True):
+        for n, facts in zip(stale, _examine([wanted[n] for n in stale], rule), strict=True):
             index[keys[n]] = {"stamp": stamps[n], **asdict(facts)}
         # an error is not kept: permissions may be mended without the file's time changing
         _write(_file(folder), {k: e for k, e in index.items() if e["stamp"] and not e["error"]})
-    return {path: _facts(index[keys[n]]) for n, (path, _) in enumerate(wanted)}
+    found = [_facts(index[key]) for key in keys]
+    for (path, kind), stamp, facts in zip(wanted, stamps, found, strict=True):
+        remember(path, kind, stamp, facts)
+    return {path: facts for (path, _), facts in zip(wanted, found, strict=True)}
 
 
-def stored_digest(path: Path, size: int, mtime_ns: int) -> str | None:
-    """sha256 of a file from the index of any folder above it, or None."""
-    for folder in list(path.parents)[:DEPTH]:
-        for kind in ("image", "mask", "file"):
-            entry = _remembered(folder).get(_key(folder, path, kind))
-            if _holds(entry, (size, mtime_ns)):
-                return entry["sha256"] or None  # pyright: ignore[reportOptionalSubscript]
+def image_facts(path: Path, rule: PixelRule = PLAIN) -> Facts:
+    """The facts of an image file: from this process's memory, the index of a folder above it, or the file.
+
+    Raises:
+        DataError: the file is missing, too large for the rule, or no image.
+    """
+    stamp = _stamp(path)
+    facts = known_facts(path, stamp, ("image",)) or _facts_from_bytes(path, "image", rule)
+    if facts.error:
+        raise DataError(f"{path}: not a readable image ({facts.error})")
+    remember(path, "image", stamp, facts)
+    return facts
+
+
+def known_facts(path: Path, stamp: Stamp | None, kinds: Sequence[Kind]) -> Facts | None:
+    """What is known of a file in this state, without reading it."""
+    if stamp is None:
+        return None
+    for kind in kinds:
+        entry = _known.get((kind, str(path)))
+        if entry is not None and entry[0] == stamp:
+            return entry[1]
+    for folder in list(path.parents)[:ABOVE]:
+        stored = _remembered(folder)
+        for kind in kinds:
+            entry = stored.get(_key(folder, path, kind))
+            if entry is not None and _holds(entry, stamp):
+                return _facts(entry)
     return None
 
 
-def decode_mask(path: Path) -> np.ndarray:
+def decode_mask(path: Path, orientation: int | None = None, sha256: str = "") -> np.ndarray:
     """A mask file as uint8 (height, width), zero where nothing is marked.
 
+    Args:
+        path: the file.
+        orientation: EXIF orientation that is applied; None for its own.
+        sha256: of the file that is expected, if it matters.
+
     Raises:
-        DataError: the file is missing, truncated, no image, or not of one channel with 8 bits.
+        DataError: the file is missing, truncated, no image, not of one channel with 8 bits, or another one
+            than expected.
     """
     try:
-        return _mask_pixels(path.read_bytes())
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: not a readable mask ({_reason(error)})") from error
+        data = content(path, PLAIN.most_bytes)
+        if sha256:
+            same(path, sha256, hashlib.sha256(data).hexdigest())
+        return decoding.mask(data, orientation)
+    except decoding.UNREADABLE as error:
+        raise DataError(f"{path}: not a readable mask ({reason(error)})") from error
 
 
-def _mask_pixels(data: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(data)) as image:
-        pixels = np.asarray(image.convert("RGB") if image.mode in ("LA", "RGBA") else image)
-    if pixels.ndim == 3:
-        if (pixels != pixels[..., :1]).any():
-            raise ValueError("a mask has one channel, this image has colours")
-        pixels = pixels[..., 0]
-    if pixels.dtype != bool and pixels.size and (pixels.max() > 255 or pixels.min() < 0):
-        raise ValueError(f"a mask has values 0..255, this one {pixels.min()}..{pixels.max()}")
-    return pixels.astype(np.uint8) * (255 if pixels.dtype == bool else 1)
+def same(path: Path, planned: str, found: str) -> None:
+    """Hold the content hash of a file against the one that was planned with.
+
+    Raises:
+        DataError: they differ.
+    """
+    if planned != found:
+        raise DataError(
+            f"{path}: the file was changed during the sweep; its content is not the one that was planned with"
+        )
 
 
 def mask_values(pixels: np.ndarray) -> tuple[int, ...]:
@@ -107,46 +157,44 @@ def mask_values(pixels: np.ndarray) -> tuple[int, ...]:
     return tuple(value for value in range(1, 256) if counts[value])
 
 
-def _examine(files: Sequence[tuple[Path, Kind]]) -> list[Facts]:
+def _examine(files: Sequence[tuple[Path, Kind]], rule: PixelRule) -> list[Facts]:
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(lambda item: _facts_from_bytes(*item), files))
+        return list(pool.map(lambda item: _facts_from_bytes(item[0], item[1], rule), files))
 
 
-def _facts_from_bytes(path: Path, kind: Kind) -> Facts:
+def _facts_from_bytes(path: Path, kind: Kind, rule: PixelRule) -> Facts:
     sha = ""
     try:
-        data = path.read_bytes()
+        data = content(path, rule.most_bytes)
         sha = hashlib.sha256(data).hexdigest()
-        if kind == "mask":
-            pixels = _mask_pixels(data)
-            size = (pixels.shape[0], pixels.shape[1])
-            return Facts(sha, size, mask_values(pixels)[:MOST_VALUES])
-        return Facts(sha, _header(data) if kind == "image" else None)
-    except (OSError, SyntaxError, ValueError) as error:
-        return Facts(sha, error=_reason(error))
+        if kind == "file":
+            return Facts(sha)
+        head = decoding.header(io.BytesIO(data))
+        facts = Facts(sha, head.stored, (), "", head.depth, head.orientation)
+        return facts if kind == "image" else _mask_facts(facts, data, rule)
+    except decoding.UNREADABLE as error:
+        return Facts(sha, error=reason(error))
 
 
-def _header(data: bytes) -> tuple[int, int]:
-    with Image.open(io.BytesIO(data)) as image:
-        return image.height, image.width
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "no image format recognised"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _stamps(paths: Sequence[Path]) -> list[Stamp | None]:
-    return [_stamp(path) for path in paths]
+def _mask_facts(facts: Facts, data: bytes, rule: PixelRule) -> Facts:
+    assert facts.size is not None
+    if problem := rule.problem(facts.size, "8"):  # before it is decoded
+        raise ValueError(problem)
+    values = mask_values(decoding.mask(data, 1))[:MOST_VALUES]
+    return Facts(facts.sha256, facts.size, values, "", "8", facts.orientation)
 
 
 def _stamp(path: Path) -> Stamp | None:
     try:
-        stat = path.stat()
-        return stat.st_size, stat.st_mtime_ns
+        return stamp_of(path)
     except OSError:
         return None
+
+
+def remember(path: Path, kind: Kind, stamp: Stamp | None, facts: Facts) -> None:
+    """Keep what was read from a file in a certain state, in this process."""
+    if stamp is not None and not facts.error:
+        _known[kind, str(path)] = (stamp, facts)
 
 
 def _holds(entry: Any, stamp: Stamp | None) -> bool:
@@ -154,8 +202,9 @@ def _holds(entry: Any, stamp: Stamp | None) -> bool:
 
 
 def _facts(entry: Mapping[str, Any]) -> Facts:
+    given = {k: v for k, v in entry.items() if k != "stamp"}
     size = tuple(entry["size"]) if entry["size"] else None
-    return Facts(entry["sha256"], size, tuple(entry["values"]), entry["error"])
+    return Facts(**(given | {"size": size, "values": tuple(entry["values"])}))
 
 
 def _key(folder: Path, path: Path, kind: str) -> str:
@@ -176,7 +225,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         stored = json.loads(file.read_bytes())
         entries = stored["files"] if stored["version"] == VERSION else {}
-        return {k: e for k, e in entries.items() if {"stamp", "sha256", "size", "values", "error"} <= set(e)}
+        return {k: e for k, e in entries.items() if set(e) == _FIELDS}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}  # absent, damaged or of another version: everything is read again
 

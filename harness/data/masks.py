@@ -1,7 +1,11 @@
 """Ground-truth masks as anomalous regions at native size, one per mask file."""
 
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.decoding import turned_size
 from harness.data.images import image_size
-from harness.data.index import decode_mask, mask_values
+from harness.data.index import Facts, decode_mask, image_facts, mask_values
 from harness.data.samples import Sample, Split
 from harness.errors import DataError
 from harness.metrics.regions import Region
@@ -14,8 +18,8 @@ def regions(sample: Sample, split: Split) -> list[Region]:
     much of it has to be found; without, every non-zero pixel counts and all of it has to be found.
 
     Raises:
-        DataError: a mask is unreadable, empty, of another size than its image, or holds an unknown or a
-            second pixel value; the message names the file.
+        DataError: a mask is unreadable, empty, of another size than its image, holds an unknown or a second
+            pixel value, or is not the one that was planned with; the message names the file.
     """
     if not sample.masks:
         return []
@@ -25,7 +29,7 @@ def regions(sample: Sample, split: Split) -> list[Region]:
 
 def _region(sample: Sample, number: int, size: tuple[int, int], split: Split) -> Region:
     path = sample.masks[number]
-    pixels = decode_mask(path)
+    pixels = mask_pixels(sample, number)
     if problem := mask_problem(pixels.shape, size, mask_values(pixels), split):
         raise DataError(f"{path}: {problem}")
     if not split.defects:
@@ -33,6 +37,30 @@ def _region(sample: Sample, number: int, size: tuple[int, int], split: Split) ->
         return Region(pixels > 0, 1.0, True, name)
     defect = split.defects[int(pixels.max())]
     return Region(pixels > 0, defect.saturation_threshold, defect.relative_saturation, defect.name)
+
+
+def mask_pixels(sample: Sample, number: int) -> NDArray[np.uint8]:
+    """One mask of an image, turned as its data set says: uint8 (height, width).
+
+    Raises:
+        DataError: see `regions`.
+    """
+    path, rule = sample.masks[number], sample.rule
+    turn = None if rule.mask_exif == "own" else rule.mask_turn(1, image_facts(sample.path, rule).orientation)
+    return decode_mask(path, turn, sample.planned(path))
+
+
+def exif_hint(mask: Facts, image: Facts) -> str:
+    """Why two sizes differ, where it is an orientation tag that turns one of them; else empty."""
+    if mask.size is None or mask.orientation == image.orientation == 1:
+        return ""
+    for name, turn in (("image", image.orientation), ("ignore", 1)):
+        if turned_size(mask.size, turn) == image.shown:
+            return (
+                f" (an EXIF orientation tag turns one of them; `pixels: {{mask_exif: {name}}}` under "
+                "`dataset:` makes them fit)"
+            )
+    return " (an EXIF orientation tag turns one of them)"
 
 
 def mask_problem(

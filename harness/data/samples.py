@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.data.rule import PLAIN, PixelRule
+
 GOOD = "good"
 LOGICAL = "logical"
 STRUCTURAL = "structural"
@@ -20,6 +22,9 @@ class Sample:
         defects: names of the defect types shown (several are possible), empty if good or unknown.
         subtype: product type inside the category ("cherry"), if the data set has a manifest of them.
         masks: ground-truth files, one per anomalous region; empty if good.
+        rule: how its files are read.
+        contents: (file, sha256) of the image, its masks and its part mask when the data set was read; empty
+            if nobody has looked.
     """
 
     id: str
@@ -28,6 +33,12 @@ class Sample:
     defects: tuple[str, ...] = ()
     subtype: str | None = None
     masks: tuple[Path, ...] = ()
+    rule: PixelRule = PLAIN
+    contents: tuple[tuple[Path, str], ...] = ()
+
+    def planned(self, path: Path) -> str:
+        """sha256 that one of its files had when the data set was read; empty if that is not known."""
+        return next((sha256 for known, sha256 in self.contents if known == path), "")
 
 
 @dataclass(frozen=True)

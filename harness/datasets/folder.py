@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, final
 
+from harness.data.rule import PLAIN, PixelRule
 from harness.datasets.folders import Layout, read_tree
 from harness.datasets.loco import category_folders
 from harness.datasets.record import DataSet, Inspection, Names
@@ -24,6 +25,7 @@ class FolderOptions:
         masks: ground truth, one folder per folder of abnormal images; null if there is none.
         labels: abnormal folder -> "logical" or "structural" or another label.
         marks: what tables have to say of the numbers.
+        pixels: how files are read that are not plain 8-bit images: bits, range, mask_exif, max_megapixels.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
@@ -35,6 +37,7 @@ class FolderOptions:
     masks: str | None = "ground_truth"
     labels: Mapping[str, str] = field(default_factory=dict)
     marks: tuple[str, ...] = ()
+    pixels: PixelRule = PLAIN
 
 
 def layout_of(options: FolderOptions) -> Layout:
@@ -64,7 +67,9 @@ def names(root: Path, options: FolderOptions) -> Names:
 def _inspect(root: Path, category: str, options: FolderOptions) -> Inspection:
     layout = layout_of(options)
     folder = root if (root / layout.train).is_dir() else root / category
-    return Inspection(*assemble(("folder", category, folder), read_tree(folder, layout), marks=options.marks))
+    place = ("folder", category, folder)
+    split, problems = assemble(place, read_tree(folder, layout), marks=options.marks, pixels=options.pixels)
+    return Inspection(split, problems)
 
 
 FOLDER = DataSet(

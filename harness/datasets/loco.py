@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, final
 
+from harness.data.rule import PLAIN, PixelRule
 from harness.data.samples import LOGICAL, STRUCTURAL, DefectType, Sample, Split
 from harness.data.subtypes import Manifest, SubtypeRule, subtype_problems, with_subtypes
 from harness.datasets.folders import Layout, Tree, read_tree
@@ -30,6 +31,7 @@ class LocoOptions:
             "primary_attribute" (the recorded type), "nearest_gap" (nearest training image in pooled
             features, must be in the manifest) or "drop_ambiguous" (they are in no sub-category).
         marks: what tables have to say of the numbers ("derived masks").
+        pixels: how files are read that are not plain 8-bit images: bits, range, mask_exif, max_megapixels.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
@@ -37,6 +39,7 @@ class LocoOptions:
     subtypes: Path | None = None
     subtype_rule: SubtypeRule = "primary_attribute"
     marks: tuple[str, ...] = ()
+    pixels: PixelRule = PLAIN
 
 
 @final
@@ -81,7 +84,7 @@ class LocoReader:
         drawn, unfinished = demo_state(root)
         problems += unfinished
         marks = (*self.marks, *drawn, *self._marks(whole, tree), *options.marks)
-        split, found = assemble(place, tree, defects, parts, marks)
+        split, found = assemble(place, tree, defects, parts, marks, options.pixels)
         problems += found
         if subtype:
             problems += _unlisted(tree, manifest, whole, options.subtype_rule)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, final
 
+from harness.data.rule import PLAIN, PixelRule
 from harness.datasets.folders import Layout, Tree, read_tree
 from harness.datasets.loco import category_folders
 from harness.datasets.record import DataSet, Inspection, Names
@@ -42,11 +43,13 @@ class MvtecAdOptions:
 
     Attributes:
         marks: what tables have to say of the numbers.
+        pixels: how files are read that are not plain 8-bit images: bits, range, mask_exif, max_megapixels.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     marks: tuple[str, ...] = ()
+    pixels: PixelRule = PLAIN
 
 
 def _counts(tree: Tree) -> dict[str, int]:
@@ -65,7 +68,8 @@ def _inspect(root: Path, category: str, options: MvtecAdOptions) -> Inspection:
     found, expected = _counts(tree), COUNTS.get(category)
     unofficial = expected is not None and found != expected
     marks = [*(["unofficial split"] if unofficial else []), *options.marks]
-    split, problems = assemble(("mvtec_ad", category, root / category), tree, marks=marks)
+    place = ("mvtec_ad", category, root / category)
+    split, problems = assemble(place, tree, marks=marks, pixels=options.pixels)
     other = [f"{k} {found[k]} (archive: {n})" for k, n in (expected or {}).items() if found[k] != n]
     notes = [f"{category}: other counts than the official archive: {', '.join(other)}"] if other else []
     return Inspection(split, problems, notes)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
 
+from harness.data.decoding import turned_size
 from harness.data.index import Facts, Kind, facts_of
-from harness.data.masks import mask_problem
+from harness.data.masks import exif_hint, mask_problem
+from harness.data.rule import PLAIN, PixelRule
 from harness.data.samples import DefectType, Sample, Split
 from harness.datasets.folders import Tree, sample_id
 
@@ -31,6 +33,7 @@ def assemble(
     defects: Mapping[int, DefectType] | None = None,
     parts: Parts | None = None,
     marks: Iterable[str] = (),
+    pixels: PixelRule = PLAIN,
 ) -> tuple[Split, list[str]]:
     """The split of a category folder and everything that is wrong with its files.
 
@@ -41,6 +44,7 @@ def assemble(
             abnormal image is its only defect.
         parts: part masks, if there are any.
         marks: what tables must say of it.
+        pixels: how its files are read.
     """
     dataset, category, folder = place
     parts = parts or Parts()
@@ -48,15 +52,28 @@ def assemble(
         dataset, category, tree.train, tree.validation, tree.test, dict(defects or {}),
         dict(parts.masks), parts.classes, "", tuple(dict.fromkeys(marks)),
     )  # fmt: skip
-    facts = facts_of(folder, _files(split))
-    problems = [*tree.problems, *_problems(split, facts)]
+    facts = facts_of(folder, _files(split), pixels)
+    problems = [*tree.problems, *_problems(split, facts, pixels)]
     test = tuple(_with_defects(sample, split, facts, named=defects is not None) for sample in tree.test)
-    return finish(replace(split, test=test), folder, facts), problems
+    groups = (tree.train, tree.validation, test)
+    train, validation, test = (_pinned(group, split, facts, pixels) for group in groups)
+    return finish(replace(split, train=train, validation=validation, test=test), folder, facts), problems
+
+
+def _pinned(samples: Iterable[Sample], split: Split, facts: Known, rule: PixelRule) -> tuple[Sample, ...]:
+    """Samples that know how they are read, and what is in their files now."""
+
+    def pinned(sample: Sample) -> Sample:
+        part = split.part_masks.get(sample.id)
+        files = (sample.path, *sample.masks, *([part] if part else ()))
+        return replace(sample, rule=rule, contents=tuple((path, facts[path].sha256) for path in files))
+
+    return tuple(map(pinned, samples))
 
 
 def finish(split: Split, folder: Path, facts: Known | None = None) -> Split:
     """The split with the fingerprint of exactly what is in it; names are relative to `folder`."""
-    facts = facts if facts is not None else facts_of(folder, _files(split))
+    facts = facts if facts is not None else facts_of(folder, _files(split))  # all known by now
     return replace(split, fingerprint=_fingerprint(split, folder, facts))
 
 
@@ -68,28 +85,39 @@ def _files(split: Split) -> list[tuple[Path, Kind]]:
     return images + masks + parts
 
 
-def _problems(split: Split, facts: Known) -> list[str]:
+def _problems(split: Split, facts: Known, rule: PixelRule) -> list[str]:
+    samples = split.train + split.validation + split.test
     unreadable = [f"{path}: not readable ({f.error})" for path, f in facts.items() if f.error]
-    masks = [_mask(sample, path, split, facts) for sample in split.test for path in sample.masks]
-    sizes = [_part(sample, split, facts) for sample in split.train + split.validation + split.test]
-    return unreadable + [problem for problem in masks + sizes if problem]
+    refused = [_refused(sample.path, facts[sample.path], rule) for sample in samples]
+    masks = [_mask(sample, path, facts, split, rule) for sample in split.test for path in sample.masks]
+    sizes = [_part(sample, split, facts) for sample in samples]
+    return unreadable + [problem for problem in refused + masks + sizes if problem]
 
 
-def _mask(sample: Sample, path: Path, split: Split, facts: Known) -> str:
-    known = facts[path]
+def _refused(path: Path, known: Facts, rule: PixelRule) -> str:
+    problem = rule.problem(known.size, known.depth) if known.size else ""
+    return f"{path}: {problem}" if problem else ""
+
+
+def _mask(sample: Sample, path: Path, facts: Known, split: Split, rule: PixelRule) -> str:
+    known, image = facts[path], facts[sample.path]
     if known.error or known.size is None:
         return ""  # reported as unreadable
-    problem = mask_problem(known.size, facts[sample.path].size, known.values, split)
-    return f"{path}: {problem}" if problem else ""
+    size = turned_size(known.size, rule.mask_turn(known.orientation, image.orientation))
+    problem = mask_problem(size, image.shown, known.values, split)
+    hint = exif_hint(known, image) if image.shown not in (None, size) else ""
+    return f"{path}: {problem}{hint}" if problem else ""
 
 
 def _part(sample: Sample, split: Split, facts: Known) -> str:
     path = split.part_masks.get(sample.id)
-    if path is None or facts[path].size is None or facts[sample.path].size is None:
+    if path is None:
         return ""
-    if facts[path].size == facts[sample.path].size:
+    size, image = facts[path].size, facts[sample.path]  # label numbers are read as they are stored
+    if size is None or image.shown in (None, size):
         return ""
-    return f"{path}: the part mask has another size than its image {sample.path}"
+    turned = "; an EXIF orientation tag turns the image" if image.orientation > 1 else ""
+    return f"{path}: the part mask has another size than its image {sample.path}{turned}"
 
 
 def _with_defects(sample: Sample, split: Split, facts: Known, named: bool) -> Sample:
@@ -109,7 +137,7 @@ def _fingerprint(split: Split, folder: Path, facts: Known) -> str:
             role,
             s.id,
             s.label,
-            facts[s.path].sha256,
+            _content(s, facts),
             *_masks(s, folder, facts),
             _part_sha(s, split, facts),
         ]
@@ -128,8 +156,16 @@ def _roles(split: Split) -> Sequence[tuple[str, Sequence[Sample]]]:
     return ("train", split.train), ("validation", split.validation), ("test", split.test)
 
 
+def _content(sample: Sample, facts: Known) -> str:
+    known = facts[sample.path]
+    return sample.rule.key(known.sha256, known.depth, known.orientation)
+
+
 def _masks(sample: Sample, folder: Path, facts: Known) -> list[list[str]]:
-    return [[sample_id(folder, path), facts[path].sha256] for path in sample.masks]
+    image = facts[sample.path]
+    found = ((path, facts[path]) for path in sample.masks)
+    turns = [(path, f.sha256, sample.rule.mask_turn(f.orientation, image.orientation)) for path, f in found]
+    return [[sample_id(folder, path), sample.rule.key(sha, "8", turn)] for path, sha, turn in turns]
 
 
 def _part_sha(sample: Sample, split: Split, facts: Known) -> str:

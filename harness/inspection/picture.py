@@ -1,6 +1,7 @@
 """How a method saw one test image: found or made again, and drawn."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,10 @@ def picture(run: Path, record: Record, wanted: str, out: Path | None, explain: E
     sample = _sample(split, wanted)
     views = _kept(run, trial["trial_id"], sample) or explain(config, trial, split, sample)
     out = out or Path(f"{trial['trial_id']}_{sample.id.replace('/', '_')}").with_suffix(".png")
-    files = {s.id: s.path for s in (*split.train, *split.validation, *split.test)}
+    samples = {s.id: s for s in (*split.train, *split.validation, *split.test)}
+    others = {name: partial(decode, s.path, s.rule) for name, s in samples.items()}
     caption = f"{title(trial)} · {sample.id}"
-    draw(decode(sample.path), caption, views, lambda image: decode(files[image]), out)
+    draw(decode(sample.path, sample.rule), caption, views, lambda image: others[image](), out)
     return out
 
 

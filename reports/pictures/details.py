@@ -60,7 +60,11 @@ def _detail(view: View, picture: Pixels, samples: Mapping[str, Sample]) -> Detai
         case Reference():
             sample = samples.get(view.image)
             title = f"{view.title}: {view.image}"
-            return None if sample is None else Detail(title, data_uri(thumbnail(decode(sample.path))))
+            return (
+                None
+                if sample is None
+                else Detail(title, data_uri(thumbnail(decode(sample.path, sample.rule))))
+            )
 
 
 def _parts(view: Parts, picture: Pixels) -> Detail:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from harness.data import Sample, Split, decode
 from harness.data.index import decode_mask
+from harness.data.masks import mask_pixels
 from harness.data.samples import GOOD
 from harness.errors import HarnessError
 from harness.inspection.drawing import part_colour
@@ -192,7 +193,7 @@ def _column(trial: Shown, images: Sequence[Sample]) -> _Column:
 
 
 def _row(kind: str, k: int, sample: Sample, split: Split, parts: bool, columns: Sequence[_Column]) -> Row:
-    picture = thumbnail(decode(sample.path))
+    picture = thumbnail(decode(sample.path, sample.rule))
     mask = _mask(sample, picture)
     cells = [Picture(data_uri(picture), f"{sample.id}, {sample.label}"), _truth(sample, picture, mask)]
     cells += [_parts(sample, picture, split)] if parts else []
@@ -207,8 +208,8 @@ def _row(kind: str, k: int, sample: Sample, split: Split, parts: bool, columns: 
 
 def _mask(sample: Sample, picture: Pixels) -> Mask:
     mask = np.zeros(picture.shape[:2], bool)
-    for path in sample.masks:
-        mask |= small_mask(decode_mask(path) > 0, picture)
+    for number in range(len(sample.masks)):
+        mask |= small_mask(mask_pixels(sample, number) > 0, picture)
     return mask
 
 
