@@ -126,6 +126,7 @@ class Task:
 
 
 Params = Mapping[str, Any]
+Size = tuple[int, int, int | None]  # height, width, side of the centre that is cut out or None
 
 
 def _no_assets(params: Params, category: str) -> tuple[Asset, ...]:
@@ -153,6 +154,11 @@ def _alone(params: Params) -> str | None:
     return None
 
 
+def _unknown(params: Params, native: tuple[int, int]) -> Sequence[Size]:
+    del params, native
+    return ()
+
+
 @final
 @dataclass(frozen=True)
 class Card:
@@ -175,6 +181,8 @@ class Card:
             cannot be used together, or name what does not exist. Asked while planning, without torch.
         together: parameters -> a text; trials of one category and support set for which it is the same can
             be trained as one by the method's `fit_together`. None for parameters that are trained alone.
+        sizes: (parameters, native (height, width) of the images) -> sizes at which it asks for images. An
+            economy: an image is decoded once for all of them, and once more for a size that is not named.
     """
 
     title: str
@@ -190,6 +198,7 @@ class Card:
     resources: Resources = Resources()
     problems: Callable[[Params], Sequence[tuple[str, str]]] = _possible
     together: Callable[[Params], str | None] = _alone
+    sizes: Callable[[Params, tuple[int, int]], Sequence[Size]] = _unknown
 
 
 @runtime_checkable

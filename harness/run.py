@@ -119,9 +119,8 @@ def fit_data(names: Sequence[str], split: Split) -> FitData:
     support = [by_id[name] for name in names]
     masks = {i: split.part_masks[s.id] for i, s in enumerate(support) if s.id in split.part_masks}
     for i, path in masks.items():
-        expect(
-            path, support[i].planned(path)
-        )  # images and defect masks are held against it when they are read
+        # images and defect masks are held against what was planned with when they are read
+        expect(path, support[i].planned(path))
     return FitData(
         train=ImageSet.of_samples(support),
         validation=ImageSet.of_samples(split.validation),

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, final
 
-from harness.method import Asset
+from harness.method import Asset, Size
 
 IDENTITY_VERSION = 1
 
@@ -42,6 +42,7 @@ class Trial:
         marks: what tables must say of its numbers ("demo data", "unofficial split"); not identity.
         reason: why it is skipped, if the planner already knows; not identity.
         together: trials that have this in common can be trained as one (`Card.together`); not identity.
+        sizes: at which it asks for images (`Card.sizes`); not identity.
     """
 
     method: str
@@ -59,6 +60,7 @@ class Trial:
     marks: tuple[str, ...] = ()
     reason: str | None = None
     together: str | None = None
+    sizes: tuple[Size, ...] = ()
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from harness.data import FitData, ImageSet
 from harness.method import Card, Context, Scores
-from methods.shared.pixels import RGB, Geometry, Side, batches, resized
+from methods.shared.pixels import RGB, Geometry, Side, batches, resized, square_input
 
 
 @final
@@ -35,6 +35,7 @@ class MeanImage:
         summary="Smoothed absolute difference to the pixel-wise mean of the training images.",
         licence="Apache-2.0",
         ignores=lambda params: frozenset({"run_seed"}),
+        sizes=square_input,
     )
 
     context: Context

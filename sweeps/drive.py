@@ -119,7 +119,7 @@ def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
 
 
 def _run(plan: Plan, config: SweepConfig, options: Options, progress: Progress) -> None:
-    setting = _setting(config)
+    setting = _setting(config, plan.remaining)
     if not config.keep_checkpoints:
         _tidy(plan, setting.scratch)
     if not plan.units and not plan.skipped:
@@ -157,7 +157,7 @@ def _execute(
     run_ray(plan.units, setting, ledger, watch, setting.scratch.with_name(".tune"), cluster)
 
 
-def _setting(config: SweepConfig) -> Setting:
+def _setting(config: SweepConfig, trials: Sequence[Trial]) -> Setting:
     return Setting(
         source=Source.of(config.dataset),
         job=Job(sweep=config.name, metrics=tuple(config.metrics), keep_maps=config.keep_maps),
@@ -165,6 +165,7 @@ def _setting(config: SweepConfig) -> Setting:
         store_gib=config.cache.limit_gib,
         scratch=config.run_directory / "scratch",
         keep_checkpoints=config.keep_checkpoints,
+        sizes=Setting.sizes_of(trials),
     )
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, final
 
 from harness.config import MethodConfig, Problems, SweepConfig, placed
-from harness.data import Split
+from harness.data import Split, image_size
 from harness.data.fewshot import draw
 from harness.document import read
 from harness.errors import ConfigError, DataError, HarnessError
-from harness.method import Asset, Card, Resources, Task
+from harness.method import Asset, Card, Resources, Size, Task
 from harness.source import Source, Splits
 from harness.trial import Trial
 from methods import METHODS
@@ -44,9 +44,13 @@ class Variant:
         self.together = self.card.together(self.params) if hasattr(owner, "fit_together") else None
         # hashing a gigabyte of weights once, not once per shot and seed
         self.assets = cache(self._assets)
+        self.sizes = cache(self._sizes)
 
     def _assets(self, category: str) -> tuple[Asset, ...]:
         return tuple(self.card.assets(self.params, category))
+
+    def _sizes(self, native: tuple[int, int]) -> tuple[Size, ...]:
+        return tuple(self.card.sizes(self.params, native))
 
 
 def expand(config: SweepConfig, file: Path | str = "sweep file") -> list[tuple[Trial, Resources]]:
@@ -207,6 +211,7 @@ def _trial(split: Split, variant: Variant, shots: int | None, seed: int, support
     reason = variant.card.unmet(variant.params, task)
     # a method that declines needs no weights either
     assets = variant.assets(split.category) if reason is None else ()
+    sizes = variant.sizes(image_size(split.train[0].path)) if reason is None and split.train else ()
     return Trial(
         method=variant.name,
         method_version=variant.card.version,
@@ -223,4 +228,5 @@ def _trial(split: Split, variant: Variant, shots: int | None, seed: int, support
         marks=tuple(dict.fromkeys((*split.marks, *(m for asset in assets for m in asset.marks)))),
         reason=reason,
         together=variant.together,
+        sizes=sizes,
     )

@@ -237,7 +237,8 @@ def _readable(raw: Mapping[str, Any]) -> tuple[DataSet, Path, Any] | None:
     if not isinstance(root, str) or "${" in root or trouble(root):
         return None
     dataset = DATASETS.load(given["name"])
-    return dataset, Path(root).expanduser(), instance(dataset.Options, resolve(dataset.Options, _options(given)))
+    options = instance(dataset.Options, resolve(dataset.Options, _options(given)))
+    return dataset, Path(root).expanduser(), options
 
 
 def _no_category(name: str, known: Sequence[str], root: Path) -> str:

@@ -76,7 +76,8 @@ def train(
 
 def _train(unit: WorkUnit, setting: Setting) -> None:
     # the first member's seed, for libraries below; members draw from their own
-    with threads(unit.resources.cpus), seeded(unit.trials[0].run_seed or 0):
+    sizes = setting.sizes.get(unit.trials[0].category, ())
+    with threads(unit.resources.cpus, sizes), seeded(unit.trials[0].run_seed or 0):
         members = [_member(trial, unit, setting) for trial in unit.trials]
         type(members[0][0]).fit_together(members)
 

@@ -2,9 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import takewhile
 from pathlib import Path
@@ -14,13 +14,14 @@ from threadpoolctl import threadpool_limits
 
 from harness import gpu
 from harness.artifacts import ArtifactStore
-from harness.method import Context, Method, Resources
+from harness.method import Context, Method, Resources, Size
 from harness.provenance import thread_count
 from harness.rows import Job
 from harness.run import run_trial
 from harness.source import Source, Splits
 from harness.trial import Status, Trial, TrialResult
 from methods import METHODS
+from methods.shared.pixels import working
 
 CURVES = ".csv"  # loss curves in a scratch folder
 
@@ -37,6 +38,7 @@ class Setting:
         store_gib: its limit.
         scratch: folder for checkpoints of unfinished trials, one sub-folder per trial.
         keep_checkpoints: leave them there when a trial is ok.
+        sizes: category -> sizes at which its images are wanted, by whatever trial.
     """
 
     source: Source
@@ -45,6 +47,15 @@ class Setting:
     store_gib: float
     scratch: Path
     keep_checkpoints: bool = False
+    sizes: Mapping[str, tuple[Size, ...]] = field(default_factory=dict)
+
+    @staticmethod
+    def sizes_of(trials: Iterable[Trial]) -> Mapping[str, tuple[Size, ...]]:
+        """What trials want images for, by category."""
+        found: dict[str, dict[Size, None]] = {}
+        for trial in trials:
+            found.setdefault(trial.category, {}).update(dict.fromkeys(trial.sizes))
+        return {category: tuple(sizes) for category, sizes in found.items()}
 
 
 def execute(
@@ -70,7 +81,7 @@ def execute(
     given = {"gpu_share": resources.gpus, "cpus": resources.cpus}
     job = replace(setting.job, attempt=attempt, unit=unit, **given)
     splits = splits_of(setting.source)
-    with threads(resources.cpus):
+    with threads(resources.cpus, setting.sizes.get(trial.category, ())):
         try:
             if resources.gpus > 0:
                 gpu.fence(resources.gpus)
@@ -85,14 +96,18 @@ def execute(
 
 
 @contextmanager
-def threads(cpus: float) -> Iterator[None]:
-    """Numeric libraries use as many threads as the trial has cores, wherever it runs.
+def threads(cpus: float, sizes: Sequence[Size] = ()) -> Iterator[None]:
+    """Numeric libraries and the decoding of images use as many threads as the trial has cores.
 
     The number of threads decides the order of sums, so that it must not depend on the backend.
+
+    Args:
+        cpus: cores.
+        sizes: at which images of the category are wanted.
     """
     count = thread_count(cpus)
     os.environ["OMP_NUM_THREADS"] = str(count)  # for libraries that are loaded during the trial
-    with threadpool_limits(count):
+    with threadpool_limits(count), working(count, sizes):
         yield
 
 

@@ -146,6 +146,15 @@ class OneKeyForAllImages(Sound):
         return Scores(np.array([store.get(Op("score"), ["one key"], lambda v=v: np.array(v)) for v in image]))
 
 
+class OtherSizes(Sound):
+    card = Card(title="x", summary="x", licence="x", sizes=lambda params, native: [(8, 8, None)])
+
+    def score(self, images: ImageSet) -> Scores:
+        op = Op("resized", {"height": 9, "width": 9, "crop": None})
+        self.context.artifacts.get_many(op, images.keys(), lambda missing: [np.zeros(1) for _ in missing])
+        return super().score(images)
+
+
 class WritesToImages(Sound):
     def fit(self, data: FitData) -> Self:
         super().fit(data)
@@ -221,6 +230,7 @@ FAULTS = {
     LooksAtTheOrder: "order_is_irrelevant",
     GoesOnLearning: "scoring_leaves_no_trace",
     OneKeyForAllImages: "store_changes_nothing",
+    OtherSizes: "sizes_are_named",
     WritesToImages: "inputs_untouched",
     GlobalRandom: "global_rng_untouched",
     GlobalNumpy: "global_rng_untouched",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_trees import image, loco, mask, mvtec
+from data_trees import SIZE, image, loco, mask, mvtec
 from PIL import Image
 
 from harness.curate.check import check, guess
@@ -86,6 +86,35 @@ def test_deep_reports_progress(root):
     report = check(root, guess(root), deep=True, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(n, 13) for n in range(1, 14)]
     assert report.problems == ()
+
+
+def test_deep_shows_the_range_of_values_and_names_images_that_show_nothing(root, capsys):
+    folder = mvtec(root) / "train/good"
+    dark = np.arange(192, dtype=np.uint16).reshape(SIZE) * 20  # 12 bits in 16
+    bright = np.full((*SIZE, 3), 255, np.uint8)
+    bright[:5] = 128
+    clear = np.dstack([bright // 2, np.zeros(SIZE, np.uint8)])
+    for name, pixels in {"dark": dark, "bright": bright, "clear": clear, "blank": bright[9:]}.items():
+        Image.fromarray(pixels).save(folder / f"9_{name}.png")
+    tag = Image.Exif()
+    tag[274] = 3
+    Image.fromarray(bright).save(root / "bottle/test/dent/000.png", exif=tag)
+    assert _main(["check", str(root)]) == 0
+    plain = capsys.readouterr().out
+    assert "1 image is turned, as their EXIF orientation says (test/dent/000.png); masks" in plain
+    assert "values" not in plain and "nearly black" not in plain
+    assert _main(["check", str(root), "--deep"]) == 0
+    told = capsys.readouterr().out
+    assert "0–3820 (mixed)" in told
+    for note in (
+        "1 image is of one colour all over (train/good/9_blank.png)",
+        "1 image is nearly black, no value above 16 of 255 (train/good/9_dark.png); of 12 bits in",
+        "2 images are clipped, more than half of the values are 0 or 255 (train/good/9_bright.png, test/dent",
+        "1 image is partly transparent, which is ignored (train/good/9_clear.png)",
+    ):
+        assert f"note: bottle: {note}" in told
+    assert _main(["check", str(root), "--deep", "--option", "pixels={bits: 12}"]) == 0
+    assert "nearly black" not in capsys.readouterr().out
 
 
 def test_check_as_another_data_set_and_with_options(root, capsys):

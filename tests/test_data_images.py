@@ -371,9 +371,7 @@ def test_other_bytes_of_the_same_size_and_time_are_noticed(tmp_path: Path):
     keys = {ImageSet(("a",), (path,)).key(0)}
     data, stat = bytearray(path.read_bytes()), path.stat()
     for in_place in (True, False):
-        data[-20] = (
-            data[-20] + 1
-        ) % 256  # inside the checksum of the pixels: nobody looks there before they are decoded
+        data[-20] = (data[-20] + 1) % 256  # in the checksum of the pixels, which planning leaves alone
         other = put(tmp_path / "other.png", bytes(data))
         path.write_bytes(data) if in_place else shutil.move(other, path)
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
@@ -427,7 +425,7 @@ def test_an_image_replaced_between_trials_fails_the_next_one(tmp_path: Path, swe
     root = mvtec(tmp_path / "data").parent
     config = load(sweep_file(dataset={"name": "mvtec_ad", "root": str(root)}, seeds=3))
     first, second, third = (trial for trial, _ in expand(config))
-    setting = _setting(config)
+    setting = _setting(config, [first, second, third])
     assert execute(first, setting, Resources()).trial["status"] == "ok"
     path = root / "bottle/test/crack/001.png"
     old = path.read_bytes()

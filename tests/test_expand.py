@@ -262,6 +262,7 @@ CHANGES: Mapping[str, tuple[str, Any]] = {
     "marks": (OUT, ("demo data",)),
     "reason": (OUT, "no masks"),
     "together": (OUT, "all but the margin"),
+    "sizes": (OUT, ((64, 64, None),)),
 }
 
 

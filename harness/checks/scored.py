@@ -96,6 +96,16 @@ def store_changes_nothing(subject: Subject) -> None:
             require(difference <= TOLERANCE, f"with a {visit} artifact store scores differ by {difference:g}")
 
 
+def sizes_are_named(subject: Subject) -> None:
+    """`card.sizes`, if it names any, names all sizes at which the method asks for images."""
+    _ = subject.scores
+    asked = [op.params for op in subject.asked if op.name == "resized"]
+    native = subject.plates.test[0].shape[:2]
+    named = {tuple(size) for size in subject.cls.card.sizes(subject.params, native)}
+    missing = {(p["height"], p["width"], p["crop"]) for p in asked} - named
+    require(not named or not missing, f"card.sizes names {sorted(named)}, and not {sorted(missing)}")
+
+
 def inputs_untouched(subject: Subject) -> None:
     """No image array is written to, in fit or in score."""
     _ = subject.scores

@@ -11,7 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
-from harness.artifacts import ArtifactStore, no_store
+from harness.artifacts import ArtifactStore, Op, no_store
 from harness.checks.plates import Plates, plates
 from harness.data import ImageSet
 from harness.method import Context, Scores
@@ -48,11 +48,13 @@ class Subject:
 
     Attributes:
         plates: images of its own, which a faulty method may spoil.
+        asked: operations whose arrays the shared method has asked for.
     """
 
     def __init__(self, cls: Any, given: Mapping[str, Any]):
         self.cls, self.given = cls, given
         self.plates: Plates = plates().copied()
+        self.asked: list[Op] = []
 
     @cached_property
     def params(self) -> dict[str, Any]:
@@ -74,8 +76,16 @@ class Subject:
 
     @cached_property
     def method(self) -> Any:
-        """A fitted method that the checks share."""
-        return self.fitted()
+        """A fitted method that the checks share; what it asks of the store is noted in `asked`."""
+        store = no_store()
+        plain = store.get_many
+
+        def noted(op: Op, *args: Any, **kwargs: Any) -> Any:
+            self.asked.append(op)
+            return plain(op, *args, **kwargs)
+
+        setattr(store, "get_many", noted)  # noqa: B010 - of this one object
+        return self.fitted(store=store)
 
     @cached_property
     def scores(self) -> Scores:

@@ -31,7 +31,11 @@ def _demo(command: argparse.ArgumentParser) -> None:
 
 def _check(command: argparse.ArgumentParser) -> None:
     _where(command)
-    command.add_argument("--deep", action="store_true", help="decode every image")
+    command.add_argument(
+        "--deep",
+        action="store_true",
+        help="decode every image; its range of values",
+    )
     command.add_argument("--archive", type=Path, metavar="FILE", help="compare a downloaded archive's sha256")
 
 

@@ -2,15 +2,17 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, final
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from harness.curate.values import Look, look, odd, span, turned
 from harness.data.images import decode
 from harness.data.samples import GOOD, LOGICAL, STRUCTURAL, Sample, Split
 from harness.datasets import DATASETS
@@ -30,12 +32,14 @@ class Report:
         found: category -> inspection.
         problems: what has to be mended, one sentence each.
         notes: what is unusual but accepted.
+        values: category -> range of the numbers in its image files; empty unless they were decoded.
     """
 
     dataset: DataSet
     found: dict[str, Inspection]
     problems: Sequence[str]
     notes: Sequence[str]
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 def guess(root: Path) -> DataSet:
@@ -64,7 +68,7 @@ def check(
         root: its folder.
         dataset: what to read it as.
         options: of the data set.
-        deep: decode every image and part mask.
+        deep: decode every image and part mask, and look at their values.
         progress: called with (images decoded, images in all).
 
     Raises:
@@ -73,25 +77,45 @@ def check(
     names = dataset.names(root, options)
     found = {category: dataset.inspect(root, category, options) for category in names.known}
     problems = [problem for inspection in found.values() for problem in inspection.problems]
-    if deep:
-        problems += undecodable([found[category].split for category in names.whole], progress)
+    whole = {category: found[category].split for category in names.whole}
     notes = [note for category in names.whole for note in found[category].notes]
+    notes += [note for category, split in whole.items() for note in turned(category, _all(split))]
+    looks, undecodable = decoded(whole, progress) if deep else ({}, [])
+    problems += undecodable
+    notes += [note for category, seen in looks.items() for note in odd(category, seen)]
     absent = [category for category in dataset.counts if category not in names.whole]
     if absent:
         notes.append(f"categories of the official archive that are not here: {', '.join(absent)}")
-    return Report(dataset, found, tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(notes)))
+    spans = {category: span(list(seen.values())) for category, seen in looks.items()}
+    return Report(dataset, found, tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(notes)), spans)
 
 
-def undecodable(splits: Iterable[Split], progress: Progress | None = None) -> list[str]:
-    """Problems of decoding every image and part mask."""
-    paths = [p for s in splits for p in (*(x.path for x in _all(s)), *s.part_masks.values())]
-    problems = []
+def decoded(
+    splits: Mapping[str, Split], progress: Progress | None = None
+) -> tuple[dict[str, dict[Sample, Look]], list[str]]:
+    """Every image and part mask decoded: category -> image -> what it is like, and what cannot be decoded."""
+    images = [(category, sample) for category, split in splits.items() for sample in _all(split)]
+    parts = [path for split in splits.values() for path in split.part_masks.values()]
+    looks: dict[str, dict[Sample, Look]] = {category: {} for category in splits}
+    problems: list[str] = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for done, problem in enumerate(pool.map(_undecodable, paths), start=1):
-            problems += [problem] if problem else []
+        found = chain(pool.map(_looked, (sample for _, sample in images)), pool.map(_undecodable, parts))
+        for done, result in enumerate(found, start=1):
+            if isinstance(result, Look):
+                category, sample = images[done - 1]
+                looks[category][sample] = result
+            elif result:
+                problems.append(result)
             if progress:
-                progress(done, len(paths))
-    return problems
+                progress(done, len(images) + len(parts))
+    return looks, problems
+
+
+def _looked(sample: Sample) -> Look | str:
+    try:
+        return look(sample)
+    except DataError as error:
+        return str(error)
 
 
 def _undecodable(path: Path) -> str:
@@ -120,10 +144,13 @@ def table(report: Report) -> Table:
     shown.add_column("category", no_wrap=True)
     for column in columns:
         shown.add_column(column.removeprefix("test "), justify="right")
+    if report.values:
+        shown.add_column("values", no_wrap=True, justify="right")
     shown.add_column("state", no_wrap=True)
     for category, split in splits.items():
         counts, expected = counts_of(split), report.dataset.counts.get(category, {})
         cells = [_cell(counts[column], expected.get(column)) for column in columns]
+        cells += [report.values.get(category, "")] if report.values else []
         wrong = len(report.found[category].problems)
         shown.add_row(category, *cells, f"[red]{wrong} wrong[/]" if wrong else "ok")
     return shown

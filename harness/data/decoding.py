@@ -8,11 +8,31 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from harness.data.rule import Depth, Levels, PixelRule
 
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # none of them names a file
+# Those that people keep images in; importing its module puts a reader into Pillow's table of them. (By itself
+# Pillow tries all that it knows, also one that starts Ghostscript.)
+_READERS = (
+    PngImagePlugin,
+    JpegImagePlugin,
+    BmpImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+    GifImagePlugin,
+    PpmImagePlugin,
+)
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what Pillow raises on damaged files
 _ORIENTATION, _PHOTOMETRIC, _SAMPLE_FORMAT = 274, 262, 339  # tags of TIFF, the first also of EXIF
@@ -60,7 +80,7 @@ def header(file: BinaryIO) -> Header:
     Raises:
         UNREADABLE: no image, a damaged one, one of several pictures, or one that has no meaning here.
     """
-    return _opened(file)[1]
+    return _inspected(file)[1]
 
 
 def rgb(data: bytes, rule: PixelRule) -> tuple[Image.Image, Header]:
@@ -69,7 +89,7 @@ def rgb(data: bytes, rule: PixelRule) -> tuple[Image.Image, Header]:
     Raises:
         UNREADABLE: see `header`; or the rule refuses it, or its values.
     """
-    image, found = _opened(io.BytesIO(data))
+    image, found = _inspected(io.BytesIO(data))
     if problem := rule.problem(found.stored, found.depth):
         raise ValueError(problem)
     levels = rule.levels(found.depth)
@@ -86,7 +106,7 @@ def values(data: bytes) -> NDArray[Any]:
     Raises:
         UNREADABLE: see `header`.
     """
-    image, found = _opened(io.BytesIO(data))
+    image, found = _inspected(io.BytesIO(data))
     return _values(image, found, data)
 
 
@@ -100,7 +120,7 @@ def mask(data: bytes, orientation: int | None = None) -> NDArray[np.uint8]:
     Raises:
         UNREADABLE: see `header`; or it is not of one channel with values 0..255.
     """
-    image, found = _opened(io.BytesIO(data))
+    image, found = _inspected(io.BytesIO(data))
     image = _as_stored(image, found)
     image = _turned(image, _TURNS.get(found.orientation if orientation is None else orientation))
     return _one_channel(np.asarray(image.convert("RGB") if image.mode in ("LA", "RGBA") else image))
@@ -145,8 +165,8 @@ def _scaled(numbers: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]
     return np.rint(share).clip(0, 255).astype(np.uint8)
 
 
-def _opened(file: BinaryIO) -> tuple[Image.Image, Header]:
-    image = _identified(file)
+def _inspected(file: BinaryIO) -> tuple[Image.Image, Header]:
+    image = opened(file)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # of a camera's MPO the first is the photograph
         raise ValueError(f"holds {frames} pictures (an animation, or pages); an image file holds one")
@@ -162,9 +182,12 @@ def _opened(file: BinaryIO) -> tuple[Image.Image, Header]:
     return image, Header(stored, depth, _valid(tags.get(_ORIENTATION)))
 
 
-def _identified(file: BinaryIO) -> Image.Image:
-    """As `Image.open` does it, but without its limit of pixels, which is global and a warning at first."""
-    Image.init()
+def opened(file: BinaryIO) -> Image.Image:
+    """As `Image.open` does it, but without its limit of pixels, which is global and a warning at first.
+
+    Raises:
+        UNREADABLE: of none of the formats.
+    """
     start = file.read(16)
     for name in FORMATS:
         factory, accept = Image.OPEN[name]

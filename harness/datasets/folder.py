@@ -25,7 +25,8 @@ class FolderOptions:
         masks: ground truth, one folder per folder of abnormal images; null if there is none.
         labels: abnormal folder -> "logical" or "structural" or another label.
         marks: what tables have to say of the numbers.
-        pixels: how files are read that are not plain 8-bit images: bits, range, mask_exif, max_megapixels.
+        pixels: how files are read that are not plain 8-bit images: `bits` that are in use of 16, `range` of
+            other numbers, `mask_exif` (own, image, ignore), `max_megapixels`.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}

@@ -31,7 +31,8 @@ class LocoOptions:
             "primary_attribute" (the recorded type), "nearest_gap" (nearest training image in pooled
             features, must be in the manifest) or "drop_ambiguous" (they are in no sub-category).
         marks: what tables have to say of the numbers ("derived masks").
-        pixels: how files are read that are not plain 8-bit images: bits, range, mask_exif, max_megapixels.
+        pixels: how files are read that are not plain 8-bit images: `bits` that are in use of 16, `range` of
+            other numbers, `mask_exif` (own, image, ignore), `max_megapixels`.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}

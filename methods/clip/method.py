@@ -16,7 +16,7 @@ from methods.shared.openclip.features import global_embeddings
 from methods.shared.openclip.possible import problems
 from methods.shared.openclip.prompts import abnormality, class_name, normal_and_abnormal
 from methods.shared.openclip.spec import ClipSpec, Precision, assets
-from methods.shared.pixels import Side
+from methods.shared.pixels import Side, square_input
 
 Embeddings = NDArray[np.float32]
 
@@ -57,6 +57,7 @@ class Clip:
         assets=assets,
         ignores=_ignores,
         problems=lambda params: problems(params),
+        sizes=square_input,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
     )
     check_params: ClassVar[Mapping[str, Any]] = {"weights": "demo", "image_size": 64}

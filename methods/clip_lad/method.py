@@ -25,7 +25,7 @@ from methods.clip_lad.scoring import HistScore, Normalisation
 from methods.shared.openclip.possible import problems
 from methods.shared.openclip.spec import ClipSpec, Precision
 from methods.shared.openclip.spec import assets as model_assets
-from methods.shared.pixels import Side
+from methods.shared.pixels import Side, square_input
 
 Stages = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 FEWEST_VALIDATION = 2
@@ -111,6 +111,7 @@ class ClipLad:
         ignores=_ignores,
         unmet=_unmet,
         problems=lambda params: problems(params, ("cluster_stages", "patch_stages")),
+        sizes=square_input,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
     )
     check_params: ClassVar[Mapping[str, Any]] = {"weights": "demo", "image_size": 112}

@@ -15,6 +15,7 @@ from methods.efficientad.recipe import Constraint, Ema, Locations, Norm, Recipe,
 from methods.efficientad.settings import RESOURCES, Part, Settings, assets, together, unmet, vanilla
 from methods.efficientad.task import Task
 from methods.efficientad.teacher import Teacher, teacher_file
+from methods.shared.pixels import square_input
 
 Either = TypeVar("Either", "EfficientAD", "EfficientADDFSC")
 
@@ -81,6 +82,7 @@ class EfficientAD(Settings):
         unmet=unmet,
         together=together,
         resources=RESOURCES,
+        sizes=square_input,
     )
 
     _: KW_ONLY

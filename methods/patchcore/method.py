@@ -47,6 +47,11 @@ def _problems(params: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found + names.problems(params, (BACKBONE, LAYERS))
 
 
+def _sizes(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Geometry]:
+    del native
+    return (Geometry.square(params["image_size"], params["crop"]),)
+
+
 @final
 @dataclass
 class PatchCore:
@@ -82,6 +87,7 @@ class PatchCore:
         assets=assets,
         ignores=_ignores,
         problems=_problems,
+        sizes=_sizes,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
     )
     check_params: ClassVar[Mapping[str, Any]] = {

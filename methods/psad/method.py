@@ -1,6 +1,6 @@
 """PSAD: parts segmented from a few labels, three memory banks, adaptive scaling."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, final
 
@@ -38,6 +38,12 @@ def _banks(value: str) -> str:
 Three = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Layers = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+def _sizes(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Geometry]:
+    """Of the segmenter, and of the patch bank if there is one."""
+    patches = [Geometry.square(params["patch_size"])] if "p" in params["banks"] else []
+    return (Geometry.longer(params["image_size"], native), *patches)
 
 
 @final
@@ -105,6 +111,7 @@ class PSAD:
         problems=lambda params: names.problems(
             params, (BACKBONE, LAYERS, PATCH_LAYERS), ("layers", "patch_layers")
         ),
+        sizes=_sizes,
         resources=Resources(gpus=0.5, cpus=2, timeout_minutes=480),
     )
     check_params: ClassVar[Mapping[str, Any]] = {
@@ -213,9 +220,7 @@ class PSAD:
 
     def _encoder(self, train: ImageSet) -> FeatureSpec:
         """Sees the whole image, its longer side `image_size`; the first image gives the aspect ratio."""
-        height, width = labelling.native_size(train, 0)
-        scale = self.image_size / max(height, width)
-        geometry = Geometry(max(1, round(scale * height)), max(1, round(scale * width)))
+        geometry = Geometry.longer(self.image_size, labelling.native_size(train, 0))
         return FeatureSpec(self.backbone, self.weights, tuple(self.layers), geometry, self.precision)
 
     @property

@@ -16,7 +16,7 @@ from methods.shared.openclip.features import global_embeddings
 from methods.shared.openclip.possible import problems
 from methods.shared.openclip.prompts import abnormality, class_name, normal_and_abnormal
 from methods.shared.openclip.spec import ClipSpec, Precision, assets
-from methods.shared.pixels import Side, batches
+from methods.shared.pixels import Side, batches, square_input
 from methods.winclip.windows import (
     harmonic,
     patch_distances,
@@ -65,6 +65,7 @@ class WinClip:
         assets=assets,
         ignores=_ignores,
         problems=lambda params: problems(params, scales="scales"),
+        sizes=square_input,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
     )
     check_params: ClassVar[Mapping[str, Any]] = {"weights": "demo", "image_size": 48}
