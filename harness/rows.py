@@ -12,7 +12,7 @@ from harness import provenance
 from harness.data import GOOD, Sample, Split, image_size
 from harness.data.masks import regions as read_regions
 from harness.method import Scores
-from harness.metrics import METRICS, UPSAMPLING, ScoredSample, trial_metrics
+from harness.metrics import METRICS, UPSAMPLING, MetricValue, ScoredSample, trial_metrics
 from harness.trial import Trial
 
 
@@ -55,19 +55,37 @@ def metric_rows(
         DataError: a map or mask is not what it should be; the file is named.
     """
     samples = [ScoredSample(float(image[i]), s.label, s.defects, s.id) for i, s in enumerate(split.test)]
-    # one anomalous image without a mask would count as all good: then no pixel metric at all
-    if maps is not None and all(s.masks for s in split.test if s.label != GOOD):
-        # of the files: maps are compared with masks at the images' own size
-        sizes = [image_size(s.path) for s in split.test]
-        values = trial_metrics(
-            names, samples, maps.__getitem__, lambda i: read_regions(split.test[i], split), sizes
-        )
-    else:
-        values = trial_metrics(names, samples)
+    plain = [name for name in names if METRICS[name].kind == "image"]
+    values = trial_metrics(plain, samples)
+    # an anomalous image without a mask would count as all good: pixel metrics are of the others
+    used = [i for i, s in enumerate(split.test) if s.label == GOOD or s.masks]
+    if maps is not None and any(split.test[i].masks for i in used):
+        values += _pixel_values([n for n in names if n not in plain], split, samples, maps, used)
+    values.sort(key=lambda value: names.index(value.metric))
     rule = "; ".join(filter(None, (UPSAMPLING, kept)))
     return [
         asdict(v) | {"map_rule": rule if METRICS.load(v.metric).kind == "pixel" else None} for v in values
     ]
+
+
+def _pixel_values(
+    names: Sequence[str],
+    split: Split,
+    samples: Sequence[ScoredSample],
+    maps: NDArray[Any],
+    used: Sequence[int],
+) -> list[MetricValue]:
+    """Metrics of pixels over the test images at these places, whose masks are known."""
+    chosen = [split.test[i] for i in used]
+    # of the files: maps are compared with masks at the images' own size
+    sizes = [image_size(sample.path) for sample in chosen]
+    return trial_metrics(
+        names,
+        [samples[i] for i in used],
+        lambda i: maps[used[i]],
+        lambda i: read_regions(chosen[i], split),
+        sizes,
+    )
 
 
 def score_rows(samples: Sequence[Sample], scores: Scores) -> list[Mapping[str, Any]]:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from PIL import Image
@@ -28,8 +29,10 @@ DEFECTS = [
 ]
 
 
-def image(path: Path, seed: int = 0, size: tuple[int, int] = SIZE) -> Path:
+def image(path: Path, seed: int | None = None, size: tuple[int, int] = SIZE) -> Path:
+    """Noise; without a seed, noise of its own for every name."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    seed = crc32("/".join(path.parts[-4:]).encode()) if seed is None else seed
     pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
     return path

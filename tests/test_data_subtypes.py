@@ -241,7 +241,7 @@ def bottles(root: Path) -> dict[str, str]:
         _bottle(folder / name, COLOURS[subtype], n)
     _bottle(folder / "test/logical_anomalies/000.png", COLOURS["banana"], 1, hidden=True)
     _bottle(folder / "test/logical_anomalies/001.png", (0, 0, 0), 2)
-    _bottle(folder / "test/structural_anomalies/000.png", COLOURS["cherry"], 3)
+    _bottle(folder / "test/structural_anomalies/000.png", COLOURS["cherry"], 99)
     return truth | {"test/structural_anomalies/000.png": "cherry"}
 
 

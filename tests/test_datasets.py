@@ -161,12 +161,12 @@ def test_demo_is_always_marked(root):
 )
 def test_splicing_connectors_of_archive_and_paper(root, train, validation, marks, note):
     folder = root / "splicing_connectors"
-    one = image(root / "one.png").read_bytes()
+    one, other = (image(root / f"{name}.png").read_bytes() for name in ("one", "other"))
     region = mask(root / "mask.png").read_bytes()
     wanted = {"train/good": train, "validation/good": validation, "test/good": 119}
     for name, n in (wanted | {"test/logical_anomalies": 108, "test/structural_anomalies": 85}).items():
         for i in range(n):
-            _write(folder / name / f"{i:03d}.png", one)
+            _write(folder / name / f"{i:03d}.png", other if name.startswith("test") else one)
             if "anomalies" in name:
                 _write(folder / "ground_truth" / Path(name).name / f"{i:03d}/000.png", region)
     (folder / "defects_config.json").write_text(json.dumps(DEFECTS))
@@ -269,7 +269,10 @@ def test_empty_split(root, name):
 def test_missing_train_and_missing_test(root):
     folder = loco(root)
     shutil.rmtree(folder / "train")
-    assert f"{folder}/train/good: cannot be read as a folder" in problems_of(LOCO, root, "screw_bag")[0]
+    assert (
+        f"{folder}/train/good: no such folder; there: defects_config.json, ground_truth/"
+        in problems_of(LOCO, root, "screw_bag")[0]
+    )
     folder = loco(root, "pushpins")
     shutil.rmtree(folder / "test")
     assert any("no test images" in p for p in problems_of(LOCO, root, "pushpins"))

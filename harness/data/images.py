@@ -14,6 +14,7 @@ from harness.data import decoding
 from harness.data.digest import array_digest
 from harness.data.files import content, reason, stamp_of
 from harness.data.index import image_facts, known_facts, same
+from harness.data.litter import without_litter
 from harness.data.rule import PLAIN, PixelRule
 from harness.data.samples import Sample
 from harness.errors import DataError
@@ -168,17 +169,17 @@ class ImageSet:
         return self.planned[index] if self.planned else ""
 
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Image files directly inside `folder`, sorted by name.
+    """Image files directly inside `folder`, sorted by name; hidden ones are none.
 
     Raises:
         DataError: the folder does not exist or cannot be read.
     """
     try:
-        return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        return [path for path in without_litter(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     except OSError as error:
         raise DataError(f"{folder}: cannot be read as a folder ({error.strerror})") from error
 

@@ -3,19 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Annotated, Any, ClassVar, final
+
+from pydantic import Field
 
 from harness.data.rule import PLAIN, PixelRule
 from harness.datasets.folders import Layout, read_tree
 from harness.datasets.loco import category_folders
 from harness.datasets.record import DataSet, Inspection, Names
 from harness.datasets.splits import assemble
+from harness.datasets.walk import found_folders
+
+HeldOut = Annotated[float, Field(ge=0, lt=1)]
 
 
 @final
 @dataclass(frozen=True)
 class FolderOptions:
-    """Where images lie, relative to a category folder.
+    """Where images lie, relative to a category folder. Every step of a path may be a pattern (`OK/*`).
 
     Attributes:
         train: normal training images.
@@ -24,9 +29,14 @@ class FolderOptions:
         abnormal: folders of abnormal test images, patterns allowed; the folder name is the defect.
         masks: ground truth, one folder per folder of abnormal images; null if there is none.
         labels: abnormal folder -> "logical" or "structural" or another label.
+        mask_ending: masks lie beside their images and are called like them with this at the end ("_GT.png").
+        held_out: share of the training images that is tested with instead, where there are no normal test
+            images (`normal: ''`); always the same ones.
         marks: what tables have to say of the numbers.
         pixels: how files are read that are not plain 8-bit images: `bits` that are in use of 16, `range` of
-            other numbers, `mask_exif` (own, image, ignore), `max_megapixels`.
+            other numbers, `mask_exif` (own, image, ignore), `mask_threshold`, `mask_channel`,
+            `mask_invert`, `max_megapixels`.
+        allow_duplicates: accept test images that are training images as well; every table then says so.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
@@ -37,8 +47,11 @@ class FolderOptions:
     abnormal: tuple[str, ...] = ("test/*",)
     masks: str | None = "ground_truth"
     labels: Mapping[str, str] = field(default_factory=dict)
+    mask_ending: str = ""
+    held_out: HeldOut = 0.0
     marks: tuple[str, ...] = ()
     pixels: PixelRule = PLAIN
+    allow_duplicates: bool = False
 
 
 def layout_of(options: FolderOptions) -> Layout:
@@ -51,14 +64,16 @@ def layout_of(options: FolderOptions) -> Layout:
         options.abnormal,
         options.masks,
         options.labels,
-        False,
+        strict=False,
+        mask_ending=options.mask_ending,
+        held_out=options.held_out,
     )
 
 
 def names(root: Path, options: FolderOptions) -> Names:
     """The folders of `root` with training images; the root itself is the only category if it has them."""
     layout = layout_of(options)
-    if (root / layout.train).is_dir():
+    if found_folders(root, layout.train):
         own = (root.resolve().name,)
         return Names(own, own, own)
     found = tuple(category_folders(root, layout))
@@ -67,10 +82,14 @@ def names(root: Path, options: FolderOptions) -> Names:
 
 def _inspect(root: Path, category: str, options: FolderOptions) -> Inspection:
     layout = layout_of(options)
-    folder = root if (root / layout.train).is_dir() else root / category
-    place = ("folder", category, folder)
-    split, problems = assemble(place, read_tree(folder, layout), marks=options.marks, pixels=options.pixels)
-    return Inspection(split, problems)
+    folder = root if found_folders(root, layout.train) else root / category
+    tree = read_tree(folder, layout)
+    held = (f"{options.held_out:.0%} of the training images held out",) if options.held_out else ()
+    marks, pixels = (*held, *options.marks), options.pixels
+    split, problems = assemble(
+        ("folder", category, folder), tree, marks=marks, pixels=pixels, duplicates=options.allow_duplicates
+    )
+    return Inspection(split, problems, tree.notes)
 
 
 FOLDER = DataSet(

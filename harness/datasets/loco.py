@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, final
 
+from harness.data.litter import without_litter
 from harness.data.rule import PLAIN, PixelRule
 from harness.data.samples import LOGICAL, STRUCTURAL, DefectType, Sample, Split
 from harness.data.subtypes import Manifest, SubtypeRule, subtype_problems, with_subtypes
@@ -13,6 +14,7 @@ from harness.datasets.folders import Layout, Tree, read_tree
 from harness.datasets.loco_files import DEFECTS, find_manifest, read_defects, read_parts
 from harness.datasets.record import Inspection, Names
 from harness.datasets.splits import Parts, assemble, finish
+from harness.datasets.walk import found_folders
 from harness.errors import DataError
 
 LABELS = {"logical_anomalies": LOGICAL, "structural_anomalies": STRUCTURAL}
@@ -32,7 +34,9 @@ class LocoOptions:
             features, must be in the manifest) or "drop_ambiguous" (they are in no sub-category).
         marks: what tables have to say of the numbers ("derived masks").
         pixels: how files are read that are not plain 8-bit images: `bits` that are in use of 16, `range` of
-            other numbers, `mask_exif` (own, image, ignore), `max_megapixels`.
+            other numbers, `mask_exif` (own, image, ignore), `mask_threshold`, `mask_channel`,
+            `mask_invert`, `max_megapixels`.
+        allow_duplicates: accept test images that are training images as well; every table then says so.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
@@ -41,6 +45,7 @@ class LocoOptions:
     subtype_rule: SubtypeRule = "primary_attribute"
     marks: tuple[str, ...] = ()
     pixels: PixelRule = PLAIN
+    allow_duplicates: bool = False
 
 
 @final
@@ -78,14 +83,16 @@ class LocoReader:
         whole, _, subtype = category.partition("/")
         tree = read_tree(root / whole, LAYOUT)
         defects, parts, problems = _extras(root / whole, tree)
-        notes = self._notes(whole, tree)
+        notes = [*tree.notes, *self._notes(whole, tree)]
         manifest = find_manifest(root, options.subtypes, category_folders(root, LAYOUT))
         tree = _typed(tree, manifest, whole, options)
         place = (self.name, category, root / whole)
         drawn, unfinished = demo_state(root)
         problems += unfinished
         marks = (*self.marks, *drawn, *self._marks(whole, tree), *options.marks)
-        split, found = assemble(place, tree, defects, parts, marks, options.pixels)
+        split, found = assemble(
+            place, tree, defects, parts, marks, options.pixels, duplicates=options.allow_duplicates
+        )
         problems += found
         if subtype:
             problems += _unlisted(tree, manifest, whole, options.subtype_rule)
@@ -128,16 +135,15 @@ def category_folders(root: Path, layout: Layout) -> list[str]:
         DataError: `root` cannot be read.
     """
     try:
-        folders = sorted(path for path in root.iterdir() if path.is_dir())
+        folders = [path for path in without_litter(root) if path.is_dir()]
     except OSError as error:
         raise DataError(f"{root}: cannot be read as a folder ({error.strerror})") from error
-    marks = {layout.train.partition("/")[0], layout.normal.partition("/")[0]}
-    return [path.name for path in folders if _holds(path, marks)]
+    return [path.name for path in folders if _holds(path, (layout.train, layout.normal))]
 
 
-def _holds(folder: Path, names: set[str]) -> bool:
+def _holds(folder: Path, patterns: Sequence[str]) -> bool:
     try:
-        return any(path.name in names for path in folder.iterdir())
+        return any(found_folders(folder, str(Path(p).parts[0])) for p in patterns if p)
     except OSError:  # a category that cannot be read must not vanish: reading it says so
         return True
 

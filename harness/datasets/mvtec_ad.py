@@ -44,13 +44,16 @@ class MvtecAdOptions:
     Attributes:
         marks: what tables have to say of the numbers.
         pixels: how files are read that are not plain 8-bit images: `bits` that are in use of 16, `range` of
-            other numbers, `mask_exif` (own, image, ignore), `max_megapixels`.
+            other numbers, `mask_exif` (own, image, ignore), `mask_threshold`, `mask_channel`,
+            `mask_invert`, `max_megapixels`.
+        allow_duplicates: accept test images that are training images as well; every table then says so.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     marks: tuple[str, ...] = ()
     pixels: PixelRule = PLAIN
+    allow_duplicates: bool = False
 
 
 def _counts(tree: Tree) -> dict[str, int]:
@@ -70,10 +73,12 @@ def _inspect(root: Path, category: str, options: MvtecAdOptions) -> Inspection:
     unofficial = expected is not None and found != expected
     marks = [*(["unofficial split"] if unofficial else []), *options.marks]
     place = ("mvtec_ad", category, root / category)
-    split, problems = assemble(place, tree, marks=marks, pixels=options.pixels)
+    split, problems = assemble(
+        place, tree, marks=marks, pixels=options.pixels, duplicates=options.allow_duplicates
+    )
     other = [f"{k} {found[k]} (archive: {n})" for k, n in (expected or {}).items() if found[k] != n]
     notes = [f"{category}: other counts than the official archive: {', '.join(other)}"] if other else []
-    return Inspection(split, problems, notes)
+    return Inspection(split, problems, [*tree.notes, *notes])
 
 
 def _recognise(root: Path) -> bool:

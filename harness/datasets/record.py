@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, final
 
 from harness.data.samples import Split
+from harness.datasets.hints import hint
 from harness.errors import DataError, nearest
 
+TRAIN, TEST = "train/good", "test/good"  # by which most data sets know a category folder
 SHOWN = 20  # problems in one message; `harness.data check` lists all
 
 
@@ -86,9 +88,11 @@ class DataSet:
                 raise DataError(f"{root}: no such folder (root of the data set {self.name})")
         except OSError as error:
             raise DataError(f"{root}: cannot be read as a folder ({error.strerror})") from error
-        names = self.lister(root, options or self.Options())
+        options = options or self.Options()
+        names = self.lister(root, options)
         if not names.whole:
-            raise DataError(f"{root}: no category of {self.name} in this folder")
+            wanted = (getattr(options, "train", TRAIN), getattr(options, "normal", TEST))
+            raise DataError(f"{root}: no category of {self.name} in this folder{hint(root, wanted)}")
         return names
 
     def categories(self, root: str | Path, options: Any = None) -> list[str]:

@@ -11,9 +11,11 @@ from harness.data.decoding import turned_size
 from harness.data.index import Facts, Kind, facts_of
 from harness.data.masks import exif_hint, mask_problem
 from harness.data.rule import PLAIN, PixelRule
-from harness.data.samples import DefectType, Sample, Split
+from harness.data.samples import GOOD, DefectType, Sample, Split
 from harness.datasets.folders import Tree, sample_id
 
+LEAK_MARK = "test images seen in training"
+PARTLY_MASKED = "masks of some defects only"
 FINGERPRINT = 1  # raised whenever the fingerprint of unchanged files changes
 Known = Mapping[Path, Facts]
 
@@ -34,6 +36,7 @@ def assemble(
     parts: Parts | None = None,
     marks: Iterable[str] = (),
     pixels: PixelRule = PLAIN,
+    duplicates: bool = False,
 ) -> tuple[Split, list[str]]:
     """The split of a category folder and everything that is wrong with its files.
 
@@ -45,6 +48,7 @@ def assemble(
         parts: part masks, if there are any.
         marks: what tables must say of it.
         pixels: how its files are read.
+        duplicates: whether test images may be training images as well; it is a mark then, else a problem.
     """
     dataset, category, folder = place
     parts = parts or Parts()
@@ -54,6 +58,11 @@ def assemble(
     )  # fmt: skip
     facts = facts_of(folder, _files(split), pixels)
     problems = [*tree.problems, *_problems(split, facts, pixels)]
+    leaks = leaked(split, facts)
+    problems += [] if duplicates else leaks[:1]
+    seen = [LEAK_MARK] if leaks else []
+    lacking = [PARTLY_MASKED] if partly_masked(split) else []
+    split = replace(split, marks=(*split.marks, *seen, *lacking))
     test = tuple(_with_defects(sample, split, facts, named=defects is not None) for sample in tree.test)
     groups = (tree.train, tree.validation, test)
     train, validation, test = (_pinned(group, split, facts, pixels) for group in groups)
@@ -92,6 +101,27 @@ def _problems(split: Split, facts: Known, rule: PixelRule) -> list[str]:
     masks = [_mask(sample, path, facts, split, rule) for sample in split.test for path in sample.masks]
     sizes = [_part(sample, split, facts) for sample in samples]
     return unreadable + [problem for problem in refused + masks + sizes if problem]
+
+
+def leaked(split: Split, facts: Known) -> list[str]:
+    """Test images with the bytes of a training or validation image: one sentence, which names the first."""
+    learnt: dict[str, Sample] = {}
+    for sample in (*split.train, *split.validation):
+        learnt.setdefault(facts[sample.path].sha256, sample)
+    pairs = [(s, learnt[sha]) for s in split.test if (sha := facts[s.path].sha256) and sha in learnt]
+    if not pairs:
+        return []
+    (test, train), more = pairs[0], f" and {len(pairs) - 1} more" if len(pairs) > 1 else ""
+    return [
+        f"{test.path}: the same file as {train.path}{more}: test images that were seen in training; remove "
+        "them, or say `allow_duplicates: true` under `dataset:`, which marks every table"
+    ]
+
+
+def partly_masked(split: Split) -> bool:
+    """Whether some abnormal images have masks and others have none."""
+    masked = {bool(sample.masks) for sample in split.test if sample.label != GOOD}
+    return len(masked) > 1
 
 
 def _refused(path: Path, known: Facts, rule: PixelRule) -> str:

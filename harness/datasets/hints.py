@@ -1,0 +1,88 @@
+"""Where nothing fits: what was looked for, what is there, and the options under which it would be read."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.data.litter import without_litter
+from harness.datasets.walk import found_folders
+
+SHOWN = 8
+
+
+class Known(NamedTuple):
+    """A layout that is met often: the folders by which it is known, and how it is read."""
+
+    folders: tuple[str, ...]
+    options: str
+    what: str
+
+
+LAYOUTS = (
+    Known(
+        ("normal_dir", "abnormal_dir"),
+        "train: normal_dir, normal: '', held_out: 0.2, abnormal: [abnormal_dir], masks: mask_dir",
+        "normal and abnormal images in a folder each",
+    ),
+    Known(
+        ("normal", "abnormal"),
+        "train: normal, normal: '', held_out: 0.2, abnormal: [abnormal], masks: null",
+        "normal and abnormal images in a folder each",
+    ),
+    Known(
+        ("good", "bad"),
+        "train: good, normal: '', held_out: 0.2, abnormal: [bad], masks: null",
+        "good and bad images in a folder each",
+    ),
+    Known(
+        ("train/ok", "test/ko"),
+        "train: train/ok, normal: test/ok, abnormal: [test/ko], masks: ground_truth",
+        "BTAD",
+    ),
+    Known(
+        ("Data/Images/Normal",),
+        "train: Data/Images/Normal, normal: '', held_out: 0.2, abnormal: [Data/Images/Anomaly], "
+        "masks: Data/Masks",
+        "VisA as it is distributed",
+    ),
+    Known(
+        ("OK", "NG"),
+        "train: OK/*, normal: '', held_out: 0.2, abnormal: [NG/*/*], mask_ending: .png",
+        "Real-IAD",
+    ),
+)
+
+
+def hint(root: Path, looked_for: Sequence[str]) -> str:
+    """The end of a message about a folder in which no category was found.
+
+    Args:
+        root: the folder.
+        looked_for: paths below a category folder by which one is known.
+    """
+    try:
+        there = [path.name + "/" * path.is_dir() for path in without_litter(root)]
+    except OSError:
+        return ""
+    shown = ", ".join(there[:SHOWN]) + (", …" if len(there) > SHOWN else "") if there else "nothing"
+    wanted = " or ".join(f"CATEGORY/{path}" for path in looked_for if path)
+    return f"; looked for {wanted}; there: {shown}{nearest_layout(root)}"
+
+
+def nearest_layout(root: Path) -> str:
+    """The layout that this folder, or one inside it, looks like; a clause for the end of a message."""
+    try:
+        inside = [path for path in without_litter(root) if path.is_dir()][:SHOWN]
+    except OSError:
+        inside = []
+    for layout in LAYOUTS:
+        if any(all(_found(folder, name) for name in layout.folders) for folder in (root, *inside)):
+            return f"; it looks like {layout.what}: dataset: {{name: folder, root: …, {layout.options}}}"
+    return ""
+
+
+def _found(folder: Path, name: str) -> bool:
+    try:
+        return bool(found_folders(folder, name))
+    except OSError:
+        return False
