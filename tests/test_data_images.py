@@ -182,7 +182,7 @@ def test_a_rule_of_a_sweep_file_reaches_the_pixels_and_is_checked(tmp_path: Path
 
     for rule, place, words in (
         ({"bits": 7}, "dataset.pixels", "bits must be 9..16, not 7"),
-        ({"bitz": 12}, "dataset.pixels.bitz", "allowed: bits, mask_exif, max_megapixels, range"),
+        ({"bitz": 12}, "dataset.pixels.bitz", "allowed: bits, mask_channel, mask_exif, mask_invert, "),
         ({"mask_exif": "images"}, "dataset.pixels.mask_exif", "did you mean 'image'?"),
     ):
         ((key, text),) = dataset_problems({"dataset": given | {"pixels": rule}})

@@ -19,7 +19,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from harness.data.rule import Depth, Levels, PixelRule
+from harness.data.rule import PLAIN, Depth, Levels, PixelRule
 
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # none of them names a file
 # Those that people keep images in; importing its module puts a reader into Pillow's table of them. (By itself
@@ -110,12 +110,13 @@ def values(data: bytes) -> NDArray[Any]:
     return _values(image, found, data)
 
 
-def mask(data: bytes, orientation: int | None = None) -> NDArray[np.uint8]:
+def mask(data: bytes, orientation: int | None = None, rule: PixelRule = PLAIN) -> NDArray[np.uint8]:
     """A mask as uint8 (height, width), zero where nothing is marked.
 
     Args:
         data: the file.
         orientation: EXIF orientation to be applied; None for the mask's own.
+        rule: of the data set: which channel, above which value, whether black is marked.
 
     Raises:
         UNREADABLE: see `header`; or it is not of one channel with values 0..255.
@@ -123,7 +124,51 @@ def mask(data: bytes, orientation: int | None = None) -> NDArray[np.uint8]:
     image, found = _inspected(io.BytesIO(data))
     image = _as_stored(image, found)
     image = _turned(image, _TURNS.get(found.orientation if orientation is None else orientation))
-    return _one_channel(np.asarray(image.convert("RGB") if image.mode in ("LA", "RGBA") else image))
+    return _marked(_one_channel(_mask_channel(image, rule)), rule)
+
+
+def _mask_channel(image: Image.Image, rule: PixelRule) -> NDArray[Any]:
+    if rule.mask_channel == "alpha":
+        if "A" not in image.getbands():
+            raise ValueError("has no alpha channel, which `mask_channel: alpha` asks for")
+        return np.asarray(image.getchannel("A"))
+    if rule.mask_threshold is not None and image.mode in ("RGB", "RGBA", "YCbCr"):
+        return np.asarray(image.convert("L"))  # colours of noise; what counts is how bright it is
+    return np.asarray(image.convert("RGB") if image.mode in ("LA", "RGBA") else image)
+
+
+def _marked(pixels: NDArray[np.uint8], rule: PixelRule) -> NDArray[np.uint8]:
+    if rule.mask_threshold is None and not rule.mask_invert:
+        return pixels
+    above = pixels > (rule.mask_threshold or 0)
+    return (above ^ bool(rule.mask_invert)).astype(np.uint8) * 255
+
+
+class MaskForm(NamedTuple):
+    """What a mask file is, besides its values.
+
+    Attributes:
+        lossy: its format changes pixels when it is saved.
+        in_alpha: its colours are the same everywhere while its transparency is not.
+    """
+
+    lossy: bool
+    in_alpha: bool
+
+
+def mask_form(data: bytes) -> MaskForm:
+    """What a mask file is.
+
+    Raises:
+        UNREADABLE: see `header`.
+    """
+    image, _ = _inspected(io.BytesIO(data))
+    lossy = image.format in ("JPEG", "MPO", "JPEG2000")
+    if "A" not in image.getbands():
+        return MaskForm(lossy, False)
+    extremes: Any = image.getextrema()  # one pair per channel; alpha is the last
+    constant = [low == high for low, high in extremes]
+    return MaskForm(lossy, all(constant[:-1]) and not constant[-1])
 
 
 def _one_channel(pixels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -44,6 +44,8 @@ class Facts:
         error: why the file cannot be used, whatever the rule of its data set; empty if it can.
         depth: what a pixel of an image is made of.
         orientation: of an image or mask, EXIF.
+        covered: share of a mask's pixels that is marked.
+        lossy, in_alpha: of a mask, see `decoding.MaskForm`.
     """
 
     sha256: str = ""
@@ -52,6 +54,9 @@ class Facts:
     error: str = ""
     depth: Depth = "8"
     orientation: int = 1
+    covered: float = 0.0
+    lossy: bool = False
+    in_alpha: bool = False
 
     @property
     def shown(self) -> tuple[int, int] | None:
@@ -73,7 +78,8 @@ def facts_of(folder: Path, files: Iterable[tuple[Path, Kind]], rule: PixelRule =
     """
     wanted = list(files)
     index = _read(_file(folder))
-    keys = [_key(folder, path, kind) for path, kind in wanted]
+    # masks under another reading have other values
+    keys = [_key(folder, path, kind + (rule.mask_reading if kind == "mask" else "")) for path, kind in wanted]
     stamps = [_stamp(path) for path, _ in wanted]
     stale = [n for n, key in enumerate(keys) if not _holds(index.get(key), stamps[n])]
     if stale:
@@ -118,23 +124,26 @@ def known_facts(path: Path, stamp: Stamp | None, kinds: Sequence[Kind]) -> Facts
     return None
 
 
-def decode_mask(path: Path, orientation: int | None = None, sha256: str = "") -> np.ndarray:
+def decode_mask(
+    path: Path, orientation: int | None = None, sha256: str = "", rule: PixelRule = PLAIN
+) -> np.ndarray:
     """A mask file as uint8 (height, width), zero where nothing is marked.
 
     Args:
         path: the file.
         orientation: EXIF orientation that is applied; None for its own.
         sha256: of the file that is expected, if it matters.
+        rule: of the data set.
 
     Raises:
         DataError: the file is missing, truncated, no image, not of one channel with 8 bits, or another one
             than expected.
     """
     try:
-        data = content(path, PLAIN.most_bytes)
+        data = content(path, rule.most_bytes)
         if sha256:
             same(path, sha256, hashlib.sha256(data).hexdigest())
-        return decoding.mask(data, orientation)
+        return decoding.mask(data, orientation, rule)
     except decoding.UNREADABLE as error:
         raise DataError(f"{path}: not a readable mask ({reason(error)})") from error
 
@@ -180,8 +189,9 @@ def _mask_facts(facts: Facts, data: bytes, rule: PixelRule) -> Facts:
     assert facts.size is not None
     if problem := rule.problem(facts.size, "8"):  # before it is decoded
         raise ValueError(problem)
-    values = mask_values(decoding.mask(data, 1))[:MOST_VALUES]
-    return Facts(facts.sha256, facts.size, values, "", "8", facts.orientation)
+    pixels, form = decoding.mask(data, 1, rule), decoding.mask_form(data)
+    values, covered = mask_values(pixels)[:MOST_VALUES], float((pixels > 0).mean()) if pixels.size else 0.0
+    return Facts(facts.sha256, facts.size, values, "", "8", facts.orientation, covered, *form)
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from harness.data.decoding import turned_size
 from harness.data.images import image_size
-from harness.data.index import Facts, decode_mask, image_facts, mask_values
+from harness.data.index import MOST_VALUES, Facts, decode_mask, image_facts, mask_values
+from harness.data.rule import PixelRule
 from harness.data.samples import Sample, Split
 from harness.errors import DataError
 from harness.metrics.regions import Region
@@ -47,7 +48,7 @@ def mask_pixels(sample: Sample, number: int) -> NDArray[np.uint8]:
     """
     path, rule = sample.masks[number], sample.rule
     turn = None if rule.mask_exif == "own" else rule.mask_turn(1, image_facts(sample.path, rule).orientation)
-    return decode_mask(path, turn, sample.planned(path))
+    return decode_mask(path, turn, sample.planned(path), rule)
 
 
 def exif_hint(mask: Facts, image: Facts) -> str:
@@ -77,4 +78,26 @@ def mask_problem(
         return f"pixel value {', '.join(unknown)} is no defect type (allowed: {allowed})"
     if split.defects and len(values) > 1:
         return f"two or more pixel values ({', '.join(map(str, values))}) in one mask; a mask is one region"
+    return ""
+
+
+def form_problem(mask: Facts, split: Split, rule: PixelRule) -> str:
+    """Why a mask cannot be meant as it is, and the option that settles it; empty if it can."""
+    if mask.in_alpha and rule.mask_channel == "colour":
+        return (
+            "everything is marked, the drawing lies in the alpha channel; "
+            "say `pixels: {mask_channel: alpha}` under `dataset:`"
+        )
+    if rule.mask_threshold is not None:
+        return ""
+    if mask.lossy:
+        return (
+            "saved as JPEG, whose noise would count as defects; save masks as PNG, "
+            "or say `pixels: {mask_threshold: 127}` under `dataset:`"
+        )
+    if len(mask.values) >= MOST_VALUES and not split.defects:
+        return (
+            f"has {MOST_VALUES} or more grey levels, each of which would count as a defect; "
+            "say above which one: `pixels: {mask_threshold: 127}` under `dataset:`"
+        )
     return ""

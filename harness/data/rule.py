@@ -42,6 +42,10 @@ class PixelRule:
             floating-point, signed or 32-bit numbers are refused without it.
         mask_exif: which orientation tag turns a ground-truth mask: its "own", as with images; that of its
             "image", where masks were drawn on the picture as stored; or "ignore".
+        mask_threshold: pixels of a mask above it are marked; for masks of many grey levels, as resizing and
+            JPEG make them. Without, every value but 0 is.
+        mask_channel: "alpha" where editors have drawn masks into the transparency.
+        mask_invert: true where black is marked; false where it is meant that most masks mark nearly all.
         max_megapixels: larger images are refused; a file of a few bytes can ask for any amount of memory.
     """
 
@@ -50,6 +54,9 @@ class PixelRule:
     bits: int | None = None
     range: tuple[float, float] | None = None
     mask_exif: Literal["own", "image", "ignore"] = "own"
+    mask_threshold: int | None = None
+    mask_channel: Literal["colour", "alpha"] = "colour"
+    mask_invert: bool | None = None
     max_megapixels: float = 179.0  # where Pillow gives up, too
 
     def __post_init__(self) -> None:
@@ -62,6 +69,8 @@ class PixelRule:
             raise ValueError(f"range must be [low, high] with low < high, not {list(self.range)}")
         if self.bits is not None and self.range is not None:
             raise ValueError("bits and range say the same; give one of them")
+        if self.mask_threshold is not None and not 0 <= self.mask_threshold <= 254:
+            raise ValueError(f"mask_threshold must be 0..254, not {self.mask_threshold}")
         if not 0 < self.max_megapixels < math.inf:
             raise ValueError(f"max_megapixels must be above 0, not {self.max_megapixels}")
 
@@ -100,6 +109,16 @@ class PixelRule:
         levels = self.levels(depth)
         text = json.dumps([sha256, VERSION, levels and levels[:2], orientation])
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def mask_reading(self) -> str:
+        """How masks are read where it is not the usual way; part of what trials are. Else empty."""
+        found = (self.mask_threshold, self.mask_channel, bool(self.mask_invert))
+        return "" if found == (None, "colour", False) else json.dumps(found)
+
+    def mask_key(self, sha256: str, orientation: int) -> str:
+        """Stands for the pixels of a mask, as `key` does for those of an image."""
+        return self.key(sha256 + self.mask_reading, "8", orientation)
 
     def mask_turn(self, own: int, image: int) -> int:
         """The EXIF orientation by which a mask is turned, of its own and its image's."""

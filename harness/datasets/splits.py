@@ -9,11 +9,12 @@ from typing import final
 
 from harness.data.decoding import turned_size
 from harness.data.index import Facts, Kind, facts_of
-from harness.data.masks import exif_hint, mask_problem
+from harness.data.masks import exif_hint, form_problem, mask_problem
 from harness.data.rule import PLAIN, PixelRule
 from harness.data.samples import GOOD, DefectType, Sample, Split
 from harness.datasets.folders import Tree, sample_id
 
+NEARLY_ALL = 0.9  # of a picture; no defect of the known data sets is larger in most pictures
 LEAK_MARK = "test images seen in training"
 PARTLY_MASKED = "masks of some defects only"
 FINGERPRINT = 1  # raised whenever the fingerprint of unchanged files changes
@@ -100,7 +101,8 @@ def _problems(split: Split, facts: Known, rule: PixelRule) -> list[str]:
     refused = [_refused(sample.path, facts[sample.path], rule) for sample in samples]
     masks = [_mask(sample, path, facts, split, rule) for sample in split.test for path in sample.masks]
     sizes = [_part(sample, split, facts) for sample in samples]
-    return unreadable + [problem for problem in refused + masks + sizes if problem]
+    found = refused + masks + sizes + [inverted(split, facts, rule)]
+    return unreadable + [problem for problem in found if problem]
 
 
 def leaked(split: Split, facts: Known) -> list[str]:
@@ -134,9 +136,26 @@ def _mask(sample: Sample, path: Path, facts: Known, split: Split, rule: PixelRul
     if known.error or known.size is None:
         return ""  # reported as unreadable
     size = turned_size(known.size, rule.mask_turn(known.orientation, image.orientation))
-    problem = mask_problem(size, image.shown, known.values, split)
+    problem = mask_problem(size, image.shown, known.values, split) or form_problem(known, split, rule)
     hint = exif_hint(known, image) if image.shown not in (None, size) else ""
     return f"{path}: {problem}{hint}" if problem else ""
+
+
+def inverted(split: Split, facts: Known, rule: PixelRule) -> str:
+    """The sentence for masks most of which mark nearly the whole picture; empty if they do not.
+
+    Where mask values name defect types a full mask is meant (a missing part); where anything but 0 counts it
+    is mostly an inverted mask, or a palette whose second colour is black.
+    """
+    masks = [path for sample in split.test for path in sample.masks]
+    full = [path for path in masks if facts[path].covered > NEARLY_ALL]
+    if split.defects or rule.mask_invert is not None or 2 * len(full) <= len(masks):
+        return ""
+    share, count = facts[full[0]].covered, f"{len(full)} of {len(masks)}"
+    return (
+        f"{full[0]}: marks {share:.0%} of its picture, and {count} masks mark nearly all of theirs; "
+        "say `pixels: {mask_invert: true}` under `dataset:` if black is marked, `false` if it is meant so"
+    )
 
 
 def _part(sample: Sample, split: Split, facts: Known) -> str:
@@ -195,7 +214,7 @@ def _masks(sample: Sample, folder: Path, facts: Known) -> list[list[str]]:
     image = facts[sample.path]
     found = ((path, facts[path]) for path in sample.masks)
     turns = [(path, f.sha256, sample.rule.mask_turn(f.orientation, image.orientation)) for path, f in found]
-    return [[sample_id(folder, path), sample.rule.key(sha, "8", turn)] for path, sha, turn in turns]
+    return [[sample_id(folder, path), sample.rule.mask_key(sha, turn)] for path, sha, turn in turns]
 
 
 def _part_sha(sample: Sample, split: Split, facts: Known) -> str:
