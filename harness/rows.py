@@ -55,7 +55,7 @@ def metric_rows(
         DataError: a map or mask is not what it should be; the file is named.
     """
     samples = [ScoredSample(float(image[i]), s.label, s.defects, s.id) for i, s in enumerate(split.test)]
-    plain = [name for name in names if METRICS[name].kind == "image"]
+    plain = [name for name in names if METRICS.load(name).kind == "image"]
     values = trial_metrics(plain, samples)
     # an anomalous image without a mask would count as all good: pixel metrics are of the others
     used = [i for i, s in enumerate(split.test) if s.label == GOOD or s.masks]

@@ -275,7 +275,7 @@ def loco(tmp_path: Path) -> Path:
 def test_the_few_shot_sweep_expands(loco: Path, monkeypatch: pytest.MonkeyPatch):
     """9 categories × 3 shots × 5 seeds × methods, on data in LOCO's layout."""
     monkeypatch.setenv("LADDER_DATA", str(loco))
-    save_file({"some": np.zeros(1, np.float32)}, loco / "w.safetensors")
+    save_file({"conv1.weight": np.zeros(1, np.float32)}, loco / "w.safetensors")
     trials = expand(load(ROOT / "configs/fewshot.yaml", [f"weights={loco / 'w.safetensors'}"], CHECKS))
     assert len(trials) == 9 * 3 * 5 * len(shipped())
     assert {t.category for t, _ in trials} >= {"juice_bottle/cherry", "splicing_connectors/blue", "pushpins"}

@@ -107,7 +107,7 @@ def test_parameters_are_complete_and_identical_ones_merge(sweep_file: Write):
 
 def test_all_methods_see_the_same_nested_support_sets(sweep_file: Write, tmp_path: Path):
     weights = tmp_path / "w.safetensors"
-    save_file({"any": np.zeros(1, np.float32)}, weights)
+    save_file({"conv1.weight": np.zeros(1, np.float32)}, weights)
     methods = [{"name": "mean_image"}, {"name": "patchcore", "params": {"weights": str(weights)}}]
     supports: dict[tuple[Any, ...], set[tuple[str, ...]]] = {}
     for t in trials(sweep_file(shots=[1, 2, 4], seeds=3, methods=methods)):
@@ -184,9 +184,9 @@ CLASSIFIED = {
     "max_trials": OUT,
 }
 OPTIONS = {  # of data sets; through the fingerprint of the images or through what is in the category
-    "demo": {"subtypes": IN, "subtype_rule": IN, "marks": OUT, "pixels": IN},
-    "mvtec_loco": {"subtypes": IN, "subtype_rule": IN, "marks": OUT, "pixels": IN},
-    "mvtec_ad": {"marks": OUT, "pixels": IN},
+    "demo": {"subtypes": IN, "subtype_rule": IN, "marks": OUT, "pixels": IN, "allow_duplicates": OUT},
+    "mvtec_loco": {"subtypes": IN, "subtype_rule": IN, "marks": OUT, "pixels": IN, "allow_duplicates": OUT},
+    "mvtec_ad": {"marks": OUT, "pixels": IN, "allow_duplicates": OUT},
     "folder": {
         "train": IN,
         "validation": IN,
@@ -194,8 +194,11 @@ OPTIONS = {  # of data sets; through the fingerprint of the images or through wh
         "abnormal": IN,
         "masks": IN,
         "labels": IN,
+        "mask_ending": IN,
+        "held_out": IN,
         "marks": OUT,
         "pixels": IN,
+        "allow_duplicates": OUT,
     },
 }
 
@@ -328,7 +331,7 @@ def test_changing_a_field_changes_the_trials_exactly_if_it_is_in(sweep_file: Wri
 
 def test_weights_are_in_by_content(sweep_file: Write, tmp_path: Path):
     for name, content in (("a", 1), ("b", 1), ("c", 2)):
-        save_file({"any": np.full(1, content, np.float32)}, tmp_path / f"{name}.safetensors")
+        save_file({"conv1.weight": np.full(1, content, np.float32)}, tmp_path / f"{name}.safetensors")
     path = sweep_file(methods=[{"name": "patchcore"}])
     a, b, c = (ids(path, f"weights={tmp_path / name}.safetensors") for name in "abc")
     assert a == b != c
