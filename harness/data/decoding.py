@@ -35,6 +35,7 @@ _READERS = (
 )
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what Pillow raises on damaged files
+AS_STORED = 1  # the EXIF orientation that turns nothing
 _ORIENTATION, _PHOTOMETRIC, _SAMPLE_FORMAT = 274, 262, 339  # tags of TIFF, the first also of EXIF
 _WHITE_IS_ZERO, _UNSIGNED = 0, 1
 _Turn = Image.Transpose

@@ -33,7 +33,7 @@ Kind = Literal["image", "mask", "file"]
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What one file says of itself.
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from harness.data import Sample, Split, decode
+from harness.data.decoding import AS_STORED
 from harness.data.index import decode_mask
 from harness.data.masks import mask_pixels
 from harness.data.samples import GOOD
@@ -222,7 +223,7 @@ def _truth(sample: Sample, picture: Pixels, mask: Mask) -> Picture:
 def _parts(sample: Sample, picture: Pixels, split: Split) -> Picture:
     if sample.id not in split.part_masks:
         return Picture("", "not known")
-    labels = decode_mask(split.part_masks[sample.id])
+    labels = decode_mask(split.part_masks[sample.id], AS_STORED)
     return Picture(data_uri(with_parts(picture, labels)), f"parts of {sample.id}")
 
 
@@ -261,6 +262,6 @@ def _caption(ranked: Sequence[Shown], split: Split) -> str:
 def _legend(split: Split, images: Sequence[Sample]) -> tuple[tuple[str, str], ...]:
     """The parts in those images and their colours."""
     files = [split.part_masks[s.id] for s in images if s.id in split.part_masks]
-    seen = sorted({int(v) for file in files for v in np.unique(decode_mask(file)) if v})
+    seen = sorted({int(v) for file in files for v in np.unique(decode_mask(file, AS_STORED)) if v})
     names = dict(enumerate(split.part_classes))
     return tuple((words(names.get(v, str(v))), "#{:02x}{:02x}{:02x}".format(*part_colour(v))) for v in seen)
