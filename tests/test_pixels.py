@@ -268,11 +268,3 @@ def test_methods_that_ship_name_their_sizes(name: str):
     owner = METHODS.load(name)
     params = resolve(owner, getattr(owner, "check_params", {}))
     assert owner.card.sizes(params, (20, 24))
-
-
-def test_a_crop_that_is_larger_than_the_image_is_refused_at_planning(sweep_file):
-    from harness.errors import ConfigError
-
-    methods = [{"name": "patchcore", "params": {"image_size": 64, "crop": 80, "weights": "demo"}}]
-    with pytest.raises(ConfigError, match="crop 80 is larger than the image size 64"):
-        expand(load(sweep_file(methods=methods)))
