@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import yaml
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from harness.sweep import main as sweep_main
@@ -29,6 +30,14 @@ from methods import METHODS
 ROOT = Path(__file__).parent.parent
 PLUGIN = ROOT / "tests" / "plugin"
 LIMIT = 300  # seconds after which what a test waits for never happens; generous, because machines are busy
+
+# No clock decides, and every run draws the same examples; `--hypothesis-profile default` looks for new ones.
+QUICK_TO_COMPLAIN = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture)
+settings.register_profile(
+    "ladder", deadline=None, derandomize=True, database=None, suppress_health_check=QUICK_TO_COMPLAIN
+)
+settings.load_profile("ladder")
+
 Shared = Callable[[str, Callable[[Path], object]], Path]
 
 
