@@ -1,4 +1,4 @@
-"""Names that come out of files, made safe to be paths: nothing is written outside a chosen folder."""
+"""Names that come out of files and file systems, made safe to be paths and to be written down."""
 
 import hashlib
 import re
@@ -35,3 +35,15 @@ def below(folder: Path, name: str) -> Path:
     if relative.is_absolute() or ".." in relative.parts or "\0" in name:
         raise DataError(f"{name!r} does not lie below {folder}")
     return folder / relative
+
+
+def spelt(text: str) -> str:
+    r"""Text that can be written as UTF-8.
+
+    >>> spelt("bad/\udcff.png")
+    'bad/\\xff.png'
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half of a character, not a byte of a file name
+        return text.encode("utf-8", "backslashreplace").decode()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -21,6 +22,8 @@ from harness.metrics.image import ap
 from harness.results import read_run
 from harness.results.kept import write_kept
 from harness.results.maps import maps_path, pack, read_maps
+from harness.results.schema import SCHEMAS
+from harness.results.tables import Part
 from harness.rows import metric_rows
 from harness.sweep import main as sweep
 from reports.stats import Bootstrap, interval
@@ -61,6 +64,49 @@ def test_a_metric_can_be_added_afterwards(run: Path, capsys: pytest.CaptureFixtu
     pd.testing.assert_frame_equal(before, after.loc[before.index])
     assert rescore.main([str(run), "--metrics", "ap"]) == 0
     assert metrics(run).index.is_unique
+
+
+def lose_metrics(run: Path) -> None:
+    for path in (run / "metrics").iterdir():
+        path.unlink()
+
+
+def test_lost_metrics_come_back(run: Path, capsys: pytest.CaptureFixture[str]):
+    before = metrics(run)
+    lose_metrics(run)
+    assert set(read_run(run).lacking.values()) == {"metrics"}
+    assert rescore.main([str(run), "--metrics", "ap"]) == 0  # with those that the sweep wants
+    assert read_run(run).lacking == {}
+    after = metrics(run)
+    assert set(after.index.get_level_values("metric")) == {"auroc", "aupro", "ap"}
+    image = before.index.get_level_values("metric") == "auroc"
+    pd.testing.assert_frame_equal(before[image], after.loc[before.index][image])
+
+
+def test_metrics_that_cannot_all_come_back_are_left_to_the_sweep(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    before = metrics(run)
+    lose_metrics(run)
+    next((run / "maps").iterdir()).unlink()
+    assert rescore.main([str(run)]) == 0
+    assert "of 1 trials, pixel metrics of 1 with kept maps; 1 without metrics and maps" in (
+        capsys.readouterr().out
+    )
+    assert len(read_run(run).lacking) == 1
+    assert sweep([str(tmp_path / "sweep.yaml"), "--backend", "serial"]) == 0
+    assert "1 ok trial (" in capsys.readouterr().out
+    assert (metrics(run)["value"] - before["value"]).abs().max() < 2e-3
+
+
+def test_scores_of_other_images_are_no_scores(run: Path, capsys: pytest.CaptureFixture[str]):
+    part = Part(run, 0)
+    tables = part.read()
+    names = [f"{image}.jpg" for image in tables["scores"]["image"].to_pylist()]
+    scores = tables["scores"].set_column(1, "image", pa.array(names))
+    part.write(tables | {"scores": scores.cast(SCHEMAS["scores"])})
+    assert rescore.main([str(run)]) == 2
+    assert "are not of the test images of bolt" in capsys.readouterr().err
 
 
 def test_without_maps_only_image_metrics_are_computed_anew(run: Path, capsys: pytest.CaptureFixture[str]):

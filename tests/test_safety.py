@@ -5,21 +5,26 @@ import io
 import json
 import os
 import shlex
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from browser import CHROMIUM, browser
+from conftest import write_tree
 from reports_synthetic import Entry, write_run
 
 from harness import maps as maps_command
-from harness.confined import below, component
-from harness.console import code_of
+from harness.confined import below, component, spelt
+from harness.console import _outlet, code_of
 from harness.errors import DataError
 from harness.results import read_driver, read_run, write_sweep
 from harness.results.driver import Driver
 from harness.results.kept import kept_path, write_kept
 from harness.results.maps import pack
+from harness.sweep import main as sweep
 from reports.command import main as reports
 from reports.frame.load import load
 from reports.render.csv import render
@@ -217,3 +222,27 @@ def test_a_run_folder_with_an_odd_name_is_reported(tmp_path: Path):
     assert reports([str(run), "--out", str(tmp_path / "out"), "--format", "md,csv,html", "--no-figures"]) == 0
     assert "run " in (tmp_path / "out" / "report.md").read_text()
     assert json.loads((run / "sweep.json").read_text())["config"]["name"] == name
+
+
+# --- file names -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "category"), [(b"\xff\xfe.png", False), (b"b\xe4", True)])
+def test_names_that_are_not_utf8_are_refused_before_the_start(
+    tmp_path: Path, name: bytes, category: bool, monkeypatch: pytest.MonkeyPatch
+):
+    root = write_tree(tmp_path / "data", ("bolt",))
+    if category:
+        shutil.copytree(root / "bolt", root / os.fsdecode(name))
+    else:
+        good = root / "bolt" / "test" / "good"
+        shutil.copy(good / "000.png", good / os.fsdecode(name))
+    content = {"name": "t", "dataset": {"name": "mvtec_ad", "root": str(root)}, "shots": [1], "seeds": 1}
+    content |= {"methods": [{"name": "mean_image"}], "out": str(tmp_path / "run")}
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
+    said = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", _outlet(io.TextIOWrapper(said, write_through=True)))
+    assert sweep([str(tmp_path / "sweep.yaml"), "--dry-run"]) == 2
+    assert spelt(os.fsdecode(name)) in said.getvalue().decode()
+    assert b": the name is not UTF-8; rename it" in said.getvalue()
+    assert not (tmp_path / "run").exists()

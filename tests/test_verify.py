@@ -15,13 +15,14 @@ from conftest import ROOT
 from reports_synthetic import Entry, write_run
 
 from harness import verify
+from harness.confined import spelt
 from harness.console import code_of
 from harness.errors import DamagedFile
 from harness.inspection.wholeness import wholeness
 from harness.results import RunWriter, mend, read_run, standing, statuses, write_plan
 from harness.results.kept import write_kept
 from harness.results.maps import pack, read_maps
-from harness.results.parquet import is_whole, read_parquet, spelt, write_parquet
+from harness.results.parquet import is_whole, read_parquet, write_parquet
 from harness.results.schema import PLAN, SCHEMAS
 from harness.results.tables import Part, rows_to_tables
 from harness.trial import TrialResult

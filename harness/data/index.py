@@ -227,7 +227,7 @@ def _file(folder: Path) -> Path:
 
 @lru_cache(maxsize=4096)
 def _file_in(cache: Path, folder: Path) -> Path:
-    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:32]
+    name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
     return cache / "digests" / f"{name}.json"
 
 

@@ -1,10 +1,11 @@
 """What a data set is: a record of facts and three functions."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
+from harness.confined import spelt
 from harness.data.samples import Split
 from harness.datasets.hints import hint
 from harness.errors import DataError, nearest
@@ -123,7 +124,8 @@ class DataSet:
                 f"{root}: {self.name} has no category {category!r}{nearest(category, known)}; "
                 f"known here: {', '.join(known)}"
             )
-        return self.inspector(Path(root), category, options or self.Options())
+        found = self.inspector(Path(root), category, options or self.Options())
+        return replace(found, problems=(*found.problems, *unwritable(found.split)))
 
     def read(self, root: str | Path, category: str, options: Any = None) -> Split:
         """One category, checked; no pixel of an image is decoded.
@@ -133,7 +135,9 @@ class DataSet:
         """
         found = self.inspect(root, category, options)
         if found.problems:
-            raise DataError(listing(f"{self.name} {category} at {root}", found.problems), found.problems)
+            raise DataError(
+                listing(f"{self.name} {spelt(category)} at {root}", found.problems), found.problems
+            )
         return found.split
 
     def problems(self, root: str | Path, options: Any = None) -> list[str]:
@@ -144,6 +148,21 @@ class DataSet:
             return [str(error)]
         found = [self.inspect(root, category, options).problems for category in names.known]
         return list(dict.fromkeys(problem for problems in found for problem in problems))
+
+
+def unwritable(split: Split) -> list[str]:
+    """Names that cannot be written down: results are tables of UTF-8 text, as file names need not be."""
+    samples = (*split.train, *split.validation, *split.test)
+    names = {split.category: split.category} | {s.id: str(s.path) for s in samples}
+    found = [spelt(path) for name, path in names.items() if not _is_text(name)]
+    return [f"{path}: the name is not UTF-8; rename it" for path in found]
+
+
+def _is_text(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def listing(place: str, problems: Sequence[str]) -> str:

@@ -198,7 +198,8 @@ def _fingerprint(split: Split, folder: Path, facts: Known) -> str:
         for value, d in split.defects.items()
     )
     text = json.dumps([FINGERPRINT, lines, types, split.part_classes], separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    # surrogateescape: of file names that are not UTF-8, which are refused only after everything was looked at
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _roles(split: Split) -> Sequence[tuple[str, Sequence[Sample]]]:

@@ -80,7 +80,7 @@ def _tidy(found: Sequence[Part]) -> None:
     """
     seen: set[str] = set()
     for part in reversed(found):
-        ids = {name: set(part.table(name, ["trial_id"])["trial_id"].to_pylist()) for name in SCHEMAS}
+        ids = {n: set(part.table(n, ["trial_id"])["trial_id"].unique().to_pylist()) for n in SCHEMAS}
         if (ids["metrics"] | ids["scores"]) - ids["trials"] or ids["trials"] & seen:
             part.shrink(without(part.read(), seen))
         seen |= ids["trials"]

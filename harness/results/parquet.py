@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.confined import spelt
 from harness.errors import DamagedFile
 from harness.results.schema import SCHEMA_VERSION, VITAL
 from harness.whole import whole
@@ -156,18 +157,6 @@ def _in_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def _words(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def spelt(text: str) -> str:
-    r"""Text that can be written as UTF-8.
-
-    >>> spelt("bad/\udcff.png")
-    'bad/\\xff.png'
-    """
-    try:
-        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # half of a character, not a byte of a file name
-        return text.encode("utf-8", "backslashreplace").decode()
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
