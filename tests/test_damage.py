@@ -145,6 +145,10 @@ OTHERS: dict[str, Damage] = {
         for name in TABLES
         for way in ("gone", "a_file", "dangling", "closed")
     },
+    "journal-a-folder": lambda run: (run / "journal" / "x.jsonl").mkdir(),
+    "journal-closed": lambda run: (run / "journal" / "x.jsonl").touch(0),
+    "journal-a_file": folder_is("journal", "a_file"),
+    "journal-dangling": lambda run: (run / "journal" / "x.jsonl").symlink_to("/nowhere/at/all"),
     "maps-flipped": lambda run: [flipped(path) for path in (run / "maps").iterdir()],
     "maps-a-folder": lambda run: [a_folder(path) for path in (run / "maps").iterdir()],
     "maps-dangling": lambda run: [dangling(path) for path in (run / "maps").iterdir()],

@@ -19,12 +19,14 @@ from reports_synthetic import Entry, write_run
 from harness import maps as maps_command
 from harness.confined import below, component, spelt
 from harness.console import _outlet, code_of
+from harness.curate import command as data
 from harness.errors import DataError
 from harness.results import read_driver, read_run, write_sweep
 from harness.results.driver import Driver
 from harness.results.kept import kept_path, write_kept
 from harness.results.maps import pack
 from harness.sweep import main as sweep
+from methods import METHODS
 from reports.command import main as reports
 from reports.frame.load import load
 from reports.render.csv import render
@@ -95,6 +97,19 @@ def test_ids_of_kept_maps_write_nothing_outside(tmp_path: Path, capsys: pytest.C
 
 def test_a_trial_id_is_no_path(tmp_path: Path):
     assert kept_path(tmp_path, "maps", "../../x").parent == tmp_path / "maps"
+
+
+def test_a_demo_data_set_that_cannot_be_written_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def full(*_: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("harness.datasets.demo.files.write", full)
+    few = [f"--{name}=1" for name in ("train", "validation", "good", "logical", "structural", "workers")]
+    out = tmp_path / "demo"
+    assert data.main(METHODS, ["demo", str(out), "--categories", "pushpins", *few]) == 2
+    assert f"error: {out}: cannot be written (No space left on device)\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["maps", "reports"])

@@ -50,8 +50,12 @@ def demo(arguments: argparse.Namespace) -> int:
 
     asked = ("size", "train", "validation", "good", "logical", "structural", "categories", "seed", "workers")
     given = {name: getattr(arguments, name) for name in asked if getattr(arguments, name) is not None}
-    with _Bar("drawing") as bar:
-        generate(arguments.out, **given, progress=bar.update)
+    try:
+        with _Bar("drawing") as bar:
+            generate(arguments.out, **given, progress=bar.update)
+    except OSError as error:
+        why = error.strerror or error
+        raise DataError(f"{error.filename or arguments.out}: cannot be written ({why})") from error
     print(f"demo data set in {arguments.out}")
     if arguments.preview:
         preview(arguments.out, arguments.preview)
