@@ -186,7 +186,7 @@ def test_the_exported_schema_is_where_readme_says():
 
 def test_texts_stay_short_enough_to_be_read():
     lines = {name: len(text.splitlines()) for name, text in TEXTS.items()}
-    assert lines["README.md"] <= 210
+    assert lines["README.md"] <= 220
     assert lines["CONTRIBUTING.md"] <= 80
 
 
