@@ -179,10 +179,11 @@ def sweep(images: int) -> int:
     """Every method of configs/demo.yaml on so many training images with few descriptors; its exit code."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
     with tempfile.TemporaryDirectory() as folder:
-        draw = f"{folder}/data --categories juice_bottle --train {images} --validation 4 --good 4"
+        draw = f"{folder}/data --categories juice_bottle --size 96 --train {images} --validation 4 --good 4"
         run(["harness.data", "demo", *draw.split(), "--logical", "4", "--structural", "4"])
         where = [f"dataset.root={folder}/data", f"out={folder}/run", f"cache.folder={folder}/store"]
-        return run(["harness.sweep", "configs/demo.yaml", *where, "shots=full", "--backend", "serial"])
+        once = ["shots=full", "seeds=1", "--backend", "serial"]
+        return run(["harness.sweep", "configs/demo.yaml", *where, *once])
 
 
 def run(words: Sequence[str]) -> int:

@@ -136,6 +136,19 @@ def test_files_that_are_missing_swapped_or_no_files(tmp_path: Path, pristine: di
     mended(tmp_path)
 
 
+@pytest.mark.parametrize(("suffix", "number"), [("index", 1), ("data", 2)])
+def test_nothing_is_put_where_something_else_has_been(tmp_path: Path, suffix: str, number: int):
+    store = ArtifactStore(tmp_path)
+    ask(store, ["a", "L"])
+    (path,) = packs(tmp_path, suffix)
+    os.truncate(path, path.stat().st_size - 1)
+    for user in (store, ArtifactStore(tmp_path)):
+        ask(user, ["b", "Lb"])
+        ask(user, ["a", "L"])
+    assert len(packs(tmp_path)) == number
+    ask(ArtifactStore(tmp_path), ["a", "b", "L", "Lb"])
+
+
 def test_the_other_copy_of_an_array_is_found(tmp_path: Path, pristine: dict[Path, bytes]):
     index, data = pristine
     for path in (index, data):

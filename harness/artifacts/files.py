@@ -45,6 +45,8 @@ def mapped(path: Path) -> NDArray[np.uint8]:
     """A whole file as memory that is read when it is looked at.
 
     Python's own maps keep a descriptor each until version 3.13; Arrow's live on when their file is closed.
+    Whoever looks behind the end of a file that was cut since is ended by the system (SIGBUS): we only ever
+    cut what nobody points at. Files that were removed live on in their maps.
 
     Raises:
         OSError: it cannot be mapped.

@@ -73,7 +73,7 @@ class Pack:
         self.data, self.index = folder / f"{name}.data", folder / f"{name}.index"
         self.full = not name.startswith(MACHINE)
         self.entries = bytearray()
-        self._trusted: set[int] = set()  # numbers of mapped arrays whose checksum has held in this process
+        self._trusted: set[Entry] = set()  # mapped arrays whose checksum has held in this process
         self._whole: ref[NDArray[np.uint8]] | None = None
         self._touched = -TOUCH_SECONDS
         self._fresh = False  # created by us, and not written to yet
@@ -120,20 +120,20 @@ class Pack:
         if entry.length <= SMALL:
             array = _checked(handles.read(self.data, entry.offset, entry.length), entry)
         else:
-            array = self._large(entry, number, handles)
+            array = self._large(entry, handles)
         self._touch()
         return array
 
-    def _large(self, entry: Entry, number: int, handles: Handles) -> Array:
+    def _large(self, entry: Entry, handles: Handles) -> Array:
         end = entry.offset + entry.length
         try:
             raw: Raw = self._map(end).data[entry.offset : end]
         except OSError:  # no maps left, or none on this file system; a pack that has gone fails again here
             raw = handles.read(self.data, entry.offset, entry.length)
-        if number in self._trusted and len(raw) == entry.length:
+        if entry in self._trusted and len(raw) == entry.length:
             return decoded(raw, entry.head)
         array = _checked(raw, entry)
-        self._trusted.add(number)
+        self._trusted.add(entry)
         return array
 
     def _map(self, length: int) -> NDArray[np.uint8]:
@@ -176,8 +176,20 @@ class Pack:
         end = data.seek(0, os.SEEK_END)
         foreign = held is None and not self._fresh
         self._fresh = False
-        self.full = end >= room or foreign or not os.fstat(index.fileno()).st_nlink  # 0: evicted
+        evicted = not os.fstat(index.fileno()).st_nlink
+        self.full = end >= room or foreign or evicted or self._cut(index.seek(0, os.SEEK_END), end)
         return None if self.full else Writing(data, index, end)
+
+    def _cut(self, index_end: int, data_end: int) -> bool:
+        """Whether the files are shorter than they were: then nothing may lie where something else has been.
+
+        Whoever has the old bytes mapped and checked would see the new ones.
+        """
+        known = len(self.entries)
+        with suppress(Damaged):
+            last = Entry.of(bytes(self.entries[-ENTRY_BYTES:]))
+            return index_end < known or data_end < last.offset + last.length
+        return index_end < known
 
     def append(self, writing: Writing, items: Sequence[tuple[bytes, Encoded]]) -> range:
         """Append arrays: first their bytes, then the entries that point at them; their numbers.
@@ -197,8 +209,8 @@ class Pack:
             raise
         first = index.seek(0, os.SEEK_END) // ENTRY_BYTES
         index.seek(first * ENTRY_BYTES)
-        write_all(index, entries)
-        self._trusted.update(range(first, first + len(items)))
+        write_all(index, b"".join(entry.packed() for entry in entries))
+        self._trusted.update(entry for entry in entries if entry.length > SMALL)
         return range(first, first + len(items))
 
     def _touch(self) -> None:
@@ -215,16 +227,16 @@ def _checked(raw: Raw, entry: Entry) -> Array:
     return decoded(raw, entry.head)
 
 
-def _written(data: IO[bytes], end: int, items: Iterable[tuple[bytes, Encoded]]) -> bytes:
+def _written(data: IO[bytes], end: int, items: Iterable[tuple[bytes, Encoded]]) -> list[Entry]:
     """Write arrays behind `end`, each aligned; their entries."""
     at, pieces, entries = end, [], []
     for key, each in items:
         gap = -at % ALIGNMENT
         at += gap
         pieces += [bytes(gap), *each.pieces]
-        entries.append(Entry(key, at, each.length, each.head, each.checksum).packed())
+        entries.append(Entry(key, at, each.length, each.head, each.checksum))
         at += each.length
     data.seek(end)
     for piece in [b"".join(pieces)] if at - end <= JOINED else pieces:
         write_all(data, piece)
-    return b"".join(entries)
+    return entries

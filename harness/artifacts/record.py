@@ -53,15 +53,15 @@ class Entry(NamedTuple):
         return body + zlib.crc32(body).to_bytes(4, "little")
 
     @staticmethod
-    def of(raw: bytes, key: bytes) -> "Entry":
-        """The entry of a key.
+    def of(raw: bytes, key: bytes | None = None) -> "Entry":
+        """An entry as it lies in an index.
 
         Raises:
-            Damaged: it is none, or that of another key.
+            Damaged: it is none, or that of another key than asked for.
         """
         if len(raw) == ENTRY_BYTES and zlib.crc32(raw[:-4]) == int.from_bytes(raw[-4:], "little"):
             *fields, mark = _ENTRY.unpack_from(raw)
-            if fields[0] == key and mark == _MARK:
+            if key in (None, fields[0]) and mark == _MARK:
                 return Entry(*fields)
         raise Damaged
 

@@ -56,8 +56,9 @@ class Shelf:
     def refresh(self) -> None:
         """Take note of what other processes have stored and removed."""
         sizes = self._sizes()
-        gone = [self._packs.pop(name) for name in list(self._packs) if name not in sizes]
-        if gone:
+        packs = list(self._packs.items())
+        gone = {self._packs.pop(name) for name, pack in packs if sizes.get(name, -1) < len(pack.entries)}
+        if gone:  # or cut: then what is left is read anew
             kept = list(self._places.items())
             self._places = {key: place for key, place in kept if place[0] not in gone}
         for name, size in sizes.items():
