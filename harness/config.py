@@ -208,8 +208,9 @@ def load(
 
 
 def placed(path: Path | str, problems: Iterable[tuple[str, str]]) -> list[str]:
-    """Problems as lines that name the file and the key."""
-    return [f"{path}: {key}: {text}" if key else f"{path}: {text}" for key, text in problems]
+    """Problems as lines that name the file and the key; one line each, whatever is quoted in them."""
+    lines = (f"{path}: {key}: {text}" if key else f"{path}: {text}" for key, text in problems)
+    return [" ".join(line.splitlines()) for line in lines]
 
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")

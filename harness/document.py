@@ -105,8 +105,10 @@ def parse(text: str, *, texts: bool = False, values: int = MOST_BYTES // BYTES_A
         mark = error.problem_mark or error.context_mark
         words = " ".join(filter(None, (error.context, error.problem)))
         raise NotYaml(f"line {mark.line + 1}: {words}" if mark else words) from None
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # PyYAML on "\U00110000" and its like
+    except yaml.YAMLError as error:
         raise NotYaml(f"line {builder.loader.line + 1}: {' '.join(str(error).split())}") from None
+    except (ValueError, OverflowError):  # PyYAML hands "\U00110000" to chr()
+        raise NotYaml(f"line {builder.loader.line + 1}: a character that does not exist") from None
     if builder.lines:
         raise NotYaml(*builder.lines)
     return value

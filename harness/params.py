@@ -90,7 +90,7 @@ def _lines(model: type[BaseModel], given: Any, errors: Sequence[Any]) -> list[tu
     """One line per place; of a place that allows several kinds of value, pydantic complains once per kind."""
     places: dict[tuple[Any, ...], list[Any]] = {}
     for error in errors:
-        places.setdefault(_place(given, error["loc"]), []).append(error)
+        places.setdefault(_place(given, error["loc"], error["type"] == "missing"), []).append(error)
     inner = {place[:n] for place in places for n in range(len(place))}  # what is wrong inside says it better
     return [
         (
@@ -102,16 +102,16 @@ def _lines(model: type[BaseModel], given: Any, errors: Sequence[Any]) -> list[tu
     ]
 
 
-def _place(given: Any, steps: Sequence[int | str]) -> tuple[int | str, ...]:
-    """The steps that exist in the input, or miss at its end; pydantic adds names of alternatives."""
+def _place(given: Any, steps: Sequence[int | str], absent: bool) -> tuple[int | str, ...]:
+    """The steps that exist in the input (pydantic adds names of alternatives), and one absent at its end."""
     if not steps:
         return ()
     here, rest = steps[0], steps[1:]
-    if isinstance(given, Mapping) and (here in given or not rest):
-        return here, *_place(given.get(here), rest)
+    if isinstance(given, Mapping) and (here in given or (absent and not rest)):
+        return here, *_place(given.get(here), rest, absent)
     if isinstance(given, list | tuple) and isinstance(here, int) and here < len(given):
-        return here, *_place(given[here], rest)
-    return _place(given, rest)
+        return here, *_place(given[here], rest, absent)
+    return _place(given, rest, absent)
 
 
 def _sentence(model: type[BaseModel], error: Any) -> str:
@@ -158,8 +158,11 @@ def _nearest_word(errors: Sequence[Any]) -> str:
 
 
 def _got(error: Any) -> str:
-    value = error["input"]
-    return "" if isinstance(value, dict | list) else f" (got {_shown(value)}{_advice(error['type'], value)})"
+    value, kind = error["input"], error["type"]
+    if isinstance(value, dict | list):
+        what = "a list" if isinstance(value, list) else "a mapping of keys"
+        return f" (got {what})" if kind.endswith("_type") else ""
+    return f" (got {_shown(value)}{_advice(kind, value)})"
 
 
 def _shown(value: Any) -> str:

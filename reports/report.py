@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from reports.frame.load import MISSING, Frame
+from reports.frame.undefined import undefined_notes
 from reports.page import page_data
 from reports.papers import paper_tables
 from reports.pictures.gallery import Gallery, gallery
@@ -167,7 +168,8 @@ def build(frame: Frame, papers: Sequence[str] = ()) -> Report:
     tables, notes = make_tables(frame, set(papers))
     sections = in_sections([*tables, *paper_tables(frame, papers)])
     title = ", ".join(dict.fromkeys(source.name for source in frame.sources))
-    return Report(title, state(frame), (*frame.notes, *notes), sections)
+    notes = (*frame.notes, *undefined_notes(frame.metrics), *notes)
+    return Report(title, state(frame), notes, sections)
 
 
 def in_sections(tables: Sequence[Table]) -> tuple[Section, ...]:

@@ -24,7 +24,7 @@ from harness.rows import Job
 from harness.run import ended
 from harness.source import Source
 from harness.trial import Status, Trial
-from sweeps.expand import expand
+from sweeps.expand import expanded
 from sweeps.ledger import Ledger
 from sweeps.plan import Plan, make_plan, plan_rows
 from sweeps.progress import Progress, broken_lines, failure_lines, note_lines
@@ -70,8 +70,9 @@ def plan_sweep(config: SweepConfig, options: Options) -> Plan:
     stands = standing(run)
     check_mendable(stands.damage)
     notes = [f"{error}: the sweep sets it aside" for error in stands.damage]
+    found = expanded(config, options.file)
     plan = make_plan(
-        expand(config, options.file),
+        found.trials,
         stands.statuses,
         retry=options.retry,
         only=options.only,
@@ -79,7 +80,7 @@ def plan_sweep(config: SweepConfig, options: Options) -> Plan:
         unit_trials=config.unit_trials,
         slots=slots_here(),
     )
-    return replace(plan, notes=(*notes, *lacking_notes(run, stands.lacking)))
+    return replace(plan, notes=(*found.notes, *notes, *lacking_notes(run, stands.lacking)))
 
 
 def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
@@ -91,13 +92,13 @@ def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
     """
     run = config.run_directory
     # outside the lock: it reads the whole data set, and a refused file must leave no folder behind
-    planned = expand(config, options.file)
+    found = expanded(config, options.file)
     with locked(run):
         for note in mend(run):
             console.print(note, highlight=False, markup=False, soft_wrap=True)
         # inside it: until now another driver may have added rows
         plan = make_plan(
-            planned,
+            found.trials,
             statuses(run),
             retry=options.retry,
             only=options.only,
@@ -108,6 +109,8 @@ def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
         scales = {name: METRICS.load(name).scale.record() for name in config.metrics}
         write_sweep(run, config.model_dump(mode="json"), scales)
         write_plan(run, plan_rows(plan))
+        for note in found.notes:
+            console.print(note, highlight=False, markup=False, soft_wrap=True)
         console.print(headline(plan, run), highlight=False)
         progress = Progress((*plan.remaining, *plan.skipped), console)
         try:

@@ -1,7 +1,7 @@
 """From a sweep file to its trials: pure, complete, every axis that cannot matter collapsed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, final
@@ -12,6 +12,7 @@ from harness.data.fewshot import draw
 from harness.document import read
 from harness.errors import ConfigError, DataError, HarnessError
 from harness.method import Asset, Card, Resources, Size, Task
+from harness.metrics.defined import undefined
 from harness.source import Source, Splits
 from harness.trial import Trial
 from methods import METHODS
@@ -26,12 +27,7 @@ Draw = Callable[[str, int | None, int], tuple[str, ...]]  # category, shots, spl
 
 @final
 class Variant:
-    """One method with one complete set of hyper-parameters.
-
-    Attributes:
-        assets: category -> the files whose content decides the numbers there; looked up once. Raises
-            WeightsError or DataError if one is missing or unusable.
-    """
+    """One method with one complete set of hyper-parameters."""
 
     def __init__(self, entry: str, name: str, params: dict[str, Any]):
         owner = METHODS.load(name)
@@ -42,19 +38,48 @@ class Variant:
         self.ignored = self.card.ignores(self.params)
         # a card may name what its class cannot do
         self.together = self.card.together(self.params) if hasattr(owner, "fit_together") else None
-        # hashing a gigabyte of weights once, not once per shot and seed
-        self.assets = cache(self._assets)
-        self.sizes = cache(self._sizes)
+        # dictionaries, and no `functools.cache`: there are 100,000 variants
+        self._assets: dict[str, tuple[Asset, ...]] = {}
+        self._sizes: dict[tuple[int, int], tuple[Size, ...]] = {}
 
-    def _assets(self, category: str) -> tuple[Asset, ...]:
-        return tuple(self.card.assets(self.params, category))
+    def assets(self, category: str) -> tuple[Asset, ...]:
+        """The files whose content decides the numbers in a category.
 
-    def _sizes(self, native: tuple[int, int]) -> tuple[Size, ...]:
-        return tuple(self.card.sizes(self.params, native))
+        Raises:
+            WeightsError, DataError: one is missing or unusable.
+        """
+        if category not in self._assets:  # hashing a gigabyte of weights once, not once per shot and seed
+            self._assets[category] = tuple(self.card.assets(self.params, category))
+        return self._assets[category]
+
+    def sizes(self, native: tuple[int, int]) -> tuple[Size, ...]:
+        """What the method will ask of images of a native size (height, width)."""
+        if native not in self._sizes:
+            self._sizes[native] = tuple(self.card.sizes(self.params, native))
+        return self._sizes[native]
+
+
+@final
+@dataclass(frozen=True)
+class Expansion:
+    """A sweep before it is planned.
+
+    Attributes:
+        trials: every distinct one with what it may use, in order of category, method, shots, seed.
+        notes: which metrics will have no value and why, one sentence per reason.
+    """
+
+    trials: Sequence[tuple[Trial, Resources]]
+    notes: Sequence[str]
 
 
 def expand(config: SweepConfig, file: Path | str = "sweep file") -> list[tuple[Trial, Resources]]:
-    """Every distinct trial of a sweep with what it may use, in order of category, method, shots, seed.
+    """The trials of `expanded`."""
+    return list(expanded(config, file).trials)
+
+
+def expanded(config: SweepConfig, file: Path | str = "sweep file") -> Expansion:
+    """The trials of a sweep, and what can be said of them before they run.
 
     Args:
         config: the sweep.
@@ -81,7 +106,16 @@ def expand(config: SweepConfig, file: Path | str = "sweep file") -> list[tuple[T
     if problems:
         # one missing file is met by every shot and seed, and said once
         raise ConfigError(placed(file, dict.fromkeys(problems)))
-    return list(trials.values())
+    return Expansion(list(trials.values()), _notes(splits, config.metrics))
+
+
+def _notes(splits: Mapping[str, Split], metrics: Sequence[str]) -> list[str]:
+    places: dict[str, list[str]] = {}
+    for category, split in splits.items():
+        labels, masks = [s.label for s in split.test], any(s.masks for s in split.test)
+        for reason in undefined(labels, masks, metrics):
+            places.setdefault(reason, []).append(category)
+    return [f"{', '.join(categories)}: {reason}" for reason, categories in places.items()]
 
 
 def _categories(config: SweepConfig, source: Source, problems: Problems) -> list[str]:
@@ -130,9 +164,9 @@ def _variants(
             owner = METHODS.load(entry.name)
             parts = parts_of(owner, entry.model_dump(), config.weights)
             assert parts is not None  # the schema has passed
+            resources = _resources(entry, owner.card.resources)
             for params in completed(owner, parts):
-                variant = Variant(place, entry.name, params)
-                yield variant, axes, _resources(entry, variant.card.resources)
+                yield Variant(place, entry.name, params), axes, resources
         except HarnessError as error:
             problems.append((place, str(error)))
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, final
 
 from harness.errors import ConfigError, nearest
@@ -144,7 +144,7 @@ def _units(todo: Sequence[Planned], size: int, stacks: Mapping[str, int]) -> Ite
 
 def _alike(trial: Trial, resources: Resources) -> tuple[Any, ...]:
     """What trials of one unit have in common."""
-    common = (trial.category, trial.method, json.dumps(asdict(resources)))
+    common = (trial.category, trial.method, resources)
     return (*common, trial.together, trial.support) if _stacked(trial, resources) else common
 
 

@@ -135,6 +135,8 @@ def problems(path: Path, *overrides: str) -> list[str]:
             {"categories": [None]},
             "categories.0: input should be a valid string (got null; a text is wanted: wr",
         ),
+        ({"categories": {"a": 1}}, "categories: must be 'all' or a valid list (got a mapping of keys)"),
+        ({"seeds": {"a": 1}}, "seeds: must be a valid integer or a valid list (got a mapping of keys)"),
         ({"categories": []}, "categories: must be 'all' or a list should have at least 1 item"),
         (
             {"seeds": True},

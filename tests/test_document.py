@@ -68,7 +68,7 @@ def test_what_an_alias_stands_for_is_changed_alone():
         ("a: !!timestamp 2024-01-02", "the tag !!timestamp says, or the tag is unknown"),
         ("a: !!python/object/apply:os.system [x]", "the tag !!python/object/apply:os.system is not known"),
         ("a: " + "9" * 5000, "line 1: a number of 5000 digits"),
-        ('a: "\\U00110000"', "line 1: "),
+        ('a: "\\U00110000"', "line 1: a character that does not exist"),
         ('a: "\\ud800"', "line 1: half a character"),
         ('a: "x\\0y"', "line 1: a null character"),
         ("[" * 1000, "line 1: nested more than 50 levels deep"),

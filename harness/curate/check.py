@@ -18,6 +18,8 @@ from harness.data.samples import GOOD, LOGICAL, STRUCTURAL, Sample, Split
 from harness.datasets import DATASETS
 from harness.datasets.record import DataSet, Inspection
 from harness.errors import DataError
+from harness.metrics import METRICS
+from harness.metrics.defined import undefined
 
 Progress = Callable[[int, int], None]
 
@@ -80,6 +82,7 @@ def check(
     whole = {category: found[category].split for category in names.whole}
     notes = [note for category in names.whole for note in found[category].notes]
     notes += [note for category, split in whole.items() for note in turned(category, _all(split))]
+    notes += [note for category, split in whole.items() for note in _without_value(category, split)]
     looks, undecodable = decoded(whole, progress) if deep else ({}, [])
     problems += undecodable
     notes += [note for category, seen in looks.items() for note in odd(category, seen)]
@@ -88,6 +91,12 @@ def check(
         notes.append(f"categories of the official archive that are not here: {', '.join(absent)}")
     spans = {category: span(list(seen.values())) for category, seen in looks.items()}
     return Report(dataset, found, tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(notes)), spans)
+
+
+def _without_value(category: str, split: Split) -> list[str]:
+    """Which metrics this test set cannot have, and why."""
+    masks = any(sample.masks for sample in split.test)
+    return [f"{category}: {why}" for why in undefined([s.label for s in split.test], masks, list(METRICS))]
 
 
 def decoded(

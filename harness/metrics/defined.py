@@ -1,0 +1,33 @@
+"""Which metrics a test set can have at all: told from its labels, before anything is scored."""
+
+from collections.abc import Collection, Sequence
+
+from harness.metrics.table import METRICS
+from harness.metrics.trial import GOOD, LOGICAL, STRUCTURAL
+
+
+def undefined(labels: Collection[str], masks: bool, names: Sequence[str]) -> list[str]:
+    """Why some of the metrics will have no value, one sentence per reason; none where all can be had.
+
+    Args:
+        labels: of the test images.
+        masks: whether any anomalous one has its pixels marked.
+        names: of the metrics, of the table.
+    """
+    found, bad = [], set(labels) - {GOOD}
+    image = [name for name in names if METRICS.load(name).kind == "image"]
+    pixel = [name for name in names if name not in image]
+    if not bad:
+        return [_empty("no anomalous test image", names)] if names else []
+    if GOOD not in labels and image:  # pixels outside the masks are normal ones, so those metrics remain
+        found.append(_empty("no good test image", image))
+    if not masks and pixel:
+        found.append(_empty("no masks", pixel))
+    if bad & {LOGICAL, STRUCTURAL}:
+        absent = [name for name in (LOGICAL, STRUCTURAL) if name not in bad]
+        found += [f"no {name} test image: its metrics and the mean of both will be empty" for name in absent]
+    return found
+
+
+def _empty(why: str, names: Sequence[str]) -> str:
+    return f"{why}: {', '.join(names)} will be empty"
