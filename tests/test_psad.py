@@ -23,6 +23,7 @@ from harness.views import Bars, Heat, Parts, Reference
 from methods.psad import PSAD, labelling, losses, segmentation, training
 from methods.psad.augment import Sample, augmented, coordinates, flipped, rotation_of
 from methods.psad.network import PseudoLabelNetwork, Segmenter
+from methods.psad.pairs import Lessons
 from methods.psad.vectors import VectorBank
 from methods.shared.backbones.frozen import load
 from methods.shared.weights import find
@@ -101,7 +102,7 @@ def test_pixels_to_be_ignored_count_nowhere():
     torch.testing.assert_close(losses.dice(p, ignoring), losses.dice(p[:, :, :-1], above[1]))
     samples = [Sample(np.zeros((5, 3, 3), np.uint8), m, coordinates(5, 3)) for m in labels.numpy()]
     expected = above[1].mean(dim=(2, 3))
-    assert training.Lessons(samples, [], None, 4).histograms == pytest.approx(expected.numpy())
+    assert Lessons(samples, [], None, 4).histograms == pytest.approx(expected.numpy())
     labels[:] = IGNORED
     assert float(losses.cross_entropy(logits, training.one_hot(labels, 4))) == 0
 
@@ -114,7 +115,9 @@ def test_unsupervised_losses_are_what_their_loops_give():
     apart = [[abs(float(target[b, c]) - float(p[b, c].mean())) for c in range(4)] for b in range(2)]
     assert float(losses.histogram_matching(p, target)) == pytest.approx(np.mean(apart), abs=1e-6)
     summed = sum(sum(row[1:]) for row in apart)
-    assert float(losses.histogram_matching(p, target, "repo_sum_x1")) == pytest.approx(summed, abs=1e-6)
+    assert float(losses.histogram_matching(p, target, (1, 2, 3))) == pytest.approx(summed, abs=1e-6)
+    one = sum(row[2] for row in apart)
+    assert float(losses.histogram_matching(p, target, (2,))) == pytest.approx(one, abs=1e-6)
 
 
 def test_a_sure_prediction_has_no_entropy_and_its_own_histogram_costs_nothing():
@@ -169,14 +172,14 @@ def test_rotation_takes_labels_and_coordinates_along():
     inside = plain.labels == 1
     centre = plain.coordinates[inside].mean(axis=0)
     for seed in range(5):
-        turned = augmented(plain, 180, np.random.default_rng(seed))
+        turned = augmented(plain, 180, True, np.random.default_rng(seed))
         where = turned.labels == 1
         assert where.sum() > 100
         assert np.allclose(turned.coordinates[where].mean(axis=0), centre, atol=0.03)
 
 
 def test_augmentation_depends_on_its_generator_alone():
-    one, same, other = (augmented(sample(), 20, np.random.default_rng(seed)) for seed in (3, 3, 4))
+    one, same, other = (augmented(sample(), 20, True, np.random.default_rng(seed)) for seed in (3, 3, 4))
     assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
     assert not np.array_equal(one.image, other.image) or not np.array_equal(one.labels, other.labels)
 
@@ -196,7 +199,7 @@ def test_categories_that_lie_freely_are_turned_all_the_way():
 
 
 def test_every_unlabelled_image_comes_once_per_epoch():
-    lessons = training.Lessons([], [np.zeros((1, 1, 3), np.uint8)] * 7, None, 2)
+    lessons = Lessons([], [np.zeros((1, 1, 3), np.uint8)] * 7, None, 2)
     shown = [i for number in range(7) for i in lessons.epoch_batch(number, 3, seed=0)]
     assert sorted(shown[:7]) == sorted(shown[7:14]) == sorted(shown[14:]) == list(range(7))
     assert shown[:7] != shown[7:14]

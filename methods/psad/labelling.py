@@ -18,12 +18,13 @@ from harness.data.labels import (
     read_labels,
 )
 from harness.data.representatives import medoids
-from harness.errors import DataError, NeedNotMet
+from harness.errors import ConfigError, DataError, NeedNotMet
 from harness.method import Asset, Task
 from methods.shared import weights
 
 N_L = 5  # labelled images where a category is of one type; of several types, one each
 TYPES = {"juice_bottle": 3, "splicing_connectors": 3}  # product types of LOCO's categories (paper)
+HIST_CLASSES = {"breakfast_box": (7, (1, 2, 3, 6))}  # N_C, and which count in L_hist (released code)
 RESNET = "resnet101.tv_in1k"  # of `comp_encoder: r101_p5`
 RESNET_LAYERS = ("layer1", "layer2", "layer3")
 SHOWN = 3  # files in a message
@@ -37,6 +38,7 @@ def unmet(params: Mapping[str, Any], task: Task) -> str | None:
     """Why there are no labels for a task, or None.
 
     Raises:
+        ConfigError: `hist_classes` does not fit them.
         DataError: there are, and they cannot be used; every file that is wrong is named.
     """
     root = params["labels_dir"]
@@ -51,6 +53,7 @@ def unmet(params: Mapping[str, Any], task: Task) -> str | None:
     if not labelled:
         return _matching_none(folder, task)
     _check(labelled, folder)
+    counted(params["hist_loss"], params["hist_classes"], task.category, len(folder.classes))
     return None
 
 
@@ -94,6 +97,28 @@ def assets(params: Mapping[str, Any], category: str) -> tuple[Asset, ...]:
 def comp_weights(of_backbone: str | None, own: str | None) -> str | None:
     """The `weights` of the second encoder: demo ones come along with those of the first."""
     return weights.DEMO if of_backbone == weights.DEMO else own
+
+
+def counted(hist_loss: str, given: Sequence[int] | None, category: str, n_classes: int) -> tuple[int, ...]:
+    """The classes of which L_hist takes the sum; none where it takes the mean over all (paper).
+
+    Raises:
+        ConfigError: the released code counts some classes of its own labels, and these are others.
+    """
+    if hist_loss == "paper_mean_x10":
+        return ()
+    theirs = HIST_CLASSES.get(category.partition("/")[0], (n_classes, range(1, n_classes)))
+    if given is None and n_classes != theirs[0]:
+        raise ConfigError(
+            f"hist_loss: repo_sum_x1 counts classes {', '.join(map(str, theirs[1]))} of the {theirs[0]} that "
+            f"{category} has there, but here it has {n_classes}: say with hist_classes which of these count"
+        )
+    wanted = tuple(theirs[1] if given is None else given)
+    if wanted and max(wanted) >= n_classes:
+        raise ConfigError(
+            f"hist_classes: {max(wanted)} is no class of {category}; the last is {n_classes - 1}"
+        )
+    return wanted
 
 
 @final

@@ -4,6 +4,7 @@ All tensors are (b, N_C, h, w), except histograms, which are (b, N_C). Where no 
 says that the pixel is to be ignored, and it counts nowhere.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -37,14 +38,14 @@ def histogram(p: Tensor) -> Tensor:
     return p.mean(dim=(2, 3))
 
 
-def histogram_matching(p: Tensor, target: Tensor, hist_loss: HistLoss = "paper_mean_x10") -> Tensor:
+def histogram_matching(p: Tensor, target: Tensor, counted: Sequence[int] = ()) -> Tensor:
     """L_hist: distance of the histograms of unlabelled images to those of labels (Eq. 2).
 
     Args:
         p: predictions of unlabelled images.
         target: (b, N_C) histogram of the label that each is compared with.
-        hist_loss: "paper_mean_x10" is Eq. 2, mean over b and N_C; "repo_sum_x1" what the released code
-            does, a sum over b and all classes but the background.
+        counted: classes of which the released code takes the sum over b; none for Eq. 2, the mean over b
+            and all N_C.
     """
     distance = (target - histogram(p)).abs()
-    return distance.mean() if hist_loss == "paper_mean_x10" else distance[:, 1:].sum()
+    return distance[:, list(counted)].sum() if counted else distance.mean()

@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, final
 
 import numpy as np
-from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
@@ -13,6 +13,7 @@ from harness.method import Card, Context, Resources, Scores, Segmentation
 from harness.views import View
 from methods.psad import labelling
 from methods.psad.banks import ClassMean, Distance, PatchScore
+from methods.psad.canvas import Canvas, Frame
 from methods.psad.scaling import AdaptiveScaling, Scale
 from methods.psad.scaling import Reference as ScaleReference
 from methods.psad.vectors import FlatDims
@@ -41,7 +42,9 @@ Layers = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 def _sizes(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Geometry]:
-    """Of the segmenter, and of the patch bank if there is one."""
+    """Of the segmenter, and of the patch bank if there is one; a square canvas is made of whole images."""
+    if params["canvas"] == "square":
+        return ()
     patches = [Geometry.square(params["patch_size"])] if "p" in params["banks"] else []
     return (Geometry.longer(params["image_size"], native), *patches)
 
@@ -57,6 +60,9 @@ class PSAD:
         weights: None for the library's own, a path, or "demo".
         layers: three blocks of it, the finest first.
         image_size: longer side of the segmenter's input in pixels; the aspect ratio is kept.
+        canvas: "native" is no larger than the image, and turned labelled images get as much room as their
+            parts need; "square" is padded with black to a square, for all networks (released code).
+        screw_bag_border: pixels cut off every side of the images of screw_bag (released code: 150).
         precision: of the frozen network; all but float32 also store features as float16.
         labels: whose part labels they are (a word, "dataset", "ours", "clip"); part of the name in tables.
         labels_dir: folder of labels (`harness.data.labels`); None for the data set's own part masks.
@@ -64,7 +70,10 @@ class PSAD:
             medoids in GAP features are taken.
         n_types: product types in a category; None for LOCO's (3 for juice bottles and connectors, else 1).
         losses: of the segmenter: L_sup = L_Dice + λ1 L_CE, with λ2 L_H, and with λ3 L_hist (Eq. 1).
-        hist_loss: λ3 times the mean of Eq. 2, or the released code's sum with weight 1.
+        hist_loss: λ3 times the mean of Eq. 2, or the released code's sum with weight 1 over the turned labels
+            of the step.
+        hist_classes: numbers of the classes in that sum; None for the released code's: all but the
+            background, of breakfast boxes 1, 2, 3, 6 of its seven.
         lambdas: λ1, λ2, λ3.
         unlabelled: "support" takes the training images without label, or all where there are none; "off"
             takes none, and with them goes L_H and L_hist.
@@ -100,7 +109,7 @@ class PSAD:
     card: ClassVar[Card] = Card(
         title="PSAD",
         summary="Counts and describes parts that a few-shot segmenter finds, beside a patch memory bank.",
-        version=1,
+        version=2,
         paper="Kim et al., Few Shot Part Segmentation Reveals Compositional Logic for Industrial Anomaly "
         "Detection, AAAI 2024",
         url="https://arxiv.org/abs/2312.13783",
@@ -131,6 +140,8 @@ class PSAD:
     weights: str | None = None
     layers: Annotated[tuple[str, ...], Field(min_length=3, max_length=3)] = LAYERS
     image_size: Side = 512
+    canvas: Frame = "native"
+    screw_bag_border: NonNegativeInt = 0
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     labels: Word = "dataset"
     labels_dir: str | None = None
@@ -138,6 +149,7 @@ class PSAD:
     n_types: PositiveInt | None = None
     losses: Literal["sup", "sup+H", "sup+H+hist"] = "sup+H+hist"
     hist_loss: Literal["paper_mean_x10", "repo_sum_x1"] = "paper_mean_x10"
+    hist_classes: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = None
     lambdas: Three = (10.0, 10.0, 10.0)
     unlabelled: Literal["support", "off"] = "support"
     warm_up_epochs: PositiveInt = 50
@@ -165,6 +177,7 @@ class PSAD:
     train_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     map_smoothing: NonNegativeFloat = 4.0
     classes: tuple[str, ...] = field(init=False, repr=False)
+    frame: Canvas = field(init=False, repr=False)
     memory: Any = field(init=False, repr=False)  # Memory, which would import torch here
     scaling: dict[str, AdaptiveScaling] = field(init=False, repr=False)
 
@@ -182,13 +195,17 @@ class PSAD:
 
         if not len(data.train):
             raise NeedNotMet("PSAD needs at least one training image")
-        encoder = self._encoder(data.train)
-        parts, self.classes = segmenter(data, self._own(SupportSpec), encoder, self.context)
-        by_name = data.train.subset(sorted(range(len(data.train)), key=lambda i: data.train.ids[i]))
-        search = PatchSearch(self._patches, NEIGHBOURHOOD, by_name, self.context)
+        size = self.image_size, self.canvas, self.screw_bag_border
+        self.frame, store = Canvas.of(data.train, data.category, *size), self.context.artifacts
+        encoder = self._reading(tuple(self.layers), self.frame.geometry)
+        parts, self.classes = segmenter(data, self._own(SupportSpec), self.frame, encoder, self.context)
+        names = data.train.ids
+        by_name = data.train.subset(sorted(range(len(names)), key=names.__getitem__))
+        patches = self._reading(tuple(self.patch_layers), Geometry.square(self.patch_size))
+        search = PatchSearch(patches, NEIGHBOURHOOD, self.frame.framed(by_name, store), self.context)
         compositions = Compositions(*self._described(encoder), self.comp_mean, parts)
         self.memory = Memory.of(self._own(MemorySpec), parts, compositions, search)
-        references = self.memory.reference(data.validation)
+        references = self.memory.reference(self.frame.framed(data.validation, store))
         self.scaling = {name: AdaptiveScaling.of(s, self.as_scale) for name, s in references.items()}
         return self
 
@@ -199,34 +216,29 @@ class PSAD:
             Scores with the parts "hist", "comp", "patch" (raw) and "hist_scaled", … of the banks in use,
             so that any sum of them can be taken later; maps of the patch bank, smoothed, (n, h, w).
         """
-        found = self.memory.evidence(images)
+        found = self.memory.evidence(self.frame.framed(images, self.context.artifacts))
         scaled = {f"{name}_scaled": s for name, s in found.scaled(self.scaling).items()}
-        return Scores(np.sum([*scaled.values()], axis=0), found.scores | scaled, found.maps)
+        maps = None if found.maps is None else self.frame.whole_maps(found.maps, images)
+        return Scores(np.sum([*scaled.values()], axis=0), found.scores | scaled, maps)
 
     def segment(self, images: ImageSet) -> Segmentation:
-        """Part labels at the size of the segmenter's input."""
-        return Segmentation(np.stack(self.memory.parts.labels(images)), self.classes)
+        """Part labels of whole images, at the scale of the segmenter's input."""
+        seen = self.memory.parts.labels(self.frame.framed(images, self.context.artifacts))
+        return Segmentation(np.stack(self.frame.whole_labels(seen, images)), self.classes)
 
     def explain(self, images: ImageSet) -> list[tuple[View, ...]]:
         """Parts, their sizes beside those of the nearest normal image, scores and their scales."""
         from methods.psad.pictures import pictures
 
-        parts = batches(images, SHOWN)
-        return [v for part in parts for v in pictures(part, self.memory, self.scaling, self.classes)]
+        fitted = self.frame, self.memory, self.scaling, self.classes
+        return [views for part in batches(images, SHOWN) for views in pictures(part, *fitted)]
 
     def _own(self, spec: type[Spec]) -> Spec:
         """The hyper-parameters that a room of this folder asks for, by name."""
         return spec(**{f.name: getattr(self, f.name) for f in fields(spec)})  # pyright: ignore[reportArgumentType]
 
-    def _encoder(self, train: ImageSet) -> FeatureSpec:
-        """Sees the whole image, its longer side `image_size`; the first image gives the aspect ratio."""
-        geometry = Geometry.longer(self.image_size, labelling.native_size(train, 0))
-        return FeatureSpec(self.backbone, self.weights, tuple(self.layers), geometry, self.precision)
-
-    @property
-    def _patches(self) -> FeatureSpec:
-        geometry = Geometry.square(self.patch_size)
-        return FeatureSpec(self.backbone, self.weights, tuple(self.patch_layers), geometry, self.precision)
+    def _reading(self, layers: tuple[str, ...], geometry: Geometry) -> FeatureSpec:
+        return FeatureSpec(self.backbone, self.weights, layers, geometry, self.precision)
 
     def _described(self, encoder: FeatureSpec) -> tuple[FeatureSpec, int]:
         """h_ψ of the composition, and the p × p features over which it is averaged."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from harness.data import ImageSet
 from harness.views import Bars, Heat, Parts, Reference, View
 from methods.psad.banks import Floats, histogram
+from methods.psad.canvas import Canvas
 from methods.psad.memory import Memory
 from methods.psad.scaling import AdaptiveScaling
 
@@ -16,23 +17,27 @@ TITLES = {"hist": "histogram", "comp": "composition", "patch": "patches"}
 
 
 def pictures(
-    images: ImageSet, memory: Memory, scaling: Scaling, classes: Sequence[str]
+    images: ImageSet, canvas: Canvas, memory: Memory, scaling: Scaling, classes: Sequence[str]
 ) -> list[tuple[View, ...]]:
     """The views of every image.
 
     Args:
         images: a few of them; their maps are held together.
+        canvas: on which the method sees them.
         memory: of the fitted method.
         scaling: of its banks.
         classes: names of the parts.
     """
-    found, labels = memory.evidence(images), memory.parts.labels(images)
+    seen = canvas.framed(images, memory.parts.context.artifacts)
+    found, labels = memory.evidence(seen), memory.parts.labels(seen)
+    maps = None if found.maps is None else canvas.whole_maps(found.maps, images)
+    whole = canvas.whole_labels(labels, images)
     scaled, order = found.scaled(scaling), found.nearest(scaling)
     nearest = memory.parts.labels(memory.images.subset(order))
     return [
         (
-            Parts("parts", labels[i], tuple(classes)),
-            *([] if found.maps is None else [Heat("distance to normal patches", found.maps[i])]),
+            Parts("parts", whole[i], tuple(classes)),
+            *([] if maps is None else [Heat("distance to normal patches", maps[i])]),
             _scores({name: s[i] for name, s in scaled.items()}, scaling),
             _sizes(labels[i], nearest[i], classes),
             Reference("nearest normal image", memory.images.ids[order[i]]),

@@ -22,14 +22,16 @@ from harness.method import Context
 from harness.whole import whole
 from methods.psad.augment import Labels, Sample, coordinates
 from methods.psad.network import built, built_second
-from methods.psad.training import Lessons, TrainingSpec, predicted, train, train_second
+from methods.psad.pairs import Lessons
+from methods.psad.training import TrainingSpec, predicted, train, train_second
 from methods.shared.backbones.features import FeatureSpec
 from methods.shared.backbones.frozen import Backbone, load
 from methods.shared.pixels import Geometry, resized
 from methods.shared.training.states import restored
 
 Bytes = NDArray[np.uint8]
-LATER = ("losses", "hist_loss", "lambdas", "joint")  # what of a recipe the warm-up does not know
+# what of a recipe the warm-up does not know
+LATER = ("losses", "hist_loss", "hist_classes", "lambdas", "joint")
 
 
 @final

@@ -12,7 +12,9 @@ from harness.data import FitData, ImageSet
 from harness.method import Context
 from methods.psad import labelling
 from methods.psad.augment import rotation_of
+from methods.psad.canvas import Canvas, Frame
 from methods.psad.embedding import globally_averaged
+from methods.psad.labelling import counted
 from methods.psad.losses import HistLoss
 from methods.psad.segmentation import Material, PartSegmenter
 from methods.psad.training import Losses, TrainingSpec
@@ -31,6 +33,7 @@ class SupportSpec:
     n_types: int | None
     losses: Losses
     hist_loss: HistLoss
+    hist_classes: tuple[int, ...] | None
     lambdas: tuple[float, ...]
     unlabelled: Literal["support", "off"]
     warm_up_epochs: int
@@ -39,14 +42,22 @@ class SupportSpec:
     batch_size: int
     learning_rate: float
     rotation: int | None
+    canvas: Frame
     pseudo_label_stage: bool
     pseudo_epochs: int
 
 
 def segmenter(
-    data: FitData, spec: SupportSpec, encoder: FeatureSpec, context: Context
+    data: FitData, spec: SupportSpec, canvas: Canvas, encoder: FeatureSpec, context: Context
 ) -> tuple[PartSegmenter, tuple[str, ...]]:
     """A segmenter that is not trained yet, and the names of its classes.
+
+    Args:
+        data: images as they are stored.
+        spec: hyper-parameters.
+        canvas: on which the segmenter sees them.
+        encoder: what it is made of.
+        context: seed, device, store, scratch folder.
 
     Raises:
         ConfigError, WeightsError: see `methods.shared.backbones.features.features`.
@@ -56,15 +67,14 @@ def segmenter(
     known = labelling.Known.of(data, spec.labels_dir)
     types = spec.n_types or labelling.TYPES.get(data.category, 1)
     number = spec.n_labelled or (types if types > 1 else labelling.N_L)
-    candidates = sorted(known.sources)
-    pooled = _pooled(data.train, encoder, context, types > 1 or len(candidates) > number)
+    candidates, train = sorted(known.sources), canvas.framed(data.train, context.artifacts)
+    pooled = _pooled(train, encoder, context, types > 1 or len(candidates) > number)
     labelled = labelling.to_label(candidates, number, pooled)
-    others = _unlabelled(spec, len(data.train), labelled)
-    labels = tuple(known.read(data.train, i) for i in labelled)
+    others = _unlabelled(spec, len(train), labelled)
+    labels = tuple(canvas.labels(known.read(data.train, i)) for i in labelled)
     match = labelling.matched(others, labelled, pooled) if types > 1 and others else None
-    chosen, rest = data.train.subset(labelled), data.train.subset(others)
-    material = Material(chosen, labels, rest, match, len(known.classes))
-    recipe = _recipe(spec, data.category, len(rest), context.run_seed)
+    material = Material(train.subset(labelled), labels, train.subset(others), match, len(known.classes))
+    recipe = _recipe(spec, data.category, material, context.run_seed)
     return PartSegmenter(encoder, recipe, material, context), known.classes
 
 
@@ -78,12 +88,13 @@ def _unlabelled(spec: SupportSpec, n: int, labelled: Sequence[int]) -> list[int]
     return [i for i in range(n) if i not in labelled] or list(labelled)
 
 
-def _recipe(spec: SupportSpec, category: str, unlabelled: int, seed: int) -> TrainingSpec:
-    epoch = spec.epoch_steps or max(EPOCH, ceil(unlabelled / spec.batch_size))
+def _recipe(spec: SupportSpec, category: str, material: Material, seed: int) -> TrainingSpec:
+    epoch = spec.epoch_steps or max(EPOCH, ceil(len(material.unlabelled) / spec.batch_size))
     l1, l2, l3 = spec.lambdas
     return TrainingSpec(
         losses=spec.losses,
         hist_loss=spec.hist_loss,
+        hist_classes=counted(spec.hist_loss, spec.hist_classes, category, material.n_classes),
         lambdas=(l1, l2, l3),
         warm_up=spec.warm_up_epochs * epoch,
         joint=spec.epochs * epoch,
@@ -91,5 +102,6 @@ def _recipe(spec: SupportSpec, category: str, unlabelled: int, seed: int) -> Tra
         batch=spec.batch_size,
         learning_rate=spec.learning_rate,
         rotation=rotation_of(category) if spec.rotation is None else spec.rotation,
+        room=spec.canvas == "native",
         seed=seed,
     )

@@ -15,6 +15,7 @@ from harness.data.labels import IGNORED
 from methods.psad import augment
 from methods.psad.augment import Labels, Sample
 from methods.psad.losses import HistLoss, cross_entropy, dice, entropy, histogram_matching
+from methods.psad.pairs import Lessons, Pairs
 from methods.shared.backbones.frozen import Backbone
 from methods.shared.pixels import RGB
 from methods.shared.training.steps import Plan, steps
@@ -31,18 +32,21 @@ class TrainingSpec:
 
     Attributes:
         losses: "sup" = L_Dice + λ1 L_CE; "+H" and "+hist" add λ2 L_H and λ3 L_hist after the warm-up.
-        hist_loss: see `losses.histogram_matching`; "repo_sum_x1" has λ3 = 1.
+        hist_loss: see `pairs`; "repo_sum_x1" has λ3 = 1.
+        hist_classes: that count in it, see `losses.histogram_matching`.
         lambdas: λ1, λ2, λ3.
         warm_up, joint: steps with the supervised losses alone, and with all of them.
         second: steps of the second segmenter on pseudo labels; 0 for none.
         batch: labelled images in a step, and unlabelled ones.
         learning_rate: of AdamW.
         rotation: the labelled images are turned by up to so many degrees to either side.
+        room: and the canvas is enlarged so that no part is lost by it.
         seed: of the classifier's first weights and of everything drawn.
     """
 
     losses: Losses
     hist_loss: HistLoss
+    hist_classes: tuple[int, ...]
     lambdas: tuple[float, float, float]
     warm_up: int
     joint: int
@@ -50,38 +54,8 @@ class TrainingSpec:
     batch: int
     learning_rate: float
     rotation: int
+    room: bool
     seed: int
-
-
-@final
-@dataclass(frozen=True)
-class Lessons:
-    """The images a segmenter learns from, at the size of its input.
-
-    Attributes:
-        labelled: with their labels and coordinates.
-        unlabelled: may be empty.
-        match: for every unlabelled image the labelled one of its product type; None: any will do.
-        n_classes: N_C.
-    """
-
-    labelled: Sequence[Sample]
-    unlabelled: Sequence[RGB]
-    match: Sequence[int] | None
-    n_classes: int
-
-    @property
-    def histograms(self) -> NDArray[np.float32]:
-        """Part of each labelled image that each class takes, (N_L, N_C)."""
-        shown = [s.labels[s.labels != IGNORED] for s in self.labelled]
-        counts = [np.bincount(labels, minlength=self.n_classes) for labels in shown]
-        return np.stack([c / max(c.sum(), 1) for c in counts]).astype(np.float32)
-
-    def epoch_batch(self, number: int, size: int, seed: int) -> list[int]:
-        """Indices of the unlabelled images of the `number`-th batch; every epoch shuffles anew."""
-        n = len(self.unlabelled)
-        positions = range(number * size, (number + 1) * size)
-        return [int(np.random.default_rng([seed, 1, p // n]).permutation(n)[p % n]) for p in positions]
 
 
 def train(
@@ -92,20 +66,24 @@ def train(
     Every step draws from its own number, so that an interrupted training ends where an uninterrupted
     one does.
     """
-    histograms = torch.from_numpy(lessons.histograms).to(backbone.device)
+    histograms = lessons.histograms
 
     def terms(step: int) -> Iterator[Tensor]:
         rng = np.random.default_rng([recipe.seed, 0, step])
         chosen = rng.integers(len(lessons.labelled), size=recipe.batch)
-        batch = [augment.augmented(lessons.labelled[i], recipe.rotation, rng) for i in chosen]
+        turn = recipe.rotation, recipe.room
+        batch = [augment.augmented(lessons.labelled[i], *turn, rng) for i in chosen]
         yield supervised(network, backbone, batch, recipe.lambdas[0], lessons.n_classes)
         if step < recipe.warm_up or recipe.losses == "sup" or not lessons.unlabelled:
             return
         size = min(recipe.batch, len(lessons.unlabelled))
         indices = lessons.epoch_batch(step - recipe.warm_up, size, recipe.seed)
-        labels = chosen[:size] if lessons.match is None else [lessons.match[i] for i in indices]
-        images = [lessons.unlabelled[i] for i in indices]
-        yield _unsupervised(network, backbone, images, histograms[list(labels)], recipe)
+        if recipe.hist_loss == "paper_mean_x10":
+            pairs = lessons.pairs(indices, chosen.tolist(), histograms)
+        else:
+            pairs = lessons.drawn_pairs(indices, chosen.tolist(), [s.labels for s in batch], rng)
+        if pairs.images:
+            yield _unsupervised(network, backbone, lessons, pairs, recipe)
 
     _descend(network, recipe.learning_rate, terms, end, state, backbone.device)
 
@@ -118,7 +96,8 @@ def train_second(
     def terms(step: int) -> Iterator[Tensor]:
         rng = np.random.default_rng([recipe.seed, 2, step])
         chosen = rng.integers(len(lessons.labelled), size=SECOND_BATCH)
-        turned = [augment.turned(lessons.labelled[i], recipe.rotation, rng) for i in chosen]
+        turn = recipe.rotation, recipe.room
+        turned = [augment.turned(lessons.labelled[i], *turn, rng) for i in chosen]
         batch = [augment.flipped(sample, rng) for sample in turned]
         yield supervised(network, backbone, batch, 10.0, lessons.n_classes)
 
@@ -150,7 +129,7 @@ def supervised(
     network: nn.Module, backbone: Backbone, batch: Sequence[Sample], lambda_1: float, n_classes: int
 ) -> Tensor:
     """L_Dice + λ1 L_CE of labelled samples."""
-    y = one_hot(_on(backbone, np.stack([s.labels for s in batch])), n_classes)
+    y = one_hot(_on(backbone, augment.stacked([s.labels for s in batch])), n_classes)
     logits = network(*inputs(backbone, [s.image for s in batch], [s.coordinates for s in batch]))
     return dice(logits.softmax(dim=1), y) + lambda_1 * cross_entropy(logits, y)
 
@@ -163,16 +142,17 @@ def one_hot(labels: Tensor, n_classes: int) -> Tensor:
 
 
 def _unsupervised(
-    network: nn.Module, backbone: Backbone, images: Sequence[RGB], targets: Tensor, recipe: TrainingSpec
+    network: nn.Module, backbone: Backbone, lessons: Lessons, pairs: Pairs, recipe: TrainingSpec
 ) -> Tensor:
-    """λ2 L_H + λ3 L_hist of unlabelled images; targets are the histograms they should have."""
+    """λ2 L_H + λ3 L_hist of unlabelled images and the histograms that they should have."""
+    images = [lessons.unlabelled[i] for i in pairs.images]
     place = augment.coordinates(*images[0].shape[:2])
     p = network(*inputs(backbone, images, [place] * len(images))).softmax(dim=1)
     loss = recipe.lambdas[1] * entropy(p)
     if recipe.losses != "sup+H+hist":
         return loss
     lambda_3 = recipe.lambdas[2] if recipe.hist_loss == "paper_mean_x10" else 1.0
-    return loss + lambda_3 * histogram_matching(p, targets, recipe.hist_loss)
+    return loss + lambda_3 * histogram_matching(p, _on(backbone, pairs.targets), recipe.hist_classes)
 
 
 def predicted(network: nn.Module, backbone: Backbone, images: Sequence[RGB]) -> Iterator[Labels]:
@@ -189,8 +169,8 @@ def inputs(
     backbone: Backbone, images: Sequence[RGB], places: Sequence[NDArray[np.float32]]
 ) -> tuple[Tensor, Tensor]:
     """Normalised images (b, 3, h, w) and coordinates (b, 2, h, w) on the backbone's device."""
-    pixels = _on(backbone, np.stack(images)).permute(0, 3, 1, 2).float() / 255
-    return (pixels - backbone.mean) / backbone.std, _on(backbone, np.stack(places)).permute(0, 3, 1, 2)
+    pixels = _on(backbone, augment.stacked(images)).permute(0, 3, 1, 2).float() / 255
+    return (pixels - backbone.mean) / backbone.std, _on(backbone, augment.stacked(places)).permute(0, 3, 1, 2)
 
 
 def _on(backbone: Backbone, array: NDArray) -> Tensor:
