@@ -7,12 +7,13 @@ a type, a default (the paper's value) and no `**kwargs`; its class attribute `ca
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, final, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, final, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.artifacts import ArtifactStore, no_store
+from harness.citation import Citation
 from harness.data import FitData, ImageSet, Sample
 
 
@@ -159,16 +160,42 @@ def _unknown(params: Params, native: tuple[int, int]) -> Sequence[Size]:
     return ()
 
 
+Use = Literal["text", "part labels", "external images"]
+
+
+@final
+@dataclass(frozen=True)
+class Demo:
+    """How a method is run in `make demo`, on small demo weights: to show that it runs, not what it can.
+
+    Attributes:
+        params: hyper-parameters that differ from the defaults, for seconds instead of hours.
+        note: why, as a remark beside the entry.
+    """
+
+    params: Params = field(default_factory=dict)
+    note: str = ""
+
+
 @final
 @dataclass(frozen=True)
 class Card:
     """A method's declaration of itself; read by the planner, the reports and `harness.list`.
 
+    `python -m harness.list --write` fills NOTICES.md, the table of methods in README.md and configs/demo.yaml
+    from it.
+
     Attributes:
         title: name as printed in tables.
         summary: one sentence.
         version: raised whenever the numbers of unchanged parameters change; part of the trial's identity.
-        paper, url, licence: where it comes from.
+        paper: that it implements; None of what has none.
+        further: other work that it takes something from, each with what.
+        licence: of its code here.
+        weights_licence: of the pretrained weights that it loads by default, with their names.
+        trained: whether it learns weights; else it only remembers or measures ("training-free").
+        uses: what it may learn from or be told besides images of the category.
+        demo: how it is run in `make demo`.
         paths: hyper-parameters that name files or folders; their content (see `assets`) replaces them in
             the trial's identity.
         assets: (parameters, category) -> the files whose content decides the numbers there: weights, a
@@ -188,9 +215,13 @@ class Card:
     title: str
     summary: str
     version: int = 1
-    paper: str = ""
-    url: str = ""
+    paper: Citation | None = None
+    further: tuple[tuple[str, Citation], ...] = ()
     licence: str = ""
+    weights_licence: str = ""
+    trained: bool | None = None
+    uses: frozenset[Use] = frozenset()
+    demo: Demo | None = None
     paths: frozenset[str] = frozenset()
     assets: Callable[[Params, str], Sequence[Asset]] = _no_assets
     ignores: Callable[[Params], frozenset[str]] = _nothing

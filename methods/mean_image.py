@@ -14,7 +14,7 @@ from pydantic import NonNegativeFloat
 from scipy.ndimage import gaussian_filter
 
 from harness.data import FitData, ImageSet
-from harness.method import Card, Context, Scores
+from harness.method import Card, Context, Demo, Scores
 from methods.shared.pixels import RGB, Geometry, Side, batches, resized, square_input
 
 
@@ -34,6 +34,8 @@ class MeanImage:
         title="Mean image",
         summary="Smoothed absolute difference to the pixel-wise mean of the training images.",
         licence="Apache-2.0",
+        trained=False,
+        demo=Demo(),
         ignores=lambda params: frozenset({"run_seed"}),
         sizes=square_input,
     )

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveFloat
 
+from harness.citation import Citation
 from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
-from harness.method import Card, Context, Resources, Scores
+from harness.method import Card, Context, Demo, Resources, Scores
 from methods.shared.openclip.features import global_embeddings
 from methods.shared.openclip.possible import problems
 from methods.shared.openclip.prompts import abnormality, class_name, normal_and_abnormal
@@ -50,9 +51,17 @@ class Clip:
         title="CLIP",
         summary="Global embedding against those of k normal images, or against texts of damage.",
         version=1,
-        paper="Radford et al., Learning Transferable Visual Models From Natural Language Supervision, 2021",
-        url="https://arxiv.org/abs/2103.00020",
+        paper=Citation(
+            "Radford, Kim, Hallacy, Ramesh, Goh, Agarwal, Sastry, Askell, Mishkin, Clark, Krueger, Sutskever",
+            "Learning Transferable Visual Models From Natural Language Supervision",
+            "ICML 2021",
+            "https://arxiv.org/abs/2103.00020",
+        ),
         licence="Apache-2.0",
+        weights_licence="MIT (ViT-L-14, datacomp_xl_s13b_b90k)",
+        trained=False,
+        uses=frozenset({"text"}),
+        demo=Demo({"image_size": 224}, "shares clip_lad's passes"),
         paths=frozenset({"weights"}),
         assets=assets,
         ignores=_ignores,

@@ -13,9 +13,10 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from harness.artifacts import ArtifactStore
+from harness.citation import Citation
 from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
-from harness.method import Asset, Card, Context, Resources, Scores, Segmentation, Task
+from harness.method import Asset, Card, Context, Demo, Resources, Scores, Segmentation, Task
 from harness.views import View
 from methods.clip_lad.banks import Floats, HistogramBank, PatchBank
 from methods.clip_lad.network import Network
@@ -55,6 +56,13 @@ def _unmet_norm(source: str, n_train: int, n_validation: int) -> str | None:
     if source == "support_loo" and n_train < FEWEST_VALIDATION:
         return f"norm_source: support_loo needs 2 or more training images, here are {n_train}"
     return None
+
+
+_LOGSAD = Citation(
+    "Zhang et al.",
+    "Towards Training-free Anomaly Detection with Vision and Language Foundation Models (LogSAD)",
+    "CVPR 2025",
+)
 
 
 @final
@@ -103,9 +111,18 @@ class ClipLad:
         title="CLIP-LAD",
         summary="Parts segmented by text prompts and counted and patches compared with k normal images.",
         version=1,
-        paper="CLIP-LAD: Unleash the Potential of CLIP for Few-Shot Logical Anomaly Detection, 2024",
-        url="https://openreview.net/forum?id=bESxQeXTlo",
+        paper=Citation(
+            "anonymous",
+            "CLIP-LAD: Unleash the Potential of CLIP for Few-Shot Logical Anomaly Detection",
+            "OpenReview bESxQeXTlo, 2024",
+            "https://openreview.net/forum?id=bESxQeXTlo",
+        ),
+        further=(("Words and settings that it leaves open", _LOGSAD),),
         licence="Apache-2.0",
+        weights_licence="MIT (ViT-L-14, datacomp_xl_s13b_b90k)",
+        trained=False,
+        uses=frozenset({"text"}),
+        demo=Demo({"image_size": 224, "patch_stages": [4]}, "patches of one stage: `full` has many pairs"),
         paths=frozenset({"weights", "prompts"}),
         assets=_assets,
         ignores=_ignores,

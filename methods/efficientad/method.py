@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar, TypeVar, final
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
+from harness.citation import Citation
 from harness.data import FitData, ImageSet
-from harness.method import Card, Scores
+from harness.method import Card, Demo, Scores
 from harness.views import View
 from methods.efficientad import detector
 from methods.efficientad.detector import Fusion
@@ -18,6 +19,8 @@ from methods.efficientad.teacher import Teacher, teacher_file
 from methods.shared.pixels import square_input
 
 Either = TypeVar("Either", "EfficientAD", "EfficientADDFSC")
+
+_DEMO = {"image_size": 64, "steps": 12, "learning_rate": 0.001}
 
 # What both do is written once, as functions which both classes take for their methods: neither stands above
 # the other, and no class between them would be one that anybody runs.
@@ -74,9 +77,17 @@ class EfficientAD(Settings):
         title="EfficientAD",
         summary="Where a student fails to imitate its teacher, and an autoencoder its student.",
         version=1,
-        paper="Batzner, Heckler, König, EfficientAD, WACV 2024",
-        url="https://arxiv.org/abs/2303.14535",
+        paper=Citation(
+            "Batzner, Heckler, König",
+            "EfficientAD: Accurate Visual Anomaly Detection at Millisecond-Level Latencies",
+            "WACV 2024",
+            "https://arxiv.org/abs/2303.14535",
+        ),
         licence="Apache-2.0",
+        weights_licence="that of the teacher given; Apache-2.0 of nelson1425/EfficientAD's",
+        trained=True,
+        uses=frozenset({"external images"}),
+        demo=Demo(_DEMO, "a dozen steps instead of 70,000: it shows that it runs, not what it can"),
         paths=frozenset({"weights", "imagenet_penalty"}),
         assets=assets,
         unmet=unmet,
@@ -135,8 +146,18 @@ class EfficientADDFSC(Settings):
         title="EfficientAD-DFSC",
         summary="EfficientAD whose autoencoder keeps a margin to the teacher's most distinctive features.",
         version=1,
-        paper="Lee, Kim, Separating Novel Features for Logical Anomaly Detection, 2024",
-        url="https://arxiv.org/abs/2407.17909",
+        paper=Citation(
+            "Lee, Kim",
+            "Separating Novel Features for Logical Anomaly Detection: "
+            "A Straightforward yet Effective Approach",
+            "arXiv:2407.17909, 2024",
+            "https://arxiv.org/abs/2407.17909",
+        ),
+        uses=frozenset(),
+        demo=Demo(
+            _DEMO | {"warmup": "none", "ema_momentum": 0.8},
+            "warm-up and average are made for thousands of steps",
+        ),
         paths=frozenset({"weights"}),
     )
 

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from scipy.ndimage import gaussian_filter
 
+from harness.citation import Citation
 from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
-from harness.method import Card, Context, Resources, Scores
+from harness.method import Card, Context, Demo, Resources, Scores
 from methods.patchcore.score import reweighted
 from methods.shared.backbones import names
 from methods.shared.backbones.features import FeatureSpec, Maps, features
@@ -80,9 +81,16 @@ class PatchCore:
         title="PatchCore",
         summary="Distance of patch features to a coreset of the normal ones.",
         version=1,
-        paper="Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR 2022",
-        url="https://arxiv.org/abs/2106.08265",
+        paper=Citation(
+            "Roth, Pemula, Zepeda, Schölkopf, Brox, Gehler",
+            "Towards Total Recall in Industrial Anomaly Detection",
+            "CVPR 2022",
+            "https://arxiv.org/abs/2106.08265",
+        ),
         licence="Apache-2.0",
+        weights_licence="BSD-3-Clause (wide_resnet50_2.tv_in1k)",
+        trained=False,
+        demo=Demo(note="the small demo backbone takes the place of wide_resnet50_2"),
         paths=frozenset({"weights"}),
         assets=assets,
         ignores=_ignores,

@@ -7,9 +7,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, final
 import numpy as np
 from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from harness.citation import Citation
 from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
-from harness.method import Card, Context, Resources, Scores, Segmentation
+from harness.method import Card, Context, Demo, Resources, Scores, Segmentation
 from harness.views import View
 from methods.psad import labelling
 from methods.psad.banks import ClassMean, Distance, PatchScore
@@ -39,6 +40,17 @@ def _banks(value: str) -> str:
 Three = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Layers = Annotated[tuple[str, ...], Field(min_length=1)]
+
+_DEMO = {
+    "labels": "demo",
+    "image_size": 96,
+    "patch_size": 96,
+    "warm_up_epochs": 5,
+    "epochs": 1,
+    "epoch_steps": 5,
+    "batch_size": 2,
+    "learning_rate": 0.004,
+}
 
 
 def _sizes(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Geometry]:
@@ -110,10 +122,17 @@ class PSAD:
         title="PSAD",
         summary="Counts and describes parts that a few-shot segmenter finds, beside a patch memory bank.",
         version=2,
-        paper="Kim et al., Few Shot Part Segmentation Reveals Compositional Logic for Industrial Anomaly "
-        "Detection, AAAI 2024",
-        url="https://arxiv.org/abs/2312.13783",
+        paper=Citation(
+            "Kim, An, Chikontwe, Kang, Adeli, Pohl, Park",
+            "Few Shot Part Segmentation Reveals Compositional Logic for Industrial Anomaly Detection",
+            "AAAI 2024",
+            "https://arxiv.org/abs/2312.13783",
+        ),
         licence="Apache-2.0",
+        weights_licence="BSD-3-Clause (wide_resnet101_2.tv_in1k, resnet101.tv_in1k)",
+        trained=True,
+        uses=frozenset({"part labels"}),
+        demo=Demo(_DEMO, "some dozens of training steps instead of 7000"),
         paths=frozenset({"weights", "comp_weights", "labels_dir"}),
         assets=labelling.assets,
         unmet=labelling.unmet,

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 
+from harness.citation import Citation
 from harness.data import FitData, ImageSet
 from harness.errors import ConfigError, NeedNotMet
-from harness.method import Card, Context, Resources, Scores
+from harness.method import Card, Context, Demo, Resources, Scores
 from methods.shared.openclip.features import global_embeddings
 from methods.shared.openclip.possible import problems
 from methods.shared.openclip.prompts import abnormality, class_name, normal_and_abnormal
@@ -58,9 +59,17 @@ class WinClip:
         title="WinCLIP",
         summary="Windows of CLIP against texts of damage and against those of k normal images.",
         version=1,
-        paper="Jeong et al., WinCLIP: Zero-/Few-Shot Anomaly Classification and Segmentation, CVPR 2023",
-        url="https://arxiv.org/abs/2303.14814",
+        paper=Citation(
+            "Jeong, Zou, Kim, Zhang, Ravichandran, Dabeer",
+            "WinCLIP: Zero-/Few-Shot Anomaly Classification and Segmentation",
+            "CVPR 2023",
+            "https://arxiv.org/abs/2303.14814",
+        ),
         licence="Apache-2.0",
+        weights_licence="MIT (ViT-B-16-plus-240, laion400m_e31)",
+        trained=False,
+        uses=frozenset({"text"}),
+        demo=Demo({"image_size": 112}, "14 x 14 patches, about as many as the paper's 15 x 15"),
         paths=frozenset({"weights"}),
         assets=assets,
         ignores=_ignores,

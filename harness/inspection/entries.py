@@ -1,0 +1,80 @@
+"""What is known of a method, a data set, a metric, as JSON-able values."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness.citation import Citation
+from harness.datasets import DATASETS
+from harness.inspection.describe import parameters_of
+from harness.method import Card
+from harness.metrics import METRICS
+from harness.registry import Registry
+
+
+def method_entry(methods: Registry[Any], name: str) -> dict[str, Any]:
+    """What a method declares of itself.
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    owner = methods.load(name)
+    readme = Path(sys.modules[owner.__module__].__file__ or "").with_name("README.md")
+    return {
+        "name": name,
+        **_declared(owner.card),
+        "card": str(readme) if readme.is_file() else "",
+        "resources": asdict(owner.card.resources),
+        "parameters": [asdict(p) for p in parameters_of(owner)],
+    }
+
+
+def _declared(card: Card) -> dict[str, Any]:
+    return {
+        "title": card.title,
+        "summary": card.summary,
+        "version": card.version,
+        "training": training(card),
+        "uses": sorted(card.uses),
+        **_paper(card.paper),
+        "further": [f"{what}: {paper}" for what, paper in card.further],
+        "licence": card.licence,
+        "weights_licence": card.weights_licence,
+    }
+
+
+def training(card: Card) -> str:
+    """Whether a method learns weights, in a word; nothing where its card does not say."""
+    return {True: "trained", False: "training-free"}.get(card.trained, "")  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def _paper(paper: Citation | None) -> dict[str, str]:
+    return {"paper": str(paper or ""), "url": paper.url if paper else ""}
+
+
+def dataset_entry(name: str) -> dict[str, Any]:
+    """What is known of a data set.
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    dataset = DATASETS.load(name)
+    plain = ("title", "summary", "licence", "citation", "url", "archive", "sha256", "counts")
+    return {
+        "name": name,
+        **{key: getattr(dataset, key) for key in plain},
+        "parameters": [asdict(p) for p in parameters_of(dataset.Options)],
+    }
+
+
+def metric_entry(name: str) -> dict[str, Any]:
+    """What is known of a metric.
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    found = METRICS.load(name)
+    plain = ("title", "summary", "kind", "unit", "decimals", "higher_is_better", "targets", "version")
+    values = {key: getattr(found, key) for key in plain}
+    return {"name": name, **values, "limits": list(found.limits), **_paper(found.paper)}
