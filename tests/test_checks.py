@@ -16,7 +16,7 @@ from harness.data import FitData, ImageSet
 from harness.method import Card, Context, Scores, Segmentation
 from harness.views import Bars, Heat, Parts, Reference, View
 
-CARD = Card(title="Sound", summary="Difference to the mean.", licence="Apache-2.0")
+CARD = Card(title="Sound", summary="Difference to the mean.", licence="Apache-2.0", trained=False)
 
 
 @dataclass
@@ -43,15 +43,15 @@ class NoLicence(Sound):
 
 
 class OddAxis(Sound):
-    card = Card(title="x", summary="x", licence="x", ignores=lambda p: frozenset({"seed"}))
+    card = Card(title="x", summary="x", licence="x", trained=False, ignores=lambda p: frozenset({"seed"}))
 
 
 class WrongPaths(Sound):
-    card = Card(title="x", summary="x", licence="x", paths=frozenset({"weights"}))
+    card = Card(title="x", summary="x", licence="x", trained=False, paths=frozenset({"weights"}))
 
 
 class SilentNeed(Sound):
-    card = Card(title="x", summary="x", licence="x", unmet=lambda params, task: "")
+    card = Card(title="x", summary="x", licence="x", trained=False, unmet=lambda params, task: "")
 
 
 class Counter:
@@ -115,7 +115,9 @@ class Unseeded(Sound):
 
 
 class DeniesSeed(Sound):
-    card = Card(title="x", summary="x", licence="x", ignores=lambda params: frozenset({"run_seed"}))
+    card = Card(
+        title="x", summary="x", licence="x", trained=False, ignores=lambda params: frozenset({"run_seed"})
+    )
 
     def score(self, images: ImageSet) -> Scores:
         return Scores(super().score(images).image + self.context.run_seed)

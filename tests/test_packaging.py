@@ -20,6 +20,7 @@ DATA_FILES = (
     "methods/demo_weights/manifest.json",
     "methods/patchcore/README.md",
     "reports/render/templates/page.html.j2",
+    *(f"{package}/py.typed" for package in PACKAGES),
 )
 
 

@@ -1,17 +1,26 @@
 """The four recipes of CONTRIBUTING, each done in a package of its own and found to be all there is to do."""
 
+import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import asks
+import numpy as np
 import pytest
+from conftest import ROOT
+from PIL import Image
 from reports_synthetic import Entry, metric_row, metric_rows, write_run
 
 from harness import list as listing
 from harness import rescore, show
+from harness.checks import CheckFailed, check_method
+from harness.curate.command import main as check_data
 from harness.datasets import DATASETS
-from harness.errors import ConfigError
+from harness.errors import ConfigError, DataError
+from harness.inspection.generated import BLOCKS, texts, write
 from harness.metrics import METRICS, Metric, Scale
+from harness.registry import Registry
 from harness.results import read_run, write_scales
 from harness.sweep import main as sweep
 from methods import METHODS
@@ -329,3 +338,198 @@ def test_a_table_that_cannot_be_made_is_a_note_and_the_report_stands(install: In
         "No table 'crooked' (ladder_mine_table:crooked): table 'x': row 'a' has 0 cells for 1 columns",
         "No table 'twice' (ladder_mine_table:twice): there is a table 'judged' already; give it another key",
     )
+
+
+# --- a method -----------------------------------------------------------------------------------------------
+
+METHOD = '''"""Grey level: how far the mean of an image is from that of the training images."""
+
+from dataclasses import KW_ONLY, dataclass, field
+from typing import ClassVar, Self, final
+
+import numpy as np
+
+from harness.data import FitData, ImageSet
+from harness.method import Card, Context, Demo, Scores
+
+
+@final
+@dataclass
+class Grey:
+    """Difference of mean grey levels.
+
+    Args:
+        context: not used.
+        power: of the difference.
+    """
+
+    card: ClassVar[Card] = Card(
+        title="Grey level",
+        summary="Difference to the mean grey level of the training images.",
+        licence="MIT",
+        trained=False,
+        demo=Demo({"power": 1.0}, "as it is"),
+        ignores=lambda params: frozenset({"run_seed"}),
+    )
+
+    context: Context
+    _: KW_ONLY
+    power: float = 2.0
+    level: float = field(init=False, repr=False)
+
+    def fit(self, data: FitData) -> Self:
+        self.level = float(np.mean([image.mean() for image in data.train]))
+        return self
+
+    def score(self, images: ImageSet) -> Scores:
+        return Scores(np.array([abs(image.mean() - self.level) ** self.power for image in images]))
+'''
+GREY = {"ladder.methods": {"grey": "ladder_mine_method:Grey"}}
+
+
+def test_a_method_is_a_file_and_a_line(
+    install: Install, sweep_file: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Through the battery, listed, swept, reported; nothing in Ladder's own files changes."""
+    install(GREY, {"ladder_mine_method.py": METHOD})
+    for check in check_method(METHODS.load("grey")):
+        check.run()
+    assert listing.main(["methods", "grey"]) == 0
+    said = capsys.readouterr().out
+    assert "training-free" in said and "MIT" in said and "of the difference." in said
+    path = sweep_file(categories=["cap"], methods=[{"name": "grey", "grid": {"power": [1.0, 2.0]}}])
+    assert sweep([str(path), "--backend", "serial"]) == 0
+    assert reports([str(tmp_path / "run"), "--format", "md", "--no-pictures"]) == 0
+    assert "| grey[power=2.0] " in (tmp_path / "run/report/report.md").read_text()
+    assert asks.of_texts(METHODS) == []
+
+
+def test_what_a_method_of_our_own_lacks_is_said_with_file_and_line(install: Install):
+    """As if it stood in methods/ and its line in methods/__init__.py."""
+    site = install(GREY, {"ladder_mine_method.py": METHOD})
+    lines = {name: METHODS._table[name] for name in METHODS.own} | {"grey": "ladder_mine_method:Grey"}
+    ours = Registry("method", lines)
+    assert list(asks.of_method("grey", ours)) == [
+        "configs/fewshot.yaml: add below `methods:` the line\n  - name: grey"
+    ]
+    assert asks.of_texts(ours) == [
+        f"{file}: run python -m harness.list --write"
+        for file in ("NOTICES.md", "README.md", "configs/demo.yaml")
+    ]
+    written = texts(ROOT, ours)
+    assert "| `grey` | MIT | – | this project |" in str(written["NOTICES.md"])
+    assert "| [Grey level](ladder_mine_method.py) `grey` |" in str(written["README.md"])
+    entry = "  - name: grey  # as it is\n    params: {power: 1.0}\n  # end methods"
+    assert entry in str(written["configs/demo.yaml"])
+    bare = METHOD.replace('        demo=Demo({"power": 1.0}, "as it is"),\n', "").replace("Grey:", "Bare:")
+    (site / "ladder_mine_bare.py").write_text(bare)
+    lines["bare"] = "ladder_mine_bare:Bare"
+    asked = list(asks.of_method("bare", Registry("method", lines)))
+    assert asked[0] == f"{site / 'ladder_mine_bare.py'}: add to the Card the line\n        demo=Demo({{…}}),"
+
+
+def test_a_card_that_does_not_say_whether_it_is_trained_is_asked_by_the_battery(install: Install):
+    site = install(GREY, {"ladder_mine_method.py": METHOD.replace("        trained=False,\n", "")})
+    check = next(c for c in check_method(METHODS.load("grey")) if c.name == "card_complete")
+    with pytest.raises(CheckFailed) as error:
+        check.run()
+    assert str(error.value).startswith(f"{site / 'ladder_mine_method.py'}: the card does not say whether")
+
+
+def test_files_are_written_in_a_checkout_alone(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"no checkout of Ladder \(NOTICES\.md is missing\)"):
+        write(tmp_path, METHODS)
+    for name in BLOCKS:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    notices = tmp_path / "NOTICES.md"
+    whole = notices.read_text()
+    notices.write_text(whole.replace("| `patchcore` |", "| `patchcore` | my own words"))
+    assert write(tmp_path, METHODS) == [notices]
+    assert notices.read_text() == whole
+    assert write(tmp_path, METHODS) == []
+    notices.write_text(whole.replace("<!-- end metrics -->", ""))
+    with pytest.raises(DataError, match=r"NOTICES\.md: needs one line with `begin metrics"):
+        write(tmp_path, METHODS)
+
+
+# --- a data set ---------------------------------------------------------------------------------------------
+
+DATA = '''"""Coins: good ones and worn ones.
+
+    ROOT/cent/good/000.png
+    ROOT/cent/check/good/000.png
+    ROOT/cent/check/worn/000.png
+"""
+
+from harness.datasets.folders import Layout
+from harness.datasets.reader import LayoutReader
+from harness.datasets.record import DataSet
+
+READER = LayoutReader("coins", Layout("good", (), "check/good", ("check/*",), None))
+
+COINS = DataSet(
+    name="coins",
+    title="Coins",
+    summary="Good and worn coins.",
+    licence="CC BY 4.0",
+    citation="nobody: Coins. 2025",
+    inspector=READER.inspect,
+    lister=READER.names,
+    doc=__doc__,
+    recognise=lambda root: (root / "coins.txt").is_file(),
+)
+'''
+
+
+def draw(root: Path, lines: Sequence[str]) -> Path:
+    """The files that a docstring names, an image each: masks white in a corner, the rest noise."""
+    rng = np.random.default_rng(0)
+    for name in (line.partition(":")[0].partition(" ")[0].removeprefix("ROOT/") for line in lines):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (16, 16), dtype=np.uint8)
+        if "ground_truth" in name:
+            pixels = np.pad(np.full((4, 4), 255, np.uint8), ((0, 12), (0, 12)))
+        if path.suffix == ".json":
+            kind = {"defect_name": "d", "pixel_value": 255, "saturation_threshold": 1}
+            path.write_text(json.dumps([kind | {"relative_saturation": False}]))
+        else:
+            Image.fromarray(pixels).save(path)
+    return root
+
+
+def test_a_data_set_is_a_record_and_a_reader(
+    install: Install, sweep_file: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Listed with its layout, checked by name and by guess, swept."""
+    install({"ladder.datasets": {"coins": "ladder_mine_data:COINS"}}, {"ladder_mine_data.py": DATA})
+    assert listing.main(["datasets", "coins"]) == 0
+    said = capsys.readouterr().out
+    assert "CC BY 4.0" in said and "ROOT/cent/check/worn/000.png" in said
+    root = draw(tmp_path / "coins", DATASETS.load("coins").layout)
+    assert check_data(METHODS, ["check", str(root), "--dataset", "coins", "--deep"]) == 0
+    (root / "coins.txt").write_text("")
+    assert check_data(METHODS, ["check", str(root)]) == 0
+    said = capsys.readouterr().out
+    assert said.count(f"{root}, read as coins: nothing wrong") == 2
+    (root / "cent/check/worn/001.png").write_bytes(b"no image")
+    assert check_data(METHODS, ["check", str(root)]) == 1
+    assert f"problem: {root / 'cent/check/worn/001.png'}: not readable" in capsys.readouterr().out
+    (root / "cent/check/worn/001.png").unlink()
+    dataset = {"name": "coins", "root": str(root), "marks": ["toy data"]}
+    assert sweep([str(sweep_file(dataset=dataset)), "--backend", "serial"]) == 0
+    (row,) = read_run(tmp_path / "run").trials.to_dict("records")
+    assert (row["status"], list(row["marks"])) == ("ok", ["toy data"])
+
+
+@pytest.mark.parametrize("name", DATASETS.own)
+def test_the_layout_in_a_docstring_is_one_that_is_read(name: str, tmp_path: Path):
+    dataset = DATASETS.load(name)
+    assert len(dataset.layout) > 3
+    root = draw(tmp_path, dataset.layout)
+    assert dataset.problems(root) == []
+    (category,) = dataset.categories(root)
+    split = dataset.read(root, category)
+    files = len([*split.train, *split.validation, *split.test, *(m for s in split.test for m in s.masks)])
+    assert files == len([line for line in dataset.layout if ".png" in line])

@@ -20,6 +20,7 @@ from harness import show, status
 from harness.console import leave
 from harness.datasets import DATASETS
 from harness.errors import ConfigError, DataError
+from harness.inspection.entries import dataset_entry, method_entry
 from harness.inspection.record import record_of
 from harness.inspection.state import state_of
 from harness.inspection.state_words import next_steps
@@ -340,14 +341,14 @@ def test_list_of_an_unknown_name_names_the_nearest(kind: str):
 
 @pytest.mark.parametrize("name", METHODS.names())
 def test_every_method_says_what_it_is_and_what_its_parameters_mean(name: str):
-    entry = listing.method_entry(name)
+    entry = method_entry(METHODS, name)
     assert entry["title"] and entry["summary"] and entry["licence"]
     assert [p["name"] for p in entry["parameters"] if not p["summary"]] == []
 
 
 @pytest.mark.parametrize("name", DATASETS.names())
 def test_every_data_set_says_what_it_is_and_what_its_options_mean(name: str):
-    entry = listing.dataset_entry(name)
+    entry = dataset_entry(name)
     assert entry["title"] and entry["summary"] and entry["licence"]
     assert [p["name"] for p in entry["parameters"] if not p["summary"]] == []
 

@@ -6,21 +6,26 @@ import sys
 from dataclasses import MISSING, fields, is_dataclass
 from inspect import Parameter, getfile, signature
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from harness.checks.subject import Subject, require
-from harness.method import Card, Context, Task
+from harness.method import Card, Context, Task, Use
 from harness.params import resolve
 
 
 def card_complete(subject: Subject) -> None:
-    """The card names title, summary and version, and a paper comes with a licence of the code."""
+    """The card names title, summary, licence and version, says what it learns from, and links its paper."""
     card = subject.cls.card
     require(isinstance(card, Card), "`card` is not a harness.method.Card")
     for name in ("title", "summary", "licence"):
         require(getattr(card, name), f"card.{name} is empty")
     require(card.version >= 1, f"card.version is {card.version}, the first is 1")
-    require(not card.paper or card.url, "card.paper without card.url")
+    file = getfile(subject.cls)
+    says = "`trained=True` (it learns weights) or `trained=False` (it remembers or measures)"
+    require(card.trained is not None, f"{file}: the card does not say whether it is trained; add {says}")
+    strange = sorted(card.uses - set(get_args(Use)))
+    require(not strange, f"card.uses has {strange}; allowed: {', '.join(get_args(Use))}")
+    require(not card.paper or card.paper.url, f"{file}: the card's paper has no url")
     names = {f.name for f in fields(subject.cls)}
     require(card.paths <= names, f"card.paths names no fields: {sorted(card.paths - names)}")
     axes = {"shots", "split_seed", "run_seed"}

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from harness.datasets.loco import DEMO_MARK, LAYOUT, LocoOptions, LocoReader, category_folders
+from harness.datasets.folders import category_folders
+from harness.datasets.loco import DEMO_MARK, LAYOUT, LocoOptions, LocoReader
+from harness.datasets.loco import __doc__ as LAYOUT_DOC
 from harness.datasets.loco_files import PART_CLASSES
 from harness.datasets.record import DataSet
 
@@ -20,10 +22,11 @@ DEMO = DataSet(
     title="Demo data",
     summary="Procedural scenes with exact part and defect masks; `all` means the whole categories, "
     "sub-categories are read by name (juice_bottle/cherry).",
-    licence="Apache-2.0 (drawn by this project)",
-    citation="",
+    licence="Apache-2.0",
+    citation="this project",
     Options=LocoOptions,
     inspector=_READER.inspect,
     lister=_READER.names,
+    doc=LAYOUT_DOC,
     recognise=_recognise,
 )

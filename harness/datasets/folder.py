@@ -1,4 +1,13 @@
-"""Any folder of images: MVTec-like by default, every path can be said."""
+"""Any folder of images: MVTec-like by default, every path can be said.
+
+    ROOT/bolt/train/good/000.png
+    ROOT/bolt/validation/good/000.png: may be missing
+    ROOT/bolt/test/good/000.png
+    ROOT/bolt/test/scratch/000.png: as many folders as there are kinds of defects
+    ROOT/bolt/ground_truth/scratch/000.png: or 000_mask.png, or 000/*.png; `masks: null` for none
+
+With only one category its folder is ROOT itself.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,8 +17,7 @@ from typing import Annotated, Any, ClassVar, final
 from pydantic import Field
 
 from harness.data.rule import PLAIN, PixelRule
-from harness.datasets.folders import Layout, read_tree
-from harness.datasets.loco import category_folders
+from harness.datasets.folders import Layout, category_folders, read_tree
 from harness.datasets.record import DataSet, Inspection, Names
 from harness.datasets.splits import assemble
 from harness.datasets.walk import found_folders
@@ -97,10 +105,11 @@ FOLDER = DataSet(
     title="Folder of images",
     summary="Your own images: train/good, test/good, test/<defect>, ground_truth/<defect>; every path is "
     "an option, masks may be missing.",
-    licence="your own",
+    licence="that of your images",
     citation="",
     Options=FolderOptions,
     inspector=_inspect,
     lister=names,
+    doc=__doc__,
     recognise=lambda root: True,
 )

@@ -67,6 +67,26 @@ class Tree:
     notes: tuple[str, ...] = ()
 
 
+def category_folders(root: Path, layout: Layout) -> list[str]:
+    """Names of the folders of `root` that hold training images or test images.
+
+    Raises:
+        DataError: `root` cannot be read.
+    """
+    try:
+        folders = [path for path in without_litter(root) if path.is_dir()]
+    except OSError as error:
+        raise DataError(f"{root}: cannot be read as a folder ({error.strerror})") from error
+    return [path.name for path in folders if _holds(path, (layout.train, layout.normal))]
+
+
+def _holds(folder: Path, patterns: Sequence[str]) -> bool:
+    try:
+        return any(found_folders(folder, str(Path(p).parts[0])) for p in patterns if p)
+    except OSError:  # a category that cannot be read must not vanish: reading it says so
+        return True
+
+
 def read_tree(folder: Path, layout: Layout) -> Tree:
     """The samples of a category folder, sorted by path, and everything that is wrong; never raises."""
     reader = _Reader(folder, layout)

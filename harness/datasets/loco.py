@@ -1,4 +1,14 @@
-"""Reads the layout of MVTec LOCO AD: several masks per image, defect types by pixel value, sub-types."""
+"""Reads the layout of MVTec LOCO AD: several masks per image, defect types by pixel value, sub-types.
+
+ROOT/juice_bottle/defects_config.json: which pixel value of a mask is which defect, and when it is found
+ROOT/juice_bottle/train/good/000.png
+ROOT/juice_bottle/validation/good/000.png
+ROOT/juice_bottle/test/good/000.png
+ROOT/juice_bottle/test/logical_anomalies/000.png
+ROOT/juice_bottle/test/structural_anomalies/000.png
+ROOT/juice_bottle/ground_truth/logical_anomalies/000/000.png: one mask per defect
+ROOT/juice_bottle/ground_truth/structural_anomalies/000/000.png
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,15 +16,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-from harness.data.litter import without_litter
 from harness.data.rule import PLAIN, PixelRule
 from harness.data.samples import LOGICAL, STRUCTURAL, DefectType, Sample, Split
 from harness.data.subtypes import Manifest, SubtypeRule, subtype_problems, with_subtypes
-from harness.datasets.folders import Layout, Tree, read_tree
+from harness.datasets.folders import Layout, Tree, category_folders, read_tree
 from harness.datasets.loco_files import DEFECTS, find_manifest, read_defects, read_parts
 from harness.datasets.record import Inspection, Names
 from harness.datasets.splits import Parts, assemble, finish
-from harness.datasets.walk import found_folders
 from harness.errors import DataError
 
 LABELS = {"logical_anomalies": LOGICAL, "structural_anomalies": STRUCTURAL}
@@ -126,26 +134,6 @@ def demo_state(root: Path) -> tuple[list[str], list[str]]:
     except (OSError, ValueError, AttributeError) as error:
         return [DEMO_MARK], [f"{path}: not readable ({error})"]
     return [DEMO_MARK], [] if complete else [f"{root}: drawing the demo data was interrupted; run it again"]
-
-
-def category_folders(root: Path, layout: Layout) -> list[str]:
-    """Names of the folders of `root` that hold training images or test images.
-
-    Raises:
-        DataError: `root` cannot be read.
-    """
-    try:
-        folders = [path for path in without_litter(root) if path.is_dir()]
-    except OSError as error:
-        raise DataError(f"{root}: cannot be read as a folder ({error.strerror})") from error
-    return [path.name for path in folders if _holds(path, (layout.train, layout.normal))]
-
-
-def _holds(folder: Path, patterns: Sequence[str]) -> bool:
-    try:
-        return any(found_folders(folder, str(Path(p).parts[0])) for p in patterns if p)
-    except OSError:  # a category that cannot be read must not vanish: reading it says so
-        return True
 
 
 def counts_of(tree: Tree) -> dict[str, int]:

@@ -1,16 +1,16 @@
-"""MVTec AD: fifteen categories, one folder per defect, plain binary masks."""
+"""MVTec AD: fifteen categories, one folder per defect, plain binary masks.
 
-from dataclasses import dataclass
+ROOT/bottle/train/good/000.png
+ROOT/bottle/test/good/000.png
+ROOT/bottle/test/broken_large/000.png
+ROOT/bottle/ground_truth/broken_large/000_mask.png
+"""
+
 from pathlib import Path
-from typing import Any, ClassVar, final
 
-from harness.data.rule import PLAIN, PixelRule
-from harness.datasets.folders import Layout, Tree, read_tree
-from harness.datasets.loco import category_folders
-from harness.datasets.record import DataSet, Inspection, Names
-from harness.datasets.splits import assemble
-
-LAYOUT = Layout(validation=())
+from harness.datasets.folders import Layout
+from harness.datasets.reader import LayoutReader
+from harness.datasets.record import DataSet
 
 # counted in the distributed archive: 5,354 images
 _COUNTS = {
@@ -36,49 +36,7 @@ COUNTS: dict[str, dict[str, int]] = {
 }
 
 
-@final
-@dataclass(frozen=True)
-class MvtecAdOptions:
-    """What a sweep file may say about MVTec AD.
-
-    Attributes:
-        marks: what tables have to say of the numbers.
-        pixels: how files are read that are not plain 8-bit images: `bits` that are in use of 16, `range` of
-            other numbers, `mask_exif` (own, image, ignore), `mask_threshold`, `mask_channel`,
-            `mask_invert`, `max_megapixels`.
-        allow_duplicates: accept test images that are training images as well; every table then says so.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-
-    marks: tuple[str, ...] = ()
-    pixels: PixelRule = PLAIN
-    allow_duplicates: bool = False
-
-
-def _counts(tree: Tree) -> dict[str, int]:
-    good = sum(sample.label == "good" for sample in tree.test)
-    return {"train": len(tree.train), "test good": good, "test anomalous": len(tree.test) - good}
-
-
-def _names(root: Path, options: MvtecAdOptions) -> Names:
-    del options
-    found = tuple(category_folders(root, LAYOUT))
-    return Names(found, found, found)
-
-
-def _inspect(root: Path, category: str, options: MvtecAdOptions) -> Inspection:
-    tree = read_tree(root / category, LAYOUT)
-    found, expected = _counts(tree), COUNTS.get(category)
-    unofficial = expected is not None and found != expected
-    marks = [*(["unofficial split"] if unofficial else []), *options.marks]
-    place = ("mvtec_ad", category, root / category)
-    split, problems = assemble(
-        place, tree, marks=marks, pixels=options.pixels, duplicates=options.allow_duplicates
-    )
-    other = [f"{k} {found[k]} (archive: {n})" for k, n in (expected or {}).items() if found[k] != n]
-    notes = [f"{category}: other counts than the official archive: {', '.join(other)}"] if other else []
-    return Inspection(split, problems, [*tree.notes, *notes])
+_READER = LayoutReader("mvtec_ad", Layout(validation=()), COUNTS)
 
 
 def _recognise(root: Path) -> bool:
@@ -90,14 +48,14 @@ MVTEC_AD = DataSet(
     title="MVTec AD",
     summary="Fifteen categories of objects and textures, structural anomalies in the main.",
     licence="CC BY-NC-SA 4.0",
-    citation="Bergmann, Fauser, Sattlegger, Steger: MVTec AD - A Comprehensive Real-World Dataset for "
+    citation="Bergmann, Fauser, Sattlegger, Steger: MVTec AD – A Comprehensive Real-World Dataset for "
     "Unsupervised Anomaly Detection. CVPR 2019.",
     url="https://www.mvtec.com/company/research/datasets/mvtec-ad",
     archive="mvtec_anomaly_detection.tar.xz",
     sha256="cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d",
     counts=COUNTS,
-    Options=MvtecAdOptions,
-    inspector=_inspect,
-    lister=_names,
+    inspector=_READER.inspect,
+    lister=_READER.names,
+    doc=__doc__,
     recognise=_recognise,
 )

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from harness.datasets.loco import LocoOptions, LocoReader
+from harness.datasets.loco import __doc__ as LAYOUT_DOC
 from harness.datasets.loco_files import DEFECTS
 from harness.datasets.record import DataSet
 
@@ -48,5 +49,6 @@ MVTEC_LOCO = DataSet(
     Options=LocoOptions,
     inspector=_READER.inspect,
     lister=_READER.names,
+    doc=LAYOUT_DOC,
     recognise=_recognise,
 )

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from harness.confined import spelt
+from harness.data.rule import PLAIN, PixelRule
 from harness.data.samples import Split
 from harness.datasets.hints import hint
 from harness.errors import DataError, nearest
@@ -48,16 +49,37 @@ class Names:
 
 @final
 @dataclass(frozen=True)
+class CommonOptions:
+    """What a sweep file may say about any data set, under `dataset:` beside `name` and `root`.
+
+    Attributes:
+        marks: what tables have to say of the numbers.
+        pixels: how files are read that are not plain 8-bit images: `bits` that are in use of 16, `range` of
+            other numbers, `mask_exif` (own, image, ignore), `mask_threshold`, `mask_channel`,
+            `mask_invert`, `max_megapixels`.
+        allow_duplicates: accept test images that are training images as well; every table then says so.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    marks: tuple[str, ...] = ()
+    pixels: PixelRule = PLAIN
+    allow_duplicates: bool = False
+
+
+@final
+@dataclass(frozen=True)
 class DataSet:
     """A data set: where it comes from and how it is read.
 
     Attributes:
         name: key of the table and of the sweep file.
-        title, summary, licence, citation, url: for people.
-        Options: frozen dataclass of what a sweep file may set under `dataset.options`; every field has a
-            default and unknown keys are refused.
+        title, summary, licence, citation, url: for people; licence and citation go into NOTICES.md.
         inspector: (root, category, options) -> what is there; never raises for what it finds in files.
         lister: (root, options) -> names of categories.
+        Options: frozen dataclass of what a sweep file may set under `dataset:` beside `name` and `root`;
+            every field has a default and unknown keys are refused.
+        doc: text with an example of the layout, one file a line from `ROOT/` on; `__doc__` of the module.
         archive, sha256: file name and checksum of the official archive.
         counts: category -> split -> images in the official archive; empty where there is none.
         recognise: root -> whether the folder looks like this data set; for `check` without a name.
@@ -68,14 +90,21 @@ class DataSet:
     summary: str
     licence: str
     citation: str
-    Options: type[Any]
     inspector: Callable[[Path, str, Any], Inspection]
     lister: Callable[[Path, Any], Names]
+    Options: type[Any] = CommonOptions
+    doc: str | None = None
     url: str = ""
     archive: str = ""
     sha256: str = ""
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     recognise: Callable[[Path], bool] = lambda root: False
+
+    @property
+    def layout(self) -> list[str]:
+        """The files of its example, each with what it is."""
+        lines = (line.strip() for line in (self.doc or "").splitlines())
+        return [line for line in lines if line.startswith("ROOT/")]
 
     def names(self, root: str | Path, options: Any = None) -> Names:
         """The categories below `root`, as folders, as `all` and as everything that can be read.

@@ -64,6 +64,7 @@ def dataset_entry(name: str) -> dict[str, Any]:
     return {
         "name": name,
         **{key: getattr(dataset, key) for key in plain},
+        "layout": dataset.layout,
         "parameters": [asdict(p) for p in parameters_of(dataset.Options)],
     }
 

@@ -24,9 +24,11 @@ def card(entry: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Everything about one entry."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), show_edge=False)
     for key, value in entry.items():
-        if key not in ("parameters", "counts") and value not in ("", [], None):
+        if key not in ("parameters", "counts", "layout") and value not in ("", [], None):
             table.add_row(key, Text(_word(value)))
     yield table
+    if entry.get("layout"):
+        yield Text("\n".join(["\nlayout, for example", *(f"  {line}" for line in entry["layout"])]))
     if entry.get("counts"):
         yield Text("\nimages in the official archive")
         yield _counts(entry["counts"])

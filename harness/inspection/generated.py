@@ -1,7 +1,7 @@
 """What is written from records and cards into files that people read: notices, a table, the demo sweep.
 
-A block stands between two lines, one with `begin NAME` and one with `end NAME` as remarks of its file; what is
-between them is never edited by hand. Only Ladder's own entries are written, not those of packages.
+A block stands between two lines, one with `begin NAME` and one with `end NAME` as remarks of its file; what
+is between them is never edited by hand. Only Ladder's own entries are written, not those of packages.
 """
 
 import json
