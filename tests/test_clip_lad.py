@@ -112,7 +112,7 @@ def test_the_store_changes_no_score(folder: Path):
 
 def slow(method: ClipLad, support: ImageSet, images: ImageSet) -> tuple[np.ndarray, np.ndarray]:
     """(s_log, s_str) from tokens, step by step, given the centres; cosines, means, counts, 2 shots."""
-    spec, words = method._network.spec, read(PLATE)
+    spec, words, eps = method._network.spec, read(PLATE), method.m_hist.eps
     store, mu = ArtifactStore(None), method._parts.centres
     texts = text_embeddings(words.words, words.texts, spec, store, "cpu")
     coarse, fine, grid = texts[: len(words.coarse)], texts[len(words.coarse) :], spec.grid * 2
@@ -136,7 +136,9 @@ def slow(method: ClipLad, support: ImageSet, images: ImageSet) -> tuple[np.ndarr
     wanted: Any = (*spec.blocks, "dense")
     bank, found = (readings(part, wanted, spec, store, "cpu") for part in (support, images))
     m_hist = [counts(each) for each in bank]
-    s_log = [min(float((np.abs(h - b) / np.maximum(b, 1)).sum()) for b in m_hist) for h in map(counts, found)]
+    s_log = [
+        min(float((np.abs(h - b) / np.maximum(b, eps)).sum()) for b in m_hist) for h in map(counts, found)
+    ]
     s_str = []
     for each in found:
         maps = []
@@ -174,7 +176,7 @@ def test_fifteen_trials_take_each_image_through_the_network_once(tmp_path: Path)
 
 ARITHMETIC = (
     *({"hist_score": score} for score in ("ratio_literal", "sym_ratio", "l2", "l1", "cosine")),
-    {"hist_eps": 100.0},
+    {"hist_epsilon": 0.1},
     {"hist_norm": "fraction"},
     {"maha": "literal"},
     {"maha_one_sided": True},
@@ -267,7 +269,7 @@ def test_left_out_support_images_scale_the_scores(folder: Path):
         )
         s_str.append(rest.score(method._support.subset([i])).parts["s_str"][0])
         h, bank = method.m_hist.h[i], method.m_hist.h[others]
-        s_log.append((np.abs(h - bank) / np.maximum(bank, 1)).sum(axis=1).min())
+        s_log.append((np.abs(h - bank) / np.maximum(bank, method.m_hist.eps)).sum(axis=1).min())
     np.testing.assert_allclose(method.normalisation.mu, [np.mean(s_log), np.mean(s_str)], rtol=1e-5)
 
 
@@ -288,6 +290,16 @@ def test_several_product_types_need_one_image_each(folder: Path):
     assert scores.image.max() < 1e-5
     alone = clip_lad(folder, norm_source="none").fit(FitData(ImageSet.of_arrays(types[:1]), category="plate"))
     assert alone.score(ImageSet.of_arrays(types[1:])).image[0] > 0.01
+
+
+def test_the_least_denominator_is_a_part_of_the_image(folder: Path):
+    """One patch of the paper's 64 × 64, hence as many of any finer grid as cover the same area."""
+    sizes = {}
+    for upsample in (1, 2, 4):
+        method = fitted(folder, 1, upsample=upsample)
+        sizes[method._parts.grid] = method.m_hist.eps
+    assert sizes == {14: 196 / 4096, 28: 784 / 4096, 56: 3136 / 4096}
+    assert fitted(folder, 1, hist_epsilon=0.01).m_hist.eps == pytest.approx(7.84)
 
 
 # Pictures
@@ -311,7 +323,8 @@ def test_views_show_every_step(folder: Path):
         assert isinstance(bars, Bars)
         h, nearest = bars.series["this image"], bars.series["nearest support image"]
         assert h.tolist() == [(labels[i] == n).sum() for n in range(1, len(bars.names) + 1)]
-        assert (np.abs(h - nearest) / np.maximum(nearest, 1)).sum() == pytest.approx(scores.parts["s_log"][i])
+        relative = np.abs(h - nearest) / np.maximum(nearest, method.m_hist.eps)
+        assert relative.sum() == pytest.approx(scores.parts["s_log"][i])
         assert isinstance(reference, Reference)
         assert reference.image in method._support.ids
 
@@ -399,7 +412,9 @@ def test_no_training_image_is_an_unmet_need():
         ({"hist_score": "relative"}, "rel_diff"),
         ({"n_clusters": 0}, "n_clusters"),
         ({"n_clusters": 300}, "254"),
-        ({"hist_eps": 0}, "hist_eps"),
+        ({"hist_epsilon": 0}, "hist_epsilon"),
+        ({"hist_epsilon": 1.5}, "hist_epsilon"),
+        ({"hist_eps": 1}, "did you mean 'hist_epsilon'"),
         ({"patch_stages": []}, "patch_stages"),
         ({"hist_scor": "l1"}, "did you mean 'hist_score'"),
     ],

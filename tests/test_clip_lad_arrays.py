@@ -196,6 +196,14 @@ def test_no_foreground_at_all_scores_the_number_of_parts():
     assert histogram_distances(np.zeros((1, 4)), np.full((1, 4), 20.0), "rel_diff")[0, 0] == 4
 
 
+def test_a_part_that_no_support_image_has_counts_in_units_of_the_image():
+    """Eq. 2 divides by 0 there: the part contributes its area over epsilon, on a grid of any fineness."""
+    h_test, bank = np.array([[30.0, 12.0]]), np.array([[30.0, 0.0]])
+    for finer in (1, 4, 16):
+        found = histogram_distances(h_test * finer, bank * finer, "rel_diff", eps=2.0 * finer)
+        assert found[0, 0] == 12 / 2
+
+
 def test_patch_map_takes_the_nearest_support_then_fuses_stages():
     rows = RNG.random((4, 3, 10))
     expected = [np.mean([min(rows[s, i, p] for i in range(3)) for s in range(4)]) for p in range(10)]
@@ -208,8 +216,32 @@ def test_mahalanobis_distance_by_hand():
     mu, sigma = normal.mean(axis=0), np.cov(normal.T)
     inverse = [np.sqrt((v - mu) @ np.linalg.inv(sigma) @ (v - mu)) for v in x]
     literal = [np.sqrt((v - mu) @ sigma @ (v - mu)) for v in x]
-    np.testing.assert_allclose(Normalisation.of(normal, "inverse", False)(x), inverse, rtol=5e-3)
-    np.testing.assert_allclose(Normalisation.of(normal, "literal", False)(x), literal, rtol=1e-5)
+    np.testing.assert_allclose(Normalisation.of(normal, "inverse", False)(x), inverse, rtol=1e-5)
+    np.testing.assert_allclose(Normalisation.of(normal, "literal", False)(x), literal, rtol=1e-9)
+
+
+UNITS = [(a, b) for a in (1e-6, 1.0, 1e6) for b in (1e-6, 1.0, 1e6)]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("one_sided", [False, True])
+@pytest.mark.parametrize("number", [2, 3, 12])
+def test_the_unit_of_a_score_is_irrelevant(unit: tuple[float, float], one_sided: bool, number: int):
+    """s_log counts in parts of a histogram and s_str in cosines: 10⁴ lie between them in real runs."""
+    rng = np.random.default_rng(number)
+    normal, x = rng.gamma(2, 0.05, (number, 2)), rng.gamma(2, 0.1, (40, 2))
+    plain = Normalisation.of(normal, "inverse", one_sided)(x)
+    other = Normalisation.of(normal * unit, "inverse", one_sided)(x * np.array(unit))
+    np.testing.assert_allclose(other, plain, rtol=1e-6)
+    assert np.array_equal(other.argsort(), plain.argsort())
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_score_that_never_varies_is_measured_by_its_mean(unit: tuple[float, float]):
+    flat = np.stack([RNG.normal(4, 1, 9), np.full(9, 0.2)], axis=1)
+    x = np.array([[flat[:, 0].mean(), 0.5], [flat[:, 0].mean() + flat[:, 0].std(ddof=1), 0.2]])
+    found = Normalisation.of(flat * unit, "inverse", False)(x * np.array(unit))
+    np.testing.assert_allclose(found, [1.5, 1.0], rtol=1e-5)
 
 
 def test_one_sided_counts_only_what_is_above_the_mean():
@@ -223,13 +255,19 @@ def test_one_sided_counts_only_what_is_above_the_mean():
 def test_two_normal_images_give_z_scores():
     normal = np.array([[1.0, 10.0], [3.0, 14.0]])
     found = Normalisation.of(normal, "inverse", False)(np.array([[4.0, 12.0]]))
-    assert found[0] == pytest.approx((4 - 2) / 2**0.5, rel=1e-4)
+    assert found[0] == pytest.approx((4 - 2) / 2**0.5)
 
 
-def test_scores_that_never_vary_divide_by_no_zero():
-    found = Normalisation.of(np.ones((5, 2)), "inverse", False)(np.array([[1.0, 1.0], [1.5, 1.0]]))
-    assert found[0] == 0
-    assert np.isfinite(found).all()
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_scores_that_never_vary_divide_by_no_zero(value: float):
+    normal = np.full((5, 2), value)
+    found = Normalisation.of(normal, "inverse", False)(np.array([[value, value], [value + 0.5, value]]))
+    np.testing.assert_allclose(found, [0, 0.5], rtol=1e-6)
+
+
+def test_two_scores_that_say_the_same_divide_by_no_zero():
+    normal = RNG.normal(size=(9, 1)) * [1.0, 3.0]
+    assert np.isfinite(Normalisation.of(normal, "inverse", False)(RNG.normal(size=(5, 2)))).all()
 
 
 def test_without_normalisation_scores_are_added():

@@ -9,13 +9,17 @@ import torch
 
 from harness.artifacts import ArtifactStore, no_store
 from harness.data import FitData, ImageSet
-from harness.errors import ConfigError, NeedNotMet
+from harness.datasets.demo import CATEGORIES
+from harness.errors import ConfigError, DataError, NeedNotMet
 from harness.method import Context
+from harness.params import resolve
 from methods.shared.openclip.model import model_of
-from methods.shared.openclip.prompts import abnormality
+from methods.shared.openclip.prompts import abnormality, normal_and_abnormal
 from methods.shared.openclip.spec import ClipSpec
+from methods.shared.openclip.text import text_embeddings
 from methods.shared.pixels import Geometry, resized
 from methods.winclip import WinClip
+from methods.winclip.states import SHIPPED, find, read
 from methods.winclip.windows import harmonic, patch_distances, window_distances, window_embeddings, windows
 
 SPEC = ClipSpec("ViT-B-16-plus-240", "laion400m_e31", "demo", 40)  # 5 × 5 patches
@@ -126,3 +130,80 @@ def test_what_it_needs_and_ignores(images: ImageSet):
         fitted(images, no_store(), [])
     with pytest.raises(ConfigError, match=r"scales \[2, 6\]: the image has 5 patches"):
         fitted(images, no_store(), [0], scales=(2, 6))
+
+
+# Texts of one's own
+
+OWN = "normal: [a plate, a white plate]\nabnormal: [a broken plate]\n"
+
+
+def assets(**params: Any) -> list[str]:
+    found = WinClip.card.assets(resolve(WinClip, {"weights": "demo", **params}), "plate")
+    return [f"{a.name} {a.sha256[:8]}" for a in found]
+
+
+def test_texts_of_ones_own_take_the_place_of_the_ensemble(images: ImageSet, tmp_path: Path):
+    store = ArtifactStore(tmp_path / "store")
+    path = tmp_path / "juice_bottle.yaml"
+    path.write_text(OWN + "templates: ['{}', 'a photo of {}.']")
+    method = fitted(images, store, [0], prompts=str(tmp_path))
+    said = [["a plate", "a white plate"], ["a broken plate"]]
+    expected = text_embeddings(said, ("{}", "a photo of {}."), SPEC, store, "cpu")
+    np.testing.assert_array_equal(method.texts, expected)
+    np.testing.assert_array_equal(fitted(images, store, [0], prompts=str(path)).texts, expected)
+    own = normal_and_abnormal("juice bottle", SPEC, store, "cpu")
+    np.testing.assert_array_equal(fitted(images, store, [0]).texts, own)
+
+
+def test_texts_are_part_of_a_trial_by_their_content(tmp_path: Path):
+    path = tmp_path / "plate.yaml"
+    path.write_text(OWN)
+    first = assets(prompts=str(path))
+    path.write_text("# a comment\n" + OWN)
+    assert assets(prompts=str(tmp_path)) == first
+    path.write_text(OWN.replace("broken", "cracked"))
+    assert assets(prompts=str(path)) != first
+    assert assets() == first[:1], "the paper's own texts are no file"
+    assert "prompts" in WinClip.card.paths
+
+
+@pytest.mark.parametrize("path", sorted((SHIPPED / "demo").glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_texts_are_in_words_that_the_demo_model_knows(path: Path):
+    """A word that it never saw has the zero vector, and a text of such words says nothing."""
+    states = read(path)
+    model: Any = model_of(SPEC, "cpu")
+    for text in (*states.normal, *states.abnormal):
+        tokens = model.tokenizer([text])[0]
+        known = model.model.token_embedding(tokens[tokens > 0]).abs().sum(dim=1) > 0
+        assert known.all(), text
+    assert not set(states.normal) & set(states.abnormal)
+
+
+def test_every_demo_category_has_texts():
+    assert {p.stem for p in (SHIPPED / "demo").glob("*.yaml")} == set(CATEGORIES)
+    assert find("demo", "juice_bottle/cherry") == SHIPPED / "demo" / "juice_bottle.yaml"
+
+
+def test_missing_texts_are_told_what_to_write(tmp_path: Path):
+    with pytest.raises(DataError, match=r"nothing for 'screwbag' .did you mean 'screw_bag'.*screwbag\.yaml"):
+        find("demo", "screwbag")
+    with pytest.raises(DataError, match="no file or folder"):
+        find(str(tmp_path / "nowhere"), "plate")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("normal: [", "not a readable YAML file"),
+        ("normal: [a]", "abnormal: is required"),
+        ("normal: []\nabnormal: [b]", "normal"),
+        (OWN + "abnorml: [c]", "unknown key.*did you mean 'abnormal'"),
+        (OWN + "templates: [a photo]", "templates: 'a photo' has no {} for the text"),
+    ],
+)
+def test_wrong_files_of_texts_are_refused(tmp_path: Path, content: str, words: str):
+    path = tmp_path / "plate.yaml"
+    path.write_text(content)
+    with pytest.raises(DataError, match=words) as caught:
+        read(path)
+    assert str(path) in str(caught.value)

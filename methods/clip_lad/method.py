@@ -93,7 +93,8 @@ class ClipLad:
         coarse_threshold: similarity that a foreground region must exceed; None for the prompt file's.
         fine_level: fine classes by patch or by region; None for the prompt file's.
         hist_score: reading of Eq. 2 (`scoring.histogram_distances`).
-        hist_eps: least number of patches in a denominator of Eq. 2.
+        hist_epsilon: least denominator of Eq. 2, as a part of the image; the default is one patch of the
+            paper's 64 × 64.
         hist_norm: histograms as counts or as fractions of the foreground.
         patch_stages: 1-based blocks whose patches are compared; None for the ends of the four quarters
             (6, 12, 18, 24 of 24).
@@ -110,7 +111,7 @@ class ClipLad:
     card: ClassVar[Card] = Card(
         title="CLIP-LAD",
         summary="Parts segmented by text prompts and counted and patches compared with k normal images.",
-        version=1,
+        version=2,
         paper=Citation(
             "anonymous",
             "CLIP-LAD: Unleash the Potential of CLIP for Few-Shot Logical Anomaly Detection",
@@ -155,7 +156,7 @@ class ClipLad:
     coarse_threshold: float | None = None
     fine_level: Literal["patch", "region"] | None = None
     hist_score: HistScore = "rel_diff"
-    hist_eps: PositiveFloat = 1.0
+    hist_epsilon: Annotated[float, Field(gt=0, le=1)] = 1 / 4096
     hist_norm: Literal["count", "fraction"] = "count"
     patch_stages: Stages | None = None
     patch_metric: Literal["cosine", "l2"] = "cosine"
@@ -184,8 +185,8 @@ class ClipLad:
         self._words = self._read(data.category)
         keys = data.train.keys()
         self._support = data.train.subset(sorted(range(len(keys)), key=keys.__getitem__))  # order-free
-        h = self._parts.histograms(self._support)
-        self.m_hist = HistogramBank(h, self.hist_score, self.hist_eps, self.hist_norm)
+        h, eps = self._parts.histograms(self._support), self.hist_epsilon * self._grid**2
+        self.m_hist = HistogramBank(h, self.hist_score, eps, self.hist_norm)
         self.normalisation = self._normalisation(data.validation)
         return self
 

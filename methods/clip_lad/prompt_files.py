@@ -2,22 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, final
 
-import yaml
 from pydantic import Field
 
 from harness.errors import DataError, nearest
-from harness.params import Problem, resolve
 from methods.clip_lad.segmentation import Classes
+from methods.shared.openclip import prompt_files
+from methods.shared.openclip.prompt_files import SUFFIX, categories_in, file_of
 from methods.shared.openclip.text import imagenet_templates
 from methods.shared.weights import DEMO
 
 SHIPPED = Path(__file__).parent / "prompts"
-SUFFIX = ".yaml"
 Names = dict[str, Annotated[tuple[str, ...], Field(min_length=1)]]
 Clusters = Annotated[int, Field(ge=1, le=254)]
 
@@ -96,10 +94,7 @@ class Prompts:
 
 
 def find(prompts: str | None, weights: str | None, category: str) -> Path | None:
-    """The prompt file of a category, or None if those that ship have none.
-
-    A sub-type ("juice_bottle/cherry") may have its own file (`juice_bottle/cherry.yaml`) and otherwise
-    takes that of its category.
+    """The prompt file of a category (`file_of`), or None if those that ship have none.
 
     Args:
         prompts: a file, a folder of files, or None for those that ship (for demo weights: those in
@@ -111,15 +106,10 @@ def find(prompts: str | None, weights: str | None, category: str) -> Path | None
         DataError: `prompts` is given and has nothing for the category.
     """
     given = Path(prompts).expanduser() if prompts else None
-    if given is not None and given.is_file():
-        return given
-    folder = given or shipped(weights)
-    for name in dict.fromkeys((category, category.partition("/")[0])):
-        if name and (path := folder / f"{name}{SUFFIX}").is_file():
-            return path
-    if given is not None:
+    found = file_of(given or shipped(weights), category)
+    if given is not None and found is None:
         raise DataError(missing(category, given))
-    return None
+    return found
 
 
 def shipped(weights: str | None) -> Path:
@@ -134,8 +124,7 @@ def missing(category: str, folder: Path = SHIPPED) -> str:
             folder.name, [p.name for p in folder.parent.glob("*")] if folder.parent.is_dir() else []
         )
         return f"prompts: no file or folder {folder}{hint}"
-    known = sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob(f"*{SUFFIX}"))
-    own = [name for name in known if not name.startswith(f"{DEMO}/")]
+    own = [name for name in categories_in(folder) if not name.startswith(f"{DEMO}/")]
     return (
         f"CLIP-LAD has no prompts for {category!r}{nearest(category, own)}; {folder} has: "
         f"{', '.join(own) or 'none'}. Write {category}{SUFFIX} with the keys `coarse` and `fine` "
@@ -150,18 +139,9 @@ def read(path: Path) -> Prompts:
     Raises:
         DataError: it cannot be read, or everything that is wrong in it.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: not a readable YAML file ({error})") from error
-    try:
-        found = resolve(Prompts, content if isinstance(content, Mapping) else {})
-    except Problem as problem:
-        lines = [f"  {key}: {text}" for key, text in problem.lines]
-        raise DataError("\n".join([f"{path}: not the prompts of a category", *lines])) from None
-    prompts = Prompts(**found)
+    prompts = prompt_files.read(path, Prompts)
     if problems := _contradictions(prompts):
-        raise DataError("\n".join([f"{path}: not the prompts of a category", *problems]))
+        raise prompt_files.refused(path, problems)
     return prompts
 
 
@@ -171,17 +151,17 @@ def _contradictions(prompts: Prompts) -> list[str]:
     given = prompts.coarse_threshold
     named = {"background": prompts.background, "coarse_threshold": given if isinstance(given, dict) else ()}
     unknown = [
-        f"  {key}: no class is called {name!r}{nearest(name, known)}"
+        f"{key}: no class is called {name!r}{nearest(name, known)}"
         for key, names in named.items()
         for name in names
         if name not in (known if key == "background" else prompts.coarse)
     ]
     levels = [("coarse", prompts.coarse), ("fine", prompts.fine)]
     empty = [
-        f"  {key}: at least one class must not be background"
+        f"{key}: at least one class must not be background"
         for key, names in levels
         if not set(names) - set(prompts.background)
     ]
     texts = () if prompts.templates == "openai" else prompts.templates
-    blank = [f"  templates: {text!r} has no {{}} for the word" for text in texts if "{}" not in text]
+    blank = [f"templates: {text!r} has no {{}} for the word" for text in texts if "{}" not in text]
     return unknown + empty + blank

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 HistScore = Literal["rel_diff", "ratio_literal", "sym_ratio", "l2", "l1", "cosine"]
 FEWEST = 3  # validation images for a covariance
-RIDGE = 1e-6  # of the trace, added to the diagonal of a covariance
+RIDGE = 1e-6  # of its variance, added to that of every score
+FLAT = 1e-6  # of its mean: a score that varies less than this does so by rounding
 TINY = 1e-12
 
 
@@ -29,7 +30,7 @@ def histogram_distances(
         score: reading of Eq. 2. rel_diff: Σ|a − b| / max(b, eps). ratio_literal: Σ a / max(b, eps), as
             printed. sym_ratio: Σ (max(a/b, b/a) − 1), both at least eps. l1, l2: of a − b.
             cosine: 1 − cos.
-        eps: patches.
+        eps: the least denominator, in patches: a part that no support image has counts as so many.
         norm: "fraction" divides every histogram by the number of patches in it, and eps by the larger
             of both numbers.
 
@@ -110,37 +111,56 @@ class Normalisation:
 
     Attributes:
         mu: mean of the normal images' scores, (2,).
-        sigma: their covariance (2, 2); with fewer than three images only its diagonal is used.
-        maha: "inverse" takes Σ⁻¹, "literal" Σ as printed; "sum" adds z-scores.
+        unit: in which their distance from it is measured, (2,).
+        matrix: (2, 2), of the quadratic form of those distances; None to add them instead.
         one_sided: whether a score below the mean counts as the mean.
     """
 
     mu: NDArray[np.float64]
-    sigma: NDArray[np.float64]
-    maha: Literal["inverse", "literal", "sum"]
+    unit: NDArray[np.float64]
+    matrix: NDArray[np.float64] | None
     one_sided: bool
 
     @classmethod
     def of(cls, pairs: Floats, maha: Literal["inverse", "literal"], one_sided: bool) -> Self:
-        """From the scores of at least two normal images, (n, 2): sample covariance.
+        """From the scores of at least two normal images, (n, 2).
 
-        A part of the trace on the diagonal keeps a score that never varies from dividing by zero.
+        Whatever the units of the two scores, the result is the same: each is measured in its own
+        standard deviations before the (sample) covariance is inverted, and so is the ridge that keeps
+        two scores that say the same from dividing by zero. Two images allow no covariance, z-scores are
+        added then.
+
+        Args:
+            pairs: their scores.
+            maha: "inverse" takes Σ⁻¹; "literal" Σ as printed, which is of the scores' units squared.
+            one_sided: see the class.
         """
-        sigma = np.cov(np.asarray(pairs, float), rowvar=False)
-        ridge = RIDGE * np.trace(sigma) + TINY
-        reading = maha if len(pairs) >= FEWEST else "sum"
-        return cls(np.mean(pairs, axis=0), sigma + ridge * np.eye(2), reading, one_sided)
+        x = np.asarray(pairs, float)
+        mu, sigma = x.mean(axis=0), np.cov(x, rowvar=False)
+        if len(x) >= FEWEST and maha == "literal":
+            return cls(mu, np.ones(2), sigma, one_sided)
+        unit = _units(mu, np.sqrt(np.diag(sigma)))
+        if len(x) < FEWEST:
+            return cls(mu, unit, None, one_sided)
+        correlation = sigma / np.outer(unit, unit)
+        np.fill_diagonal(correlation, 1 + RIDGE)
+        return cls(mu, unit, np.linalg.inv(correlation).astype(float), one_sided)
 
     @classmethod
     def nothing(cls) -> Self:
         """The plain sum of both scores."""
-        return cls(np.zeros(2), np.eye(2), "sum", False)
+        return cls(np.zeros(2), np.ones(2), None, False)
 
     def __call__(self, pairs: Floats) -> NDArray[np.float64]:
         """Scores (n,) of pairs (n, 2), each on its own."""
-        x = np.asarray(pairs, float) - self.mu
+        x = (np.asarray(pairs, float) - self.mu) / self.unit
         x = np.maximum(x, 0) if self.one_sided else x
-        if self.maha == "sum":
-            return (x / np.sqrt(np.diag(self.sigma))).sum(axis=1)
-        matrix = self.sigma if self.maha == "literal" else np.linalg.inv(self.sigma)
-        return np.sqrt(np.maximum((x[:, :, None] * matrix * x[:, None, :]).sum(axis=(1, 2)), 0))
+        if self.matrix is None:
+            return x.sum(axis=1)
+        return np.sqrt(np.maximum((x[:, :, None] * self.matrix * x[:, None, :]).sum(axis=(1, 2)), 0))
+
+
+def _units(mu: NDArray[np.float64], deviation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The standard deviations; of a score that never varies its mean, and 1 if that is 0 as well."""
+    fallback = np.where(mu == 0, 1.0, np.abs(mu))
+    return np.where(deviation <= FLAT * np.abs(mu), fallback, deviation)

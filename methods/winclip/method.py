@@ -12,12 +12,15 @@ from pydantic import Field, PositiveFloat
 from harness.citation import Citation
 from harness.data import FitData, ImageSet
 from harness.errors import ConfigError, NeedNotMet
-from harness.method import Card, Context, Demo, Resources, Scores
+from harness.method import Asset, Card, Context, Demo, Resources, Scores
 from methods.shared.openclip.features import global_embeddings
 from methods.shared.openclip.possible import problems
 from methods.shared.openclip.prompts import abnormality, class_name, normal_and_abnormal
-from methods.shared.openclip.spec import ClipSpec, Precision, assets
+from methods.shared.openclip.spec import ClipSpec, Precision
+from methods.shared.openclip.spec import assets as model_assets
+from methods.shared.openclip.text import text_embeddings
 from methods.shared.pixels import Side, batches, square_input
+from methods.winclip.states import find, read
 from methods.winclip.windows import (
     harmonic,
     patch_distances,
@@ -28,6 +31,13 @@ from methods.winclip.windows import (
 Maps = NDArray[np.float64]
 Scales = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 CHUNK = 32
+
+
+def _assets(params: Mapping[str, Any], category: str) -> tuple[Asset, ...]:
+    """The weights, and the category's texts where they are not WinCLIP's own."""
+    path = find(params["prompts"], category)
+    texts = () if path is None else (Asset("prompts", read(path).sha256, str(path)),)
+    return (*model_assets(params), *texts)
 
 
 def _ignores(params: Mapping[str, Any]) -> frozenset[str]:
@@ -52,6 +62,8 @@ class WinClip:
         scales: sides of the windows, in patches.
         patch_layer: which tokens stand for single patches (`windows.patch_distances`).
         temperature: τ of Eq. 1.
+        prompts: None for the paper's states of an object, or a file, or a folder of files, of texts of one's
+            own; "demo" for those in the words of the demo model (README.md).
         precision: of the network; all but float32 also store windows as float16.
     """
 
@@ -69,9 +81,12 @@ class WinClip:
         weights_licence="MIT (ViT-B-16-plus-240, laion400m_e31)",
         trained=False,
         uses=frozenset({"text"}),
-        demo=Demo({"image_size": 112}, "14 x 14 patches, about as many as the paper's 15 x 15"),
-        paths=frozenset({"weights"}),
-        assets=assets,
+        demo=Demo(
+            {"image_size": 112, "prompts": "demo"},
+            "14 x 14 patches, about as many as the paper's 15 x 15; texts in words that the demo model knows",
+        ),
+        paths=frozenset({"weights", "prompts"}),
+        assets=_assets,
         ignores=_ignores,
         problems=lambda params: problems(params, scales="scales"),
         sizes=square_input,
@@ -89,6 +104,7 @@ class WinClip:
     scales: Scales = (2, 3)
     patch_layer: Literal["last", "penultimate"] = "last"
     temperature: PositiveFloat = 0.07
+    prompts: str | None = None
     precision: Precision = "float32"
     support: ImageSet = field(init=False, repr=False)
     texts: NDArray[np.float32] = field(init=False, repr=False)
@@ -98,7 +114,7 @@ class WinClip:
 
         Raises:
             ConfigError: unknown model or tag, or a window larger than the image.
-            WeightsError: see `methods.shared.openclip.features.readings`.
+            DataError, WeightsError: see `states` and `methods.shared.openclip.features.readings`.
             NeedNotMet: there is no training image to compare with.
         """
         if self.mode == "few_shot" and not len(data.train):
@@ -108,8 +124,7 @@ class WinClip:
                 f"scales {list(self.scales)}: the image has {self._spec.grid} patches along a side"
             )
         self.support = data.train
-        name = class_name(data.category)
-        self.texts = normal_and_abnormal(name, self._spec, self.context.artifacts, self.context.device)
+        self.texts = self._texts(data.category)
         return self
 
     def score(self, images: ImageSet) -> Scores:
@@ -126,6 +141,15 @@ class WinClip:
         parts = {name: np.concatenate([p[name] for p, _ in found]) for name in found[0][0]}
         maps = np.concatenate([m for _, m in found])
         return Scores(np.mean(list(parts.values()), axis=0), parts, maps.astype(np.float32))
+
+    def _texts(self, category: str) -> NDArray[np.float32]:
+        """Embeddings of "flawless" and of "damaged", (2, d)."""
+        where = (self._spec, self.context.artifacts, self.context.device)
+        path = find(self.prompts, category)
+        if path is None:
+            return normal_and_abnormal(class_name(category), *where)
+        states = read(path)
+        return text_embeddings([states.normal, states.abnormal], states.templates, *where)
 
     def _scored(self, images: ImageSet) -> tuple[dict[str, NDArray[np.float64]], Maps]:
         where = (self._spec, self.context.artifacts, self.context.device)
