@@ -34,6 +34,7 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 fix: $(READY)
+	$(BIN)/python -m harness.list --write
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format .
 

@@ -187,7 +187,7 @@ def test_texts_stay_short_enough_to_be_read():
     kept = {name: re.sub(r"<!-- begin .*?<!-- end \w+ -->", "", t, flags=re.S) for name, t in TEXTS.items()}
     lines = {name: len(text.splitlines()) for name, text in kept.items()}
     assert lines["README.md"] <= 220
-    assert lines["CONTRIBUTING.md"] <= 80
+    assert lines["CONTRIBUTING.md"] <= 90
 
 
 # --- notices, changelog, citation ---------------------------------------------------------------------------
