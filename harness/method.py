@@ -171,10 +171,12 @@ class Demo:
     Attributes:
         params: hyper-parameters that differ from the defaults, for seconds instead of hours.
         note: why, as a remark beside the entry.
+        axes: the sweep's `categories`, `shots` or `seeds` to which it keeps, where all would take too long.
     """
 
     params: Params = field(default_factory=dict)
     note: str = ""
+    axes: Mapping[str, Sequence[str | int]] = field(default_factory=dict)
 
 
 @final

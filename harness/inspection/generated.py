@@ -148,10 +148,10 @@ def _demo_entries(methods: Methods) -> Iterator[str]:
 
 def _demo_entry(name: str, card: Card, demo: Demo) -> Iterator[str]:
     yield f"  - name: {name}" + (f"  # {demo.note}" if demo.note else "")
-    if demo.params:
-        params = json.loads(json.dumps(dict(demo.params)))  # tuples become lists
-        words = yaml.safe_dump(params, default_flow_style=True, sort_keys=False, width=10**6)
-        yield f"    params: {words.strip()}"
+    for key, value in {**demo.axes, **({"params": dict(demo.params)} if demo.params else {})}.items():
+        plain = json.loads(json.dumps(value))  # tuples become lists
+        words = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=10**6)
+        yield f"    {key}: {words.strip()}"
     if card.resources.cpus > 1:  # small work: as many trials at a time as there are cores
         yield "    resources: {cpus: 1}"
 
