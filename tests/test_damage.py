@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from conftest import write_tree
@@ -125,7 +126,24 @@ def foreign_parquet(name: str) -> Damage:
     return lambda run: shutil.copy(run / "plan.parquet", run / name)
 
 
+def without_digest(table: str) -> Damage:
+    """A part of an earlier version, of which a column nobody needs for a survey is damaged."""
+
+    def damage(run: Path) -> None:
+        path = run / table / PART
+        pq.write_table(Part(run, 0).table(table), path, compression="zstd")
+        last = pq.read_metadata(path).row_group(0).column({"metrics": 4, "scores": 5}[table])
+        data = bytearray(path.read_bytes())
+        start = last.dictionary_page_offset or last.data_page_offset
+        data[start : start + last.total_compressed_size] = bytes(last.total_compressed_size)
+        path.write_bytes(data)
+
+    return damage
+
+
 OTHERS: dict[str, Damage] = {
+    "metrics-without-digest": without_digest("metrics"),
+    "scores-without-digest": without_digest("scores"),
     "sweep.json-list": json_of("sweep.json", "[1]"),
     "sweep.json-no-config": json_of("sweep.json", '{"schema_version": 1}'),
     "sweep.json-config-text": json_of("sweep.json", '{"config": "x"}'),

@@ -85,12 +85,11 @@ def read_parquet(path: Path, schema: pa.Schema, names: Sequence[str] | None = No
     data = checked_bytes(path)
     if data is None:
         return wanted.empty_table()
-    try:
-        with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
-            _check_names(schema, file.schema_arrow.names)
-            return _in_schema(file.read(columns=wanted.names), wanted)
-    except NO_TABLE as error:
-        raise DamagedFile(path, f"cannot be read ({_words(error)})", lost=True) from error
+    found, known = _decoded(path, data, wanted.names)
+    missing = [name for name in VITAL if name in schema.names and name not in known]
+    if missing:
+        raise DamagedFile(path, f"cannot be read (it has no column {missing[0]})", lost=True)
+    return _in_schema(path, found, wanted)
 
 
 def checked_bytes(path: Path, *, anew: bool = False) -> bytes | None:
@@ -110,10 +109,28 @@ def checked_bytes(path: Path, *, anew: bool = False) -> bytes | None:
     except OSError as error:
         return absent(path, error)
     if anew or _seen.get(path) != stamp:
-        if is_whole(data) is False:
-            raise DamagedFile(path, "is not what was written (its digest differs)", lost=True)
+        _check(path, data)
         _seen[path] = stamp
     return data
+
+
+def _check(path: Path, data: bytes) -> None:
+    whole = is_whole(data)
+    if whole is False:
+        raise DamagedFile(path, "is not what was written (its digest differs)", lost=True)
+    if whole is None:  # then only reading all of it tells, and that not everything
+        _decoded(path, data)
+
+
+def _decoded(path: Path, data: bytes, names: Sequence[str] | None = None) -> tuple[pa.Table, list[str]]:
+    """Columns of a file, and the names of all that it has."""
+    try:
+        with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
+            found, known = file.read(columns=names), file.schema_arrow.names
+        found.validate(full=True)  # there may be text that is none
+    except NO_TABLE as error:
+        raise DamagedFile(path, f"cannot be read ({_words(error)})", lost=True) from error
+    return found, known
 
 
 def absent(path: Path, error: OSError) -> None:
@@ -136,22 +153,18 @@ def _stamp(stat: os.stat_result) -> Stamp:
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
-def _check_names(schema: pa.Schema, names: Sequence[str]) -> None:
-    for name in VITAL:
-        if name in schema.names and name not in names:
-            raise ValueError(f"it has no column {name}")
-
-
-def _in_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    columns = [
-        table[f.name].cast(f.type) if f.name in table.column_names else pa.nulls(len(table), f.type)
-        for f in schema
-    ]
+def _in_schema(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
+    try:
+        columns = [
+            table[f.name].cast(f.type) if f.name in table.column_names else pa.nulls(len(table), f.type)
+            for f in schema
+        ]
+    except NO_TABLE as error:
+        raise DamagedFile(path, f"cannot be read ({_words(error)})", lost=True) from error
     found = pa.table(columns, schema=schema)
-    found.validate(full=True)  # a file without a digest may hold text that is none
-    for name in VITAL:
-        if name in schema.names and found[name].null_count:
-            raise ValueError(f"it has rows without {name}")
+    empty = [name for name in VITAL if name in schema.names and found[name].null_count]
+    if empty:
+        raise DamagedFile(path, f"cannot be read (it has rows without {empty[0]})", lost=True)
     return found
 
 
