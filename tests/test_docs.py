@@ -186,7 +186,7 @@ def test_the_exported_schema_is_where_readme_says():
 def test_texts_stay_short_enough_to_be_read():
     kept = {name: re.sub(r"<!-- begin .*?<!-- end \w+ -->", "", t, flags=re.S) for name, t in TEXTS.items()}
     lines = {name: len(text.splitlines()) for name, text in kept.items()}
-    assert lines["README.md"] <= 220
+    assert lines["README.md"] <= 230
     assert lines["CONTRIBUTING.md"] <= 90
 
 
