@@ -100,7 +100,7 @@ def problems(path: Path, *overrides: str) -> list[str]:
         ({"dataset": {"name": "demo"}}, "dataset.root: is required"),
         (
             {"dataset": {"name": "mvtec_ad", "root": "/x", "mark": ["a"]}},
-            "dataset.mark: unknown key (did you mean 'marks'?); allowed: marks",
+            "dataset.mark: unknown key (did you mean 'marks'?); allowed: allow_duplicates, marks, pixels",
         ),
         ({"cache": {"limit_gib": 0}}, "cache.limit_gib: input should be greater than 0 (got 0)"),
         ({"out": "${LADDER_OUTT}/x"}, "out: environment variable LADDER_OUTT is not set"),

@@ -19,7 +19,7 @@ from harness.data import index as data_index
 from harness.data.digest import file_digest
 from harness.data.masks import regions
 from harness.datasets import DATASETS
-from harness.datasets.mvtec_ad import MvtecAdOptions
+from harness.datasets.record import CommonOptions
 from harness.errors import DataError
 from harness.method import Resources
 from harness.run import fit_data
@@ -144,7 +144,7 @@ def test_numbers_without_a_scale_need_one(tmp_path: Path, numbers: np.ndarray, w
     with pytest.raises(DataError, match=words):
         decode(path)
     low, high = float(np.quantile(numbers, 0.2)), float(numbers.max())
-    split = MVTEC.read(tmp_path, "bottle", MvtecAdOptions(pixels=PixelRule(range=(low, high))))
+    split = MVTEC.read(tmp_path, "bottle", CommonOptions(pixels=PixelRule(range=(low, high))))
     assert (ImageSet.of_samples(split.train)[3] == reached(numbers, low, high)).all()
 
 
@@ -255,7 +255,7 @@ def _turned_data(root: Path, size: tuple[int, int], drawn_on: str) -> Path:
 @pytest.mark.parametrize("size", [(8, 8), (8, 12)], ids=["square", "wide"])
 def test_masks_are_turned_as_their_data_set_says(tmp_path: Path, drawn_on, mask_exif, size):
     _turned_data(tmp_path, size, drawn_on)
-    options = MvtecAdOptions(pixels=PixelRule(mask_exif=mask_exif))
+    options = CommonOptions(pixels=PixelRule(mask_exif=mask_exif))
     split = MVTEC.read(tmp_path, "bottle", options)
     sample = next(s for s in split.test if s.label == "dent")
     (region,) = regions(sample, split)
@@ -322,7 +322,7 @@ def test_images_of_any_size_need_to_be_allowed(tmp_path: Path, recwarn: pytest.W
         decode(path)
     bomb.unlink()
     mask(bomb)
-    split = MVTEC.read(tmp_path, "bottle", MvtecAdOptions(pixels=PixelRule(max_megapixels=200.0)))
+    split = MVTEC.read(tmp_path, "bottle", CommonOptions(pixels=PixelRule(max_megapixels=200.0)))
     assert len(split.train) == 4 and not recwarn.list
 
 
@@ -354,13 +354,13 @@ def test_sixteen_bit_colours_of_a_turned_tiff_are_refused(tmp_path: Path):
 
 def test_a_rule_changes_the_fingerprint_where_it_changes_pixels(tmp_path: Path):
     folder = mvtec(tmp_path)
-    twelve = MvtecAdOptions(pixels=PixelRule(bits=12))
+    twelve = CommonOptions(pixels=PixelRule(bits=12))
     before = MVTEC.read(tmp_path, "bottle").fingerprint
     assert MVTEC.read(tmp_path, "bottle", twelve).fingerprint == before
     put(folder / "train/good/900.png", png(GREY16 >> 4))
     assert MVTEC.read(tmp_path, "bottle").fingerprint != MVTEC.read(tmp_path, "bottle", twelve).fingerprint
     _turned_data(tmp_path, (8, 8), "own")
-    rules = [MvtecAdOptions(pixels=PixelRule(mask_exif=rule, bits=12)) for rule in ("own", "ignore")]
+    rules = [CommonOptions(pixels=PixelRule(mask_exif=rule, bits=12)) for rule in ("own", "ignore")]
     assert len({MVTEC.read(tmp_path, "bottle", rule).fingerprint for rule in rules}) == 2
 
 

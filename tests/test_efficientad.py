@@ -582,6 +582,8 @@ def test_no_training_image_is_an_unmet_need():
 
 # Sweep files
 
+LOCO = ("breakfast_box", "juice_bottle", "pushpins", "screw_bag", "splicing_connectors")
+
 
 @pytest.mark.parametrize(
     ("name", "trials", "trainings"),
@@ -590,14 +592,16 @@ def test_no_training_image_is_an_unmet_need():
 def test_sweeps_of_the_tables_expand(
     name: str, trials: int, trainings: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Per category and seed: rows of a table, and how many trainings they are."""
-    root = write_tree(tmp_path, ("bolt",))
+    """Of one category, per seed: rows of a table, and how many trainings they are."""
+    root = write_tree(tmp_path, LOCO)
     for file in ("teacher_small.pth", "teacher_medium.pth"):
-        (tmp_path / file).write_bytes(b"any")
+        torch.save(pdn_small().state_dict(), tmp_path / file)
     monkeypatch.setenv("LADDER_DATA", str(tmp_path))
     monkeypatch.setenv("LADDER_TEACHERS", str(tmp_path))
     path = Path(__file__).parents[1] / f"configs/{name}.yaml"
-    found = [t for t, _ in expand(load(path, [f"dataset={{name: mvtec_ad, root: {root}}}"], CHECKS))]
+    planned = expand(load(path, [f"dataset={{name: mvtec_ad, root: {root}}}"], CHECKS))
+    found = [t for t, _ in planned if t.category == LOCO[0]]
+    assert len(planned) == 5 * len(found)
     assert len(found) == 3 * trials
     methods = [METHODS.load(t.method)(Context(t.run_seed or 0), **t.params) for t in found]
     assert len({(repr(m._recipe), m.context.run_seed, m.size) for m in methods}) == 3 * trainings

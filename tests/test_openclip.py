@@ -9,6 +9,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from harness.artifacts import ArtifactStore, no_store
@@ -272,7 +273,7 @@ def test_missing_weights_say_what_else_there_is(monkeypatch: pytest.MonkeyPatch,
 
 def test_a_file_that_does_not_fit_is_named(tiny: Path):
     other = tiny.with_name("other.safetensors")
-    other.write_bytes(b"nothing")
+    save_file({"strange": torch.zeros(1)}, other)
     with pytest.raises(WeightsError, match=r"other.safetensors does not fit 'tiny-ViT'"):
         model_of(ClipSpec("tiny-ViT", None, str(other), 32), "cpu")
 

@@ -514,7 +514,7 @@ def test_a_data_set_is_a_record_and_a_reader(
     said = capsys.readouterr().out
     assert said.count(f"{root}, read as coins: nothing wrong") == 2
     (root / "cent/check/worn/001.png").write_bytes(b"no image")
-    assert check_data(METHODS, ["check", str(root)]) == 1
+    assert check_data(METHODS, ["check", str(root)]) == 2
     assert f"problem: {root / 'cent/check/worn/001.png'}: not readable" in capsys.readouterr().out
     (root / "cent/check/worn/001.png").unlink()
     dataset = {"name": "coins", "root": str(root), "marks": ["toy data"]}
