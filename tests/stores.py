@@ -1,9 +1,12 @@
 """What the tests of the artifact store share: arrays that follow from their names, children, damage."""
 
+import ctypes
 import os
+import signal
 import traceback
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import numpy as np
 from harness.artifacts import Array, ArtifactStore, Op
 
 OP = Op("square", {"power": 2})
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 LARGE = 70_000  # bytes: mapped, not copied
 
 
@@ -37,6 +41,9 @@ def child(action: Callable[[], object]) -> int:
         return pid
     code = 1
     try:
+        ctypes.CDLL(None).prctl(
+            _DIE_WITH_PARENT, signal.SIGKILL
+        )  # a test that fails must not leave it behind
         action()
         code = 0
     except BaseException:  # noqa: BLE001 - whatever it is, the child must not go on as pytest
@@ -52,8 +59,11 @@ def ended(pid: int) -> int:
 
 def packs(root: Path, suffix: str = "index") -> list[Path]:
     """The files of packs, the oldest first."""
-    found = (root / "packed").glob(f"*/*.{suffix}")
-    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+    found = []
+    for path in (root / "packed").glob(f"*/*.{suffix}"):
+        with suppress(FileNotFoundError):  # evicted meanwhile
+            found.append((path.stat().st_mtime_ns, path.name, path))
+    return [path for *_, path in sorted(found)]
 
 
 def put(path: Path, content: bytes) -> None:

@@ -325,6 +325,11 @@ def test_a_forked_child_goes_on_with_what_its_parent_knew(tmp_path: Path):
     np.testing.assert_array_equal(held[1], value("La"))
 
 
+def killed(pid: int) -> int:
+    os.kill(pid, signal.SIGKILL)
+    return ended(pid)
+
+
 @pytest.mark.parametrize("limit", [50.0, 300_000 / GIB], ids=["roomy", "evicting"])
 def test_a_storm_of_kills_leaves_right_arrays(tmp_path: Path, limit: float):
     """Four processes, killed at any moment, each looking at every array that it gets."""
@@ -336,16 +341,14 @@ def test_a_storm_of_kills_leaves_right_arrays(tmp_path: Path, limit: float):
             ask(ArtifactStore(tmp_path, limit), chance.choices(names, k=12), batch=chance.choice((1, 3, 12)))
 
     running, chance, ends = [child(loop) for _ in range(4)], random.Random(1), list[int]()
-    wait_for(lambda: packs(tmp_path))
-    for _ in range(20):
-        time.sleep(chance.uniform(0, 0.08))
-        victim = running.pop(chance.randrange(4))
-        os.kill(victim, signal.SIGKILL)
-        ends.append(ended(victim))
-        running.append(child(loop))
-    for victim in running:
-        os.kill(victim, signal.SIGKILL)
-        ends.append(ended(victim))
+    try:
+        wait_for(lambda: packs(tmp_path))
+        for _ in range(20):
+            time.sleep(chance.uniform(0, 0.08))
+            ends.append(killed(running.pop(chance.randrange(4))))
+            running.append(child(loop))
+    finally:
+        ends += map(killed, running)
     assert set(ends) == {-signal.SIGKILL}
     store = ArtifactStore(tmp_path, limit)
     ask(store, names)
