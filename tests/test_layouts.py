@@ -10,11 +10,14 @@ import pytest
 from conftest import sweep, write_tree
 from data_trees import image, loco, mask, mvtec
 
+from harness.data.images import image_files_below
 from harness.data.litter import litter
 from harness.datasets.folder import FOLDER, FolderOptions
 from harness.datasets.mvtec_ad import MVTEC_AD
 from harness.datasets.mvtec_loco import MVTEC_LOCO
 from harness.errors import DataError
+from methods.efficientad.distill import images_below
+from methods.efficientad.teacher import folder_digest
 
 
 @pytest.fixture
@@ -66,6 +69,16 @@ def test_litter_of_loco(root: Path):
     found = MVTEC_LOCO.inspect(root, "screw_bag")
     assert not found.problems and any("._*" in note for note in found.notes)
     assert sorted(litter(folder)) == ["._*", "._*"]
+
+
+def test_litter_among_the_pictures_that_a_teacher_learns_from(root: Path):
+    wanted = [image(root / "a/1.png"), image(root / "b/c/2.jpg")]
+    image(root / "a/._1.png")
+    image(root / ".Trash/3.png")
+    image(root / "b/@eaDir/2.jpg")
+    assert image_files_below(root) == wanted
+    assert folder_digest(str(root))[1] == tuple(wanted) == images_below(root).sources
+    assert image_files_below(root / "gone") == []
 
 
 # --- leaks ----------------------------------------------------------------------------------------

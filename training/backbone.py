@@ -23,9 +23,9 @@ from methods.shared.backbones.frozen import Backbone, load
 from methods.shared.layers import outputs
 from methods.shared.training.steps import Means, Plan, steps
 from methods.shared.weights import find
-from training.crops import as_batch, cut, random_window, relit
 from training.journal import say
-from training.renders import HELDOUT, TRAIN, Renders, renders
+from training.renders import HELDOUT, TRAIN, renders
+from training.sampler import CropSampler, Drawn
 from training.shipping import ship
 from training.textures import photographs, textures
 
@@ -33,35 +33,11 @@ ARCHITECTURE, TEACHER = "resnet10t", "legacy_xception.tf_in1k"
 PAIRS = {"layer2": "block2", "layer3": "block7"}
 CHANNELS = {"layer2": (128, 256), "layer3": (256, 728)}  # of the student, of the teacher
 SIDE = 160
-BATCH, TEXTURES = 16, 5  # crops in a step, of which so many are textures
+DRAWN = Drawn(SIDE, scenes=11, textures=5, scene_window=(0.3, 1.0), texture_window=(0.4, 0.95))
 POSITIONS = 256  # whose distances to one another are compared in a step
 NEAR = 0.1  # part of the mean distance below which differences of distances count no more
 DEFAULT_CUT = (300, 200)  # with the default number of steps, what shipped
 WEIGHTS_OF_LOSSES = {"linear": 1.0, "distances": 2.0}
-
-
-class CropSampler:
-    """Draws the crops of a step; the same ones for the same seed and step."""
-
-    def __init__(self, scenes: Mapping[str, Renders], pictures: np.ndarray, seed: int) -> None:
-        self.scenes, self.pictures, self.seed = list(scenes.values()), pictures, seed
-
-    def batch(self, step: int) -> tuple[Tensor, np.random.Generator]:
-        """float32 (n, 3, SIDE, SIDE) in [0, 1], and the step's generator."""
-        rng = np.random.default_rng([self.seed, step])
-        drawn = [self._scene(rng) for _ in range(BATCH - TEXTURES)]
-        drawn += [self._texture(rng) for _ in range(TEXTURES)]
-        return relit(as_batch(drawn), rng, 0.7), rng
-
-    def _scene(self, rng: np.random.Generator) -> np.ndarray:
-        scenes = self.scenes[rng.integers(len(self.scenes))]
-        i = rng.integers(len(scenes))
-        return cut(scenes.images[i], scenes.parts[i], random_window(rng, 0.3, 1.0), SIDE)[0]
-
-    def _texture(self, rng: np.random.Generator) -> np.ndarray:
-        picture = self.pictures[rng.integers(len(self.pictures))]
-        blank = np.zeros(picture.shape[:2], np.uint8)
-        return cut(picture, blank, random_window(rng, 0.4, 0.95), SIDE)[0]
 
 
 class Student(nn.Module):
@@ -189,11 +165,11 @@ def main() -> int:
     scenes = renders(TRAIN, given.scenes, given.seed, given.workers, given.cache)
     say("drawing textures")
     pictures = photographs(given.images, 224) if given.images else textures(given.textures, 224, given.seed)
-    source = CropSampler(scenes, pictures, given.seed)
+    source = CropSampler(scenes, pictures, given.seed, DRAWN)
     plan = Plan(given.steps, 3e-3, every=50, cut=tuple(given.cut))
     student = train(source, teacher, plan, given.seed, given.state)
     others = renders(HELDOUT, given.heldout, given.seed, given.workers, given.cache)
-    check(student, teacher, CropSampler(others, pictures, given.seed + 1))
+    check(student, teacher, CropSampler(others, pictures, given.seed + 1, DRAWN))
     ship("backbone", used(student.model), given.out)
     return 0
 

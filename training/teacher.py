@@ -4,21 +4,18 @@ python -m training.teacher
 """
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from methods.shared.backbones.frozen import load
 from methods.shared.training.distillation import PatchTarget, difference, distil
 from methods.shared.training.pdn import pdn_small
 from methods.shared.training.steps import Plan
 from methods.shared.weights import Weights, find
-from training.crops import as_batch, cut, random_window, relit
 from training.journal import say
-from training.renders import HELDOUT, TRAIN, Renders, renders
+from training.renders import HELDOUT, TRAIN, renders
+from training.sampler import CropSampler, Drawn
 from training.shipping import ship
 from training.textures import textures
 
@@ -26,34 +23,9 @@ CHANNELS = 128
 WIDTHS = (64, 128, 128)
 LAYERS = ("layer2", "layer3")
 SIDE = 256  # of the backbone's pictures, twice that of the student's; crops, not whole scenes
-BATCH, TEXTURES = 8, 2
+DRAWN = Drawn(SIDE, scenes=6, textures=2, scene_window=(0.4, 0.7), texture_window=(0.4, 0.9))
 CALIBRATION = 20  # batches
 FROM = "wide_resnet50_2"  # any name: `demo` answers with its own backbone
-
-
-class PictureSampler:
-    """Batches of crops at the scale of whole pictures of 512 × 512."""
-
-    def __init__(self, scenes: Mapping[str, Renders], pictures: np.ndarray, seed: int) -> None:
-        self.scenes, self.pictures, self.seed = list(scenes.values()), pictures, seed
-
-    def batch(self, step: int) -> Tensor:
-        """float32 (n, 3, SIDE, SIDE) in [0, 1]."""
-        rng = np.random.default_rng([self.seed, step])
-        drawn = [self._scene(rng) for _ in range(BATCH - TEXTURES)] + [
-            self._texture(rng) for _ in range(TEXTURES)
-        ]
-        return relit(as_batch(drawn), rng, 0.7)
-
-    def _scene(self, rng: np.random.Generator) -> np.ndarray:
-        scenes = self.scenes[rng.integers(len(self.scenes))]
-        i = rng.integers(len(scenes))
-        return cut(scenes.images[i], scenes.parts[i], random_window(rng, 0.4, 0.7), SIDE)[0]
-
-    def _texture(self, rng: np.random.Generator) -> np.ndarray:
-        picture = self.pictures[rng.integers(len(self.pictures))]
-        blank = np.zeros(picture.shape[:2], np.uint8)
-        return cut(picture, blank, random_window(rng, 0.4, 0.9), SIDE)[0]
 
 
 def main() -> int:
@@ -77,16 +49,16 @@ def main() -> int:
     target = PatchTarget(load(weights, LAYERS, "cpu"), CHANNELS)
     pictures = textures(100, 224, given.seed)
     scenes = renders(TRAIN, given.scenes, given.seed, given.workers, given.cache)
-    source = PictureSampler(scenes, pictures, given.seed)
-    target.calibrate(source.batch(10**6 + i) for i in range(CALIBRATION))
+    source = CropSampler(scenes, pictures, given.seed, DRAWN)
+    target.calibrate(source.batch(10**6 + i)[0] for i in range(CALIBRATION))
     student = pdn_small(CHANNELS, WIDTHS, padding=True)
     plan = Plan(given.steps, 2e-3, every=50)
-    distil(student, lambda step: target.pair(source.batch(step)), plan, given.state, say)
-    others = PictureSampler(
-        renders(HELDOUT, given.heldout, given.seed, given.workers, given.cache), pictures, given.seed
+    distil(student, lambda step: target.pair(source.batch(step)[0]), plan, given.state, say)
+    others = CropSampler(
+        renders(HELDOUT, given.heldout, given.seed, given.workers, given.cache), pictures, given.seed, DRAWN
     )
     with torch.no_grad():
-        left = torch.stack([difference(student, target.pair(others.batch(i))) for i in range(10)]).mean()
+        left = torch.stack([difference(student, target.pair(others.batch(i)[0])) for i in range(10)]).mean()
     say(f"held-out scenes: {1 - float(left):.3f} of the target's variance explained")
     ship("teacher", student.state_dict(), given.out)
     return 0

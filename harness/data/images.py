@@ -14,7 +14,7 @@ from harness.data import decoding
 from harness.data.digest import array_digest
 from harness.data.files import content, reason, stamp_of
 from harness.data.index import image_facts, known_facts, same
-from harness.data.litter import without_litter
+from harness.data.litter import is_litter, without_litter
 from harness.data.rule import PLAIN, PixelRule
 from harness.data.samples import Sample
 from harness.errors import DataError
@@ -182,6 +182,12 @@ def image_files(folder: Path) -> list[Path]:
         return [path for path in without_litter(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     except OSError as error:
         raise DataError(f"{folder}: cannot be read as a folder ({error.strerror})") from error
+
+
+def image_files_below(folder: Path) -> list[Path]:
+    """Image files in a folder and below, sorted by path and nothing hidden; none where it is absent."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(p for p in found if not any(map(is_litter, map(Path, p.relative_to(folder).parts))))
 
 
 @final

@@ -28,11 +28,11 @@ from harness.data.digest import file_digest
 from harness.data.images import image_size
 from harness.data.label_names import CLASSES, DECLARED, declared, numbers, undeclared, unknown
 from harness.data.labelme import IGNORED, Drawing, drawing, json_in, painted
+from harness.data.litter import is_litter
 from harness.errors import DataError
 
 ABOUT = "labels.json"
 STAND_IN = "stand-in labels"
-HIDDEN = ("__MACOSX", "@eaDir")  # besides names that begin with a dot
 Labels = NDArray[np.uint8]
 
 __all__ = ["ABOUT", "CLASSES", "IGNORED", "STAND_IN", "LabelFolder", "Labels", "find_labels", "read_labels"]
@@ -101,7 +101,7 @@ def label_files(folder: Path) -> dict[str, Path]:
 
 
 def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") or part in HIDDEN for part in path.parts)
+    return any(is_litter(Path(part)) for part in path.parts)
 
 
 def _drawings(files: Iterable[Path]) -> dict[Path, Drawing]:

@@ -32,7 +32,7 @@ from harness.artifacts import ArtifactStore
 from harness.console import console, leave
 from harness.data import ImageSet, image_size
 from harness.data.digest import file_digest
-from harness.data.images import IMAGE_SUFFIXES
+from harness.data.images import IMAGE_SUFFIXES, image_files_below
 from harness.errors import ConfigError, DataError
 from harness.notes import noted
 from harness.whole import whole
@@ -267,7 +267,7 @@ def images_below(folder: Path) -> ImageSet:
     Raises:
         DataError: there are none, or some are no images.
     """
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    paths = image_files_below(folder)
     if not paths:
         what = (
             f"no images in it or below (allowed: {', '.join(IMAGE_SUFFIXES)})"

@@ -161,9 +161,9 @@ def folder_digest(folder: str) -> tuple[str, tuple[Path, ...]]:
 def _listed(folder: Path) -> tuple[str, tuple[Path, ...]]:
     import hashlib
 
-    from harness.data.images import IMAGE_SUFFIXES
+    from harness.data.images import image_files_below
 
-    paths = tuple(sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES))
+    paths = tuple(image_files_below(folder))
     if not paths:
         raise WeightsError(f"imagenet_penalty: {folder} is no folder with images below it")
     text = "\n".join(f"{p.relative_to(folder).as_posix()} {p.stat().st_size}" for p in paths)
