@@ -19,7 +19,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from harness.data.rule import PLAIN, Depth, Levels, PixelRule
+from harness.data.rule import Depth, Levels, PixelRule
 
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # none of them names a file
 # Those that people keep images in; importing its module puts a reader into Pillow's table of them. (By itself
@@ -39,7 +39,7 @@ AS_STORED = 1  # the EXIF orientation that turns nothing
 _ORIENTATION, _PHOTOMETRIC, _SAMPLE_FORMAT = 274, 262, 339  # tags of TIFF, the first also of EXIF
 _WHITE_IS_ZERO, _UNSIGNED = 0, 1
 _Turn = Image.Transpose
-_TURNS = {
+TURNS = {
     2: _Turn.FLIP_LEFT_RIGHT,
     3: _Turn.ROTATE_180,
     4: _Turn.FLIP_TOP_BOTTOM,
@@ -48,7 +48,7 @@ _TURNS = {
     7: _Turn.TRANSVERSE,
     8: _Turn.ROTATE_90,
 }
-_BACK = _TURNS | {6: _Turn.ROTATE_90, 8: _Turn.ROTATE_270}  # the other turns undo themselves
+_BACK = TURNS | {6: _Turn.ROTATE_90, 8: _Turn.ROTATE_270}  # the other turns undo themselves
 
 
 class Header(NamedTuple):
@@ -81,7 +81,7 @@ def header(file: BinaryIO) -> Header:
     Raises:
         UNREADABLE: no image, a damaged one, one of several pictures, or one that has no meaning here.
     """
-    return _inspected(file)[1]
+    return inspected(file)[1]
 
 
 def rgb(data: bytes, rule: PixelRule) -> tuple[Image.Image, Header]:
@@ -90,15 +90,15 @@ def rgb(data: bytes, rule: PixelRule) -> tuple[Image.Image, Header]:
     Raises:
         UNREADABLE: see `header`; or the rule refuses it, or its values.
     """
-    image, found = _inspected(io.BytesIO(data))
+    image, found = inspected(io.BytesIO(data))
     if problem := rule.problem(found.stored, found.depth):
         raise ValueError(problem)
     levels = rule.levels(found.depth)
     if levels is None:
-        picture = _as_stored(image, found).convert("RGB")
+        picture = as_stored(image, found).convert("RGB")
     else:
         picture = Image.fromarray(scaled(_values(image, found, data), levels)).convert("RGB")
-    return _turned(picture, _TURNS.get(found.orientation)), found
+    return turned(picture, TURNS.get(found.orientation)), found
 
 
 def values(data: bytes) -> NDArray[Any]:
@@ -107,81 +107,8 @@ def values(data: bytes) -> NDArray[Any]:
     Raises:
         UNREADABLE: see `header`.
     """
-    image, found = _inspected(io.BytesIO(data))
+    image, found = inspected(io.BytesIO(data))
     return _values(image, found, data)
-
-
-def mask(data: bytes, orientation: int | None = None, rule: PixelRule = PLAIN) -> NDArray[np.uint8]:
-    """A mask as uint8 (height, width), zero where nothing is marked.
-
-    Args:
-        data: the file.
-        orientation: EXIF orientation to be applied; None for the mask's own.
-        rule: of the data set: which channel, above which value, whether black is marked.
-
-    Raises:
-        UNREADABLE: see `header`; or it is not of one channel with values 0..255.
-    """
-    image, found = _inspected(io.BytesIO(data))
-    image = _as_stored(image, found)
-    image = _turned(image, _TURNS.get(found.orientation if orientation is None else orientation))
-    return _marked(_one_channel(_mask_channel(image, rule)), rule)
-
-
-def _mask_channel(image: Image.Image, rule: PixelRule) -> NDArray[Any]:
-    if rule.mask_channel == "alpha":
-        if "A" not in image.getbands():
-            raise ValueError("has no alpha channel, which `mask_channel: alpha` asks for")
-        return np.asarray(image.getchannel("A"))
-    if rule.mask_threshold is not None and image.mode in ("RGB", "RGBA", "YCbCr"):
-        return np.asarray(image.convert("L"))  # colours of noise; what counts is how bright it is
-    return np.asarray(image.convert("RGB") if image.mode in ("LA", "RGBA") else image)
-
-
-def _marked(pixels: NDArray[np.uint8], rule: PixelRule) -> NDArray[np.uint8]:
-    if rule.mask_threshold is None and not rule.mask_invert:
-        return pixels
-    above = pixels > (rule.mask_threshold or 0)
-    return (above ^ bool(rule.mask_invert)).astype(np.uint8) * 255
-
-
-class MaskForm(NamedTuple):
-    """What a mask file is, besides its values.
-
-    Attributes:
-        lossy: its format changes pixels when it is saved.
-        in_alpha: its colours are the same everywhere while its transparency is not.
-    """
-
-    lossy: bool
-    in_alpha: bool
-
-
-def mask_form(data: bytes) -> MaskForm:
-    """What a mask file is.
-
-    Raises:
-        UNREADABLE: see `header`.
-    """
-    image, _ = _inspected(io.BytesIO(data))
-    lossy = image.format in ("JPEG", "MPO", "JPEG2000")
-    if "A" not in image.getbands():
-        return MaskForm(lossy, False)
-    extremes: Any = image.getextrema()  # one pair per channel; alpha is the last
-    constant = [low == high for low, high in extremes]
-    return MaskForm(lossy, all(constant[:-1]) and not constant[-1])
-
-
-def _one_channel(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    if pixels.ndim == 3:
-        if (pixels != pixels[..., :1]).any():
-            raise ValueError("a mask has one channel, this image has colours")
-        pixels = pixels[..., 0]
-    if pixels.dtype.kind == "f" and (pixels != np.floor(pixels)).any():  # NaN is not itself either
-        raise ValueError("a mask has whole numbers 0..255, this one has fractions")
-    if pixels.dtype != bool and pixels.size and (pixels.max() > 255 or pixels.min() < 0):
-        raise ValueError(f"a mask has values 0..255, this one {pixels.min()}..{pixels.max()}")
-    return pixels.astype(np.uint8) * (255 if pixels.dtype == bool else 1)
 
 
 def scaled(numbers: NDArray[Any], levels: Levels) -> NDArray[np.uint8]:
@@ -211,7 +138,8 @@ def _scaled(numbers: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]
     return np.rint(share).clip(0, 255).astype(np.uint8)
 
 
-def _inspected(file: BinaryIO) -> tuple[Image.Image, Header]:
+def inspected(file: BinaryIO) -> tuple[Image.Image, Header]:
+    """An opened file and what its header says; nothing is decoded."""
     image = opened(file)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # of a camera's MPO the first is the photograph
@@ -285,7 +213,7 @@ def _orientation(image: Image.Image, file: BinaryIO) -> int:
 
 
 def _valid(orientation: Any) -> int:
-    return orientation if orientation in _TURNS else 1
+    return orientation if orientation in TURNS else 1
 
 
 def _late_text(file: BinaryIO, image: Image.Image) -> bool:
@@ -302,20 +230,21 @@ def _late_text(file: BinaryIO, image: Image.Image) -> bool:
         place += 12 + int.from_bytes(start[:4])
 
 
-def _as_stored(image: Image.Image, found: Header) -> Image.Image:
+def as_stored(image: Image.Image, found: Header) -> Image.Image:
     """Decoded, and not turned: of all formats, Pillow turns TIFF alone by itself."""
     image.load()
-    return _turned(image, _BACK.get(found.orientation)) if image.format == "TIFF" else image
+    return turned(image, _BACK.get(found.orientation)) if image.format == "TIFF" else image
 
 
-def _turned(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
+def turned(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
+    """A picture the right way up; itself where nothing turns it."""
     return image if turn is None else image.transpose(turn)
 
 
 def _values(image: Image.Image, found: Header, data: bytes) -> NDArray[Any]:
     if found.depth == "16 colour":
         return _colours(data, found)
-    array = np.asarray(_as_stored(image, found))
+    array = np.asarray(as_stored(image, found))
     if found.depth == "uint32":
         return array.view(np.uint32)  # Pillow has signed ones only
     return array.astype(np.uint16) if found.depth in ("12", "16") else array

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from harness.cache import cache_root
-from harness.data import decoding
+from harness.data import decoding, mask_decoding
 from harness.data.files import Stamp, content, reason, stamp_of
 from harness.data.rule import PLAIN, Depth, PixelRule
 from harness.errors import DataError
@@ -45,7 +45,7 @@ class Facts:
         depth: what a pixel of an image is made of.
         orientation: of an image or mask, EXIF.
         covered: share of a mask's pixels that is marked.
-        lossy, in_alpha: of a mask, see `decoding.MaskForm`.
+        lossy, in_alpha: of a mask, see `mask_decoding.MaskForm`.
     """
 
     sha256: str = ""
@@ -143,7 +143,7 @@ def decode_mask(
         data = content(path, rule.most_bytes)
         if sha256:
             same(path, sha256, hashlib.sha256(data).hexdigest())
-        return decoding.mask(data, orientation, rule)
+        return mask_decoding.mask(data, orientation, rule)
     except decoding.UNREADABLE as error:
         raise DataError(f"{path}: not a readable mask ({reason(error)})") from error
 
@@ -189,7 +189,7 @@ def _mask_facts(facts: Facts, data: bytes, rule: PixelRule) -> Facts:
     assert facts.size is not None
     if problem := rule.problem(facts.size, "8"):  # before it is decoded
         raise ValueError(problem)
-    pixels, form = decoding.mask(data, 1, rule), decoding.mask_form(data)
+    pixels, form = mask_decoding.mask(data, 1, rule), mask_decoding.mask_form(data)
     values, covered = mask_values(pixels)[:MOST_VALUES], float((pixels > 0).mean()) if pixels.size else 0.0
     return Facts(facts.sha256, facts.size, values, "", "8", facts.orientation, covered, *form)
 
