@@ -3,7 +3,6 @@
     python benchmarks/spro.py                          20 images of 400 x 800
     python benchmarks/spro.py --official DIR           the same files through MVTec's script too
     python benchmarks/spro.py --large                  100 images of 800 x 1600, memory too
-    python benchmarks/spro.py --gpu                    the same 100 on a GPU
 
 DIR is the unpacked, unmodified `mvtec_loco_ad_evaluation`; it needs NumPy < 2, tifffile, Pillow, tqdm and
 tabulate, so name another interpreter with `--python`. Both are run as whole processes: start, reading of
@@ -170,37 +169,17 @@ def large() -> None:
     print(f"ours, 100 images of 800 x 1600: {seconds:.2f} CPU s, peak {peak:.0f} MiB (limits 10 s, 600)")
 
 
-def on_gpu(repeats: int) -> None:
-    """The same 100 images, maps already on the GPU; wall seconds, as nothing else is comparable."""
-    import torch
-
-    from harness.metrics import spro_torch
-
-    labels, regions, coarse, size = large_images()
-    maps = [spro_torch.upsample(torch.from_numpy(m).cuda(), size) for m in coarse]
-    walls = []
-    for _ in range(repeats + 1):
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        auspro(maps, regions, labels)
-        walls.append(time.perf_counter() - start)
-    print(f"ours on {torch.cuda.get_device_name()}: {min(walls[1:]):.3f} s (limit 0.2 s)")
-
-
 def main() -> None:
     """Parse the command line and run what it asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--official", type=Path, help="folder of MVTec's evaluate_experiment.py")
     parser.add_argument("--python", default=sys.executable, help="interpreter for MVTec's script")
     parser.add_argument("--large", action="store_true", help="100 images of 800 x 1600 instead")
-    parser.add_argument("--gpu", action="store_true", help="the same 100, maps on a GPU")
     parser.add_argument("--repeats", type=int, default=5, help="runs of ours; the fastest counts")
     parser.add_argument("--evaluate", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.evaluate:
         evaluate(args.evaluate)
-    elif args.gpu:
-        on_gpu(args.repeats)
     elif args.large:
         large()
     else:

@@ -1,4 +1,4 @@
-"""The two passes: any order, any chunking, any number of workers, the same bits; and the tensor twin."""
+"""The two passes: any order, any chunking, any number of workers, the same bits."""
 
 from collections import defaultdict
 
@@ -182,45 +182,3 @@ def smooth_images():
     regions = [[] if i % 3 == 0 else [Region(m > np.quantile(m, 0.9))] for i, m in enumerate(maps)]
     noisy = [m + rng.normal(scale=0.5, size=m.shape) for m in maps]
     return noisy, regions, [("good", "logical", "structural")[i % 3] for i in range(9)]
-
-
-@pytest.mark.parametrize("levels", [3, 100_000])
-def test_tensors_give_the_same_areas(levels: int):
-    torch = pytest.importorskip("torch")
-    from harness.metrics import spro_torch
-
-    maps, regions, labels = images(levels=levels)
-    expected = auspro(maps, regions, labels)
-    found = spro_torch.auspro([torch.from_numpy(m) for m in maps], regions, labels)
-    for subset, areas in expected.items():
-        assert found[subset] == pytest.approx(areas, abs=1e-12)
-
-
-def test_tensors_give_the_same_counts(monkeypatch):
-    torch = pytest.importorskip("torch")
-    from harness.metrics import spro_torch
-
-    rng = np.random.default_rng(0)
-    u, v = np.unique(rng.integers(0, 90, 60)).astype(np.float32), rng.integers(0, 90, 999).astype(np.float32)
-    chunks = [torch.from_numpy(part) for part in np.split(v, [100, 500])]
-    below, up_to, n = spro_torch._count(torch.from_numpy(u), chunks)
-    expected = counts.count_sorted(u, np.sort(v))
-    assert (below.tolist(), up_to.tolist(), n) == (expected[0].tolist(), expected[1].tolist(), 999)
-    assert below.dtype == torch.int64
-
-
-def test_tensors_are_resized_to_the_same_bits():
-    torch = pytest.importorskip("torch")
-    from harness.metrics import spro_torch
-
-    small = np.random.default_rng(0).random((13, 17), dtype=np.float32)
-    assert np.array_equal(spro_torch.upsample(torch.from_numpy(small), (90, 41)), upsample(small, (90, 41)))
-
-
-def test_tensors_that_are_not_finite_are_refused():
-    torch = pytest.importorskip("torch")
-    from harness.errors import DataError
-    from harness.metrics import spro_torch
-
-    with pytest.raises(DataError, match="image 0: anomaly map has NaN"):
-        spro_torch.auspro([torch.full((2, 2), torch.nan)], [[Region(np.eye(2))]], ["logical"])

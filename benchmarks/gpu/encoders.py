@@ -24,7 +24,7 @@ def encoders(scale: Scale) -> Iterator[Row]:
     yield from _decoding(scale)
 
 
-def _models(scale: Scale) -> list[tuple[str, Callable[[], nn.Module], int]]:
+def _models(scale: Scale) -> list[tuple[str, Callable[[], Any], int]]:
     import open_clip
     import timm
 

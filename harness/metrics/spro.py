@@ -58,10 +58,6 @@ def auspro(
             regions, a map that is not finite or not of its masks' size, a limit out of range.
     """
     check_labels(maps, regions, labels)
-    if any(getattr(anomaly_map, "is_cuda", False) for anomaly_map in maps):
-        from harness.metrics import spro_torch  # needs torch, which is there if a tensor is
-
-        return spro_torch.auspro(maps, regions, labels, limits)
     found = count_regions(maps, regions, labels, "regions")
     areas = {
         subset: {limit: auspro_at(found.evidence(subset), limit) for limit in checked_limits(limits)}
