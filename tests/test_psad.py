@@ -22,7 +22,7 @@ from harness.params import Problem, resolve
 from harness.views import Bars, Heat, Parts, Reference
 from methods.psad import PSAD, labelling, losses, segmentation, training
 from methods.psad.augment import Sample, augmented, coordinates, flipped, rotation_of
-from methods.psad.network import PseudoLabelNetwork, Segmenter
+from methods.psad.network import PseudoLabelNetwork, Segmenter, resized_by_products
 from methods.psad.pairs import Lessons
 from methods.psad.vectors import VectorBank
 from methods.shared.backbones.frozen import load
@@ -155,6 +155,38 @@ def test_the_classifier_is_drawn_from_the_seed_and_leaves_the_generator_alone(we
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize(("pixels", "size"), [((5, 9), (17, 9)), ((16, 12), (128, 96)), ((7, 8), (1, 3))])
+def test_a_card_resizes_by_two_products(pixels: tuple[int, int], size: tuple[int, int]):
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 3, *pixels)).astype(np.float32))
+    with torch.inference_mode():  # of a prediction before the training
+        resized_by_products(x, size)
+    ours, torchs = x.clone().requires_grad_(), x.double().requires_grad_()
+    found = resized_by_products(ours, size)
+    wanted = torch.nn.functional.interpolate(torchs, size, mode="bilinear", align_corners=True)
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-6, atol=1e-6)
+    weight = torch.linspace(-1, 1, wanted.numel()).reshape(wanted.shape)
+    (found * weight).sum().backward()
+    (wanted * weight).sum().backward()
+    assert ours.grad is not None and torchs.grad is not None
+    scale = float(torchs.grad.abs().max())
+    torch.testing.assert_close(ours.grad.double(), torchs.grad, rtol=1e-6, atol=1e-6 * scale)
+
+
+def test_repeatable_on_a_card_leaves_torch_as_it_was():
+    def settings() -> tuple[bool, ...]:
+        return (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.utils.deterministic.fill_uninitialized_memory,
+            torch.backends.cudnn.allow_tf32,
+        )
+
+    before = settings()
+    with training.repeatable("cuda:0"):
+        assert settings() == (True, True, False, False)
+    assert settings() == before
 
 
 # Augmentation

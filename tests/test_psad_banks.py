@@ -17,7 +17,7 @@ from methods.psad.banks import (
     max_min,
     reweighted,
 )
-from methods.psad.contraction import FEW, Contraction
+from methods.psad.contraction import FEW, Blocks, Contraction
 from methods.psad.scaling import AdaptiveScaling, reference_scores
 
 LABELS = np.array([[0, 0, 2], [1, 2, 2]])
@@ -105,6 +105,22 @@ def test_minima_are_those_of_all_pairs(images: int, kind: dict[str, float]):
     np.testing.assert_allclose(found, slow_minima(bank, queries), rtol=1e-6)
 
 
+@pytest.mark.parametrize("images", [1, FEW, FEW + 5])
+@pytest.mark.parametrize("kind", [COMPRESSIBLE, NOT_COMPRESSIBLE])
+@pytest.mark.parametrize("blocks", [Blocks.on("cuda:0"), Blocks(4 * 60 * 60, 100)])
+def test_a_card_finds_the_same_in_large_blocks(images: int, kind: dict[str, float], blocks: Blocks):
+    bank, queries = patches(images, **kind), patches(1, seed=1, **kind)[0]
+    found = Contraction.of(bank, "cpu", blocks).minima(queries)
+    np.testing.assert_allclose(found, slow_minima(bank, queries), rtol=1e-6)
+
+
+def test_a_card_leaves_an_image_out_of_its_block():
+    bank = patches(FEW + 3)
+    found = Contraction.of(bank, "cpu", Blocks(4 * 60 * 60, 100)).minima(bank[5], without=5)
+    np.testing.assert_allclose(found, PatchBank(bank).minima(bank[5], without=5), rtol=1e-6)
+    assert np.isinf(found[5]).all() and np.isfinite(np.delete(found, 5, axis=0)).all()
+
+
 def test_the_contraction_has_few_dimensions_only_where_that_is_worth_it():
     def dimensions(bank: np.ndarray) -> int:
         return Contraction.of(bank, "cpu").contracted.shape[2] - 1
@@ -129,7 +145,9 @@ def test_misleading_contractions_change_nothing():
     bank = bank + 0.3 * away / np.linalg.norm(away, axis=2, keepdims=True)
     bank[:, 1:30] = bank[:, :1] + 0.01 * rng.normal(size=bank[:, 1:30].shape).astype(np.float32)
     queries = bank[4] + 0.02 * rng.normal(size=bank[4].shape).astype(np.float32)
-    np.testing.assert_allclose(PatchBank(bank).minima(queries), slow_minima(bank, queries), rtol=1e-5)
+    for blocks in (Blocks.on("cpu"), Blocks.on("cuda:0")):
+        found = Contraction.of(bank, "cpu", blocks).minima(queries)
+        np.testing.assert_allclose(found, slow_minima(bank, queries), rtol=1e-5)
 
 
 def test_an_image_of_the_bank_is_at_distance_zero():

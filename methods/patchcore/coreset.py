@@ -30,7 +30,7 @@ def k_centres(
     it"), but in rounds: distances to the selected points only shrink, so as long as the farthest of
     a few hundred candidates is farther than any other point was when the round began, the others
     need not be looked at. Their distances are brought up to date once a round, by one matrix
-    product.
+    product. Candidates are compared on the CPU: a card would be waited for three times per point.
 
     Args:
         points: float32 (n, dimension).
@@ -47,7 +47,9 @@ def k_centres(
     farness = distances(z, z[torch.from_numpy(starts).to(device)]).mean(dim=1)
     chosen: list[int] = []
     while len(chosen) < number:
-        new = _round(z, farness, number - len(chosen), min(candidates, len(z)))
+        far, index = torch.topk(farness, min(candidates, len(z)))
+        threshold = float(far[-1]) if candidates < len(z) else CHOSEN
+        new = _round(z[index].cpu(), far.cpu(), index.tolist(), threshold, number - len(chosen))
         index = torch.tensor(new, device=z.device)
         _shorten(farness, z, z[index])
         farness[index] = CHOSEN
@@ -55,18 +57,23 @@ def k_centres(
     return np.array(chosen)
 
 
-def _round(z: Tensor, farness: Tensor, number: int, candidates: int) -> list[int]:
-    """Select among the farthest points until one of the others might be farther."""
-    far, index = torch.topk(farness, candidates)
-    threshold = float(far[-1]) if candidates < len(z) else CHOSEN
-    near = z[index]
+def _round(points: Tensor, far: Tensor, index: list[int], threshold: float, number: int) -> list[int]:
+    """Select among the farthest points until one of the others might be farther.
+
+    Args:
+        points: the candidates, on the CPU.
+        far: how far each is from those selected before; brought up to date.
+        index: their places among all points.
+        threshold: none of the others is farther than that.
+        number: how many are selected at most.
+    """
     new: list[int] = []
     while len(new) < number:
         best = int(torch.argmax(far))
         if new and float(far[best]) < threshold:
             break
-        new.append(int(index[best]))
-        torch.minimum(far, distances(near, near[best : best + 1])[:, 0], out=far)
+        new.append(index[best])
+        torch.minimum(far, distances(points, points[best : best + 1])[:, 0], out=far)
         far[best] = CHOSEN
     return new
 

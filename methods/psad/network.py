@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import final
 
 import torch
@@ -78,8 +79,30 @@ def blocks(encoder: nn.Module, layers: Sequence[str], images: Tensor) -> list[Te
 
 def resized(x: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear, corner on corner, as the released code does."""
-    same = x.shape[-2:] == torch.Size(size)
-    return x if same else F.interpolate(x, size=list(size), mode="bilinear", align_corners=True)
+    if x.shape[-2:] == torch.Size(size):
+        return x
+    if x.is_cuda:
+        return resized_by_products(x, size)
+    return F.interpolate(x, size=list(size), mode="bilinear", align_corners=True)
+
+
+def resized_by_products(x: Tensor, size: Sequence[int]) -> Tensor:
+    """The same up to rounding, and deterministic on a card too.
+
+    torch's own gradient adds up in any order there; where that is forbidden, torch takes four gathers of all
+    of the result, which cost gigabytes.
+    """
+    rows, columns = (_interpolation(n, m, x.device) for n, m in zip(x.shape[-2:], size, strict=True))
+    return rows @ (x @ columns.T)
+
+
+@lru_cache(maxsize=32)
+def _interpolation(pixels: int, wanted: int, device: torch.device) -> Tensor:
+    """The matrix (wanted, pixels) of linear interpolation with aligned corners."""
+    with torch.inference_mode(False):  # what a prediction keeps here, a training will use
+        at = torch.linspace(0, pixels - 1, wanted, dtype=torch.float64)
+        weights = 1 - (at[:, None] - torch.arange(pixels)).abs()
+        return weights.clamp(min=0).to(device, torch.float32)
 
 
 def trimmed(encoder: nn.Module, layers: Sequence[str]) -> tuple[nn.Module, list[int]]:

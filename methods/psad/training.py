@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
@@ -114,7 +114,8 @@ def _descend(
 ) -> None:
     """Minimise the sum of the terms of every step; each is derived before the next is computed."""
     plan = Plan(steps=end, peak=rate, constant=True, every=EVERY)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=rate)
+    # fused: one kernel that needs no memory beside the moments; on a CPU it would round in another way
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, fused=device.startswith("cuda") or None)
     network.train()
     with repeatable(device):
         for step in steps(plan, {"network": network}, optimiser, state):
@@ -179,14 +180,21 @@ def _on(backbone: Backbone, array: NDArray) -> Tensor:
 
 @contextmanager
 def repeatable(device: str) -> Iterator[None]:
-    """On a GPU: deterministic kernels and no silent TF32."""
+    """On a GPU: deterministic kernels and no silent TF32; afterwards everything is as it was."""
     if not device.startswith("cuda"):
         yield
         return
-    before = torch.are_deterministic_algorithms_enabled()
+    before, warned = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
     torch.use_deterministic_algorithms(True, warn_only=True)
+    settings: Any = torch.utils.deterministic
+    filled = settings.fill_uninitialized_memory
+    settings.fill_uninitialized_memory = False  # or every new tensor is first filled with NaN
     try:
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        settings.fill_uninitialized_memory = filled
+        torch.use_deterministic_algorithms(before, warn_only=warned)
