@@ -238,9 +238,10 @@ class Card:
 class Method(Protocol):
     """Learns from normal images, then scores images one by one.
 
-    `score(images)[i]` must equal `score([images[i]])`: no method may look at a test set as a set. Three more
-    methods are optional: `explain(images) -> list[tuple[View, ...]]` (`harness.views`), pictures of how the
-    scores came about; `segment(images) -> Segmentation`, the parts it sees; and the class method
+    `score(images)[i]` must equal `score([images[i]])`: no method may look at a test set as a set. An
+    attribute `precision_used` (text) is optional, for the column of that name, and so are three methods:
+    `explain(images) -> list[tuple[View, ...]]` (`harness.views`), pictures of how the scores came about;
+    `segment(images) -> Segmentation`, the parts it sees; and the class method
     `fit_together(members: Sequence[tuple[Self, FitData]]) -> None` (see `Card.together`), which trains
     unfitted members as one and keeps what each has learned where its own `fit`, which is called afterwards
     and perhaps in another process, finds it: the artifact store, or `Context.scratch`. It passes over members

@@ -97,7 +97,12 @@ def _run(
         scores = score_chunks(method, ImageSet.of_samples(split.test))
     with clock.phase("metric"):
         metrics = metric_rows(job.metrics, split, scores.image, scores.maps)
-    counts = {"n_train": len(data.train), "n_validation": len(data.validation), "n_test": len(split.test)}
+    counts = {
+        "n_train": len(data.train),
+        "n_validation": len(data.validation),
+        "n_test": len(split.test),
+        "precision_used": getattr(method, "precision_used", None),
+    }
     kept = _kept(method, split, scores) if job.keep_maps else {}
     return counts, TrialResult({}, tuple(metrics), tuple(score_rows(split.test, scores)), kept)
 

@@ -3,7 +3,9 @@
 A method whose card has a higher version by now says that its numbers moved; of the others none may.
 """
 
+import re
 import shutil
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,17 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT, sweep_here
+from rich.console import Console
 
+from harness.inspection.record import record_of
+from harness.inspection.record_words import parts
 from harness.results import read_run
 from methods import METHODS
 
 CARRIED = ROOT / "tests" / "golden" / "carried"
 METHODS_CARRIED = len(yaml.safe_load((CARRIED / "sweep.yaml").read_text())["methods"])
+# EfficientAD's default until it became auto: ids hold parameters, so that old ones are found with it alone
+PRECISE = [f"methods.{i}.params.precision=float32" for i in (2, 3)]
 SAME = ("mean_image", "patchcore", "clip", "winclip")  # too plain to change in passing
 
 
@@ -41,7 +48,7 @@ def anew(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _at(run: Path, folder: Path) -> list[str]:
-    return [f"dataset.root={CARRIED / 'data'}", f"out={run}", f"cache.folder={folder / 'store'}"]
+    return [f"dataset.root={CARRIED / 'data'}", f"out={run}", f"cache.folder={folder / 'store'}", *PRECISE]
 
 
 def test_a_finished_run_is_found_again(tmp_path: Path, kept: pd.DataFrame):
@@ -62,3 +69,13 @@ def test_ids_scores_and_metrics_are_the_same(anew: Path, kept: pd.DataFrame):
         assert first[keys].equals(second[keys])
         value = "score" if table == "scores" else "value"
         np.testing.assert_allclose(first[value].astype(float), second[value].astype(float), rtol=1e-4)
+
+
+def test_a_row_tells_what_the_precision_came_to(anew: Path):
+    trials = read_run(anew).trials.set_index("trial_id")
+    told = trials.groupby("method")["precision_used"].agg(lambda rows: set(rows.dropna()))
+    assert told["efficientad"] == told["efficientad_dfsc"] == {"float32"} and not told["patchcore"]
+    trial = str(trials.index[trials["method"] == "efficientad"][0])
+    console = Console(file=StringIO(), width=200)
+    console.print(*parts(record_of(anew, trial)))
+    assert re.search(r"precision_used +float32", console.file.getvalue())

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from harness.notes import noted
 from methods import METHODS
 from methods.efficientad import EfficientAD, EfficientADDFSC, draws, losses
 from methods.efficientad import train as training
-from methods.efficientad.detector import Fusion
+from methods.efficientad.detector import Detector, Fusion
 from methods.efficientad.networks import Autoencoder, JointConv2d, Student, joint, map_size, sizes
 from methods.efficientad.recipe import Constraint, Recipe
 from methods.efficientad.stepper import Feeder, Stepper
@@ -39,6 +39,7 @@ from methods.shared.training.pdn import (
     pdn_small,
     shape_of,
 )
+from methods.shared.training.precision import Precision
 from methods.shared.training.states import keep
 from sweeps.expand import expand
 from sweeps.problems import CHECKS
@@ -160,6 +161,54 @@ def test_a_joint_network_is_its_members(affine: bool):
             if isinstance(module, JointConv2d):
                 module.forward = module.grouped
         assert torch.allclose(together(torch.cat(images, dim=1)), alone, atol=1e-4)
+
+
+# Precision
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "expected"),
+    [
+        ("cpu", None, "float32"),
+        ("mps", None, "float32"),
+        ("cuda:0", (9, 0), "tf32"),
+        ("cuda:0", (8, 0), "tf32"),
+        ("cuda:0", (7, 5), "float32"),
+    ],
+)
+def test_auto_is_tf32_where_there_is_one(
+    device: str, capability: Any, expected: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    for cls in (EfficientAD, EfficientADDFSC):
+        used = {p: cls(Context(device=device), precision=p).precision_used for p in get_args(Precision)}
+        assert used == {"auto": expected, "tf32": expected, "float32": "float32", "bfloat16": "bfloat16"}
+    assert dfsc(Context(device=device))._recipe.precision == expected
+
+
+def test_what_is_stored_does_not_depend_on_timing(store: Path, monkeypatch: pytest.MonkeyPatch):
+    """Teacher maps and evaluation take what cuDNN chooses by rules; steps take what is fastest."""
+    seen: list[tuple[bool, bool, bool]] = []
+    flags = torch.backends.cudnn
+
+    def looking(self: Any, *inputs: torch.Tensor) -> Any:
+        seen.append((flags.benchmark, flags.deterministic, flags.allow_tf32))
+        return forward(self, *inputs)
+
+    forward = torch.nn.Sequential.forward
+    monkeypatch.setattr(torch.nn.Sequential, "forward", looking)
+    method = dfsc(Context(), steps=1)
+    task = method._task(DATA)
+    task.maps()
+    assert set(seen) == {(False, True, False)}
+    seen.clear()
+    (outcome,) = train([replace(task, recipe=replace(task.recipe, precision="tf32"))])
+    assert (True, False, True) in seen
+    seen.clear()
+    assert outcome.weights is not None
+    fused = Fusion(0.9, 0.995, "none", sigmoid=False, scale=0.1)
+    Detector(task, outcome.weights, fused, None).score(plates().test)
+    assert set(seen) == {(False, True, False)}
 
 
 # Losses

@@ -22,6 +22,7 @@ COST = [
     "peak_gpu_mib",
     "device",
     "gpu_name",
+    "precision_used",
     "gpu_share",
     "artifact_hits",
     "artifact_computes",

@@ -41,6 +41,7 @@ TRIALS = pa.schema(
         ("peak_gpu_mib", pa.float64()),
         ("device", pa.string()),
         ("gpu_name", pa.string()),
+        ("precision_used", pa.string()),  # what `precision: auto` came to; null where a method does not say
         ("gpu_share", pa.float64()),
         ("cpus", pa.float64()),
         ("host", pa.string()),

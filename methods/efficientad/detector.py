@@ -138,9 +138,9 @@ class _Reader:
     def _pass(self, images: ImageSet) -> list[NDArray[np.float32]]:
         import torch
 
-        from methods.efficientad.networks import arithmetic
         from methods.efficientad.teacher import batch_of
         from methods.shared.pixels import Geometry, resized
+        from methods.shared.training.precision import arithmetic
 
         store, device = self.task.context.artifacts, self.task.context.device
         store.counters["student_passes"] += len(images)

@@ -4,8 +4,7 @@ Batzner et al., EfficientAD, WACV 2024, Tables 5–7. Members of a joint network
 along the channels of every tensor: all operations but convolutions treat channels alone anyway.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from copy import deepcopy
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -14,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.efficientad.recipe import Precision
 from methods.shared.training.pdn import Shape, pdn
 
 ENCODER = (32, 32, 64, 64, 64)
@@ -171,11 +169,3 @@ def _joint_norm(members: Sequence[nn.InstanceNorm2d]) -> nn.InstanceNorm2d:
 def channels_last(network: Network, device: torch.device) -> Network:
     """The network on a device, its convolutions in the layout that they are fastest in."""
     return network.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-
-
-@contextmanager
-def arithmetic(precision: Precision) -> Iterator[None]:
-    """What a GPU may do to float32 convolutions: TF32 only where it is asked for."""
-    low = precision != "float32"
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=low):
-        yield

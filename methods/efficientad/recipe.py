@@ -4,12 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal, final
 
+from methods.shared.training.precision import Used
+
 Ema = Literal["eval_copy", "inplace", "off"]
 Norm = Literal["pre_mask", "post_mask", "none"]
 Locations = Literal["all", "occupied"]
 Reduction = Literal["mean", "sum"]
 Warmup = Literal["exp0.997", "none"]
-Precision = Literal["float32", "tf32", "bfloat16"]
 BETA_2 = 0.997  # of the exponential warm-up: a time constant of 333 steps
 
 
@@ -56,7 +57,7 @@ class Recipe:
         loss_reduction: means (as code does), or sums (as Eq. 1 says).
         hard_quantile: of (T - S^T)², above which elements are trained; gives τ.
         ema, ema_momentum: average of the student's weights.
-        precision: of the convolutions.
+        precision: of the convolutions, as the device has it.
         constraint: None for none.
     """
 
@@ -77,7 +78,7 @@ class Recipe:
     hard_quantile: float
     ema: Ema
     ema_momentum: float
-    precision: Precision
+    precision: Used
     constraint: Constraint | None
 
     def rate(self, step: int) -> float:

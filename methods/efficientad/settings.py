@@ -10,9 +10,10 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from harness.method import Asset, Context, Resources
 from harness.method import Task as Situation
 from methods.efficientad.detector import Detector, NormSource
-from methods.efficientad.recipe import Precision, Recipe
+from methods.efficientad.recipe import Recipe
 from methods.efficientad.teacher import Size, folder_digest, teacher_file
 from methods.shared.pixels import LARGEST_SIDE
+from methods.shared.training.precision import Precision, Used, used
 
 Side = Annotated[int, Field(ge=64, le=LARGEST_SIDE, multiple_of=32)]
 Part = Annotated[float, Field(ge=0, lt=1)]
@@ -23,7 +24,7 @@ CONSTRAINT = {"margin", "quantile", "alpha"}  # may differ between members of a 
 
 @dataclass
 class Settings:
-    """Fields alone: what is done with them is in `method`.
+    """Fields: what is done with them is in `method`.
 
     Args:
         context: run seed, device, artifact store, scratch folder (checkpoints, `losses.csv`).
@@ -37,7 +38,8 @@ class Settings:
         q_a, q_b: quantiles of normal maps that bring the two maps to one scale.
         norm_source: whose maps: "validation" images (training images where there are none), "support" for
             the training images, "none" to add the maps as they are.
-        precision: of the convolutions.
+        precision: of the convolutions; auto is tf32 on a card that has it, else float32; the row tells
+            what it came to (`precision_used`).
     """
 
     check_params: ClassVar[Mapping[str, Any]] = {"weights": "demo", "image_size": 64, "steps": 15}
@@ -55,8 +57,13 @@ class Settings:
     q_a: Part = 0.9
     q_b: Part = 0.995
     norm_source: NormSource = "validation"
-    precision: Precision = "float32"
+    precision: Precision = "auto"
     detector: Detector = field(init=False, repr=False)
+
+    @property
+    def precision_used(self) -> Used:
+        """What `precision` comes to on the device."""
+        return used(self.precision, self.context.device)
 
 
 def vanilla(given: Settings) -> Recipe:
@@ -79,7 +86,7 @@ def vanilla(given: Settings) -> Recipe:
         hard_quantile=given.hard_quantile,
         ema="off",
         ema_momentum=0.0,
-        precision=given.precision,
+        precision=given.precision_used,
         constraint=None,
     )
 

@@ -85,7 +85,7 @@ class Teacher:
     def _pass(self, images: ImageSet, store: ArtifactStore) -> Sequence[Maps]:
         import torch
 
-        from methods.efficientad.networks import arithmetic
+        from methods.shared.training.precision import arithmetic
 
         store.counters["teacher_passes"] += len(images)
         network = self.network

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from harness.errors import HarnessError
 from methods.efficientad.losses import TERMS
-from methods.efficientad.networks import arithmetic
 from methods.efficientad.stepper import Stepper
 from methods.efficientad.task import Task
+from methods.shared.training.precision import arithmetic
 from methods.shared.training.states import Unfit, check_shapes, keep, restored
 
 
@@ -60,7 +60,7 @@ def train(tasks: Sequence[Task], pace: Pace = Pace()) -> list[Trained]:
         pace: of looks and checkpoints; without influence on the result.
     """
     run = _Run(tasks)
-    with arithmetic(tasks[0].recipe.precision):
+    with arithmetic(tasks[0].recipe.precision, timed=True):
         run.train(pace)
     return run.outcome()
 
