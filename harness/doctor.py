@@ -10,11 +10,11 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
+from harness.addresses import local
 from harness.console import leave, show
 from sweeps.doctor.examine import Asked, Machine, differences, examine
 from sweeps.doctor.finding import Finding, Level
@@ -44,9 +44,9 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m harness.doctor",
         description="Is this machine fit for a sweep, and what is to be mended?",
     )
-    parser.add_argument("--config", type=Path, metavar="CONFIG", help="can every trial of it run here?")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where results will go (default runs)")
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="the cache folder (default $LADDER_CACHE)")
+    parser.add_argument("--config", type=local, metavar="CONFIG", help="can every trial of it run here?")
+    parser.add_argument("--out", type=local, metavar="DIR", help="where results will go (default runs)")
+    parser.add_argument("--cache", type=local, metavar="DIR", help="the cache folder (default $LADDER_CACHE)")
     parser.add_argument("--address", metavar="ADDR", help="look at every node of this Ray cluster (auto)")
     parser.add_argument("--quick", action="store_true", help="do not try what the device computes")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from harness.addresses import local
 from harness.confined import below
 from harness.console import leave
 from harness.data import image_size
@@ -27,9 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m harness.maps", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("run", type=Path, help="a run directory of a sweep with `keep_maps: true`")
+    parser.add_argument("run", type=local, help="a run directory of a sweep with `keep_maps: true`")
     parser.add_argument("trial", help="trial id")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the category's maps")
+    parser.add_argument("--out", type=local, required=True, help="folder for the category's maps")
     options = parser.parse_args(arguments)
     try:
         print(f"{export(options.run, options.trial, options.out)} maps written below {options.out}")

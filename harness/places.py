@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from harness.addresses import no_path
 from harness.errors import ConfigError, nearest
 
 MOST_NAME, MOST_PATH = 255, 4096  # bytes, on every file system that clusters use
@@ -29,6 +30,8 @@ def trouble(text: str) -> str:
         return "is empty, and no path"
     if "\0" in text:
         return "holds a null character, which no path may"
+    if said := no_path(text):
+        return said
     try:
         name = os.fsencode(Path(text).expanduser())
     except UnicodeEncodeError:

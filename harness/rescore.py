@@ -10,8 +10,8 @@ have none.
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from harness.addresses import local
 from harness.console import leave
 from harness.errors import HarnessError
 from harness.inspection.rescoring import rescore
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     about = (__doc__ or "").split("\n")[0]
     parser = argparse.ArgumentParser(prog="python -m harness.rescore", description=about)
-    parser.add_argument("run", type=Path, help="a run directory")
+    parser.add_argument("run", type=local, help="a run directory")
     parser.add_argument("--metrics", default="", metavar="NAME,…", help="default: those of the sweep file")
     parser.add_argument("--intervals", action="store_true", help="also 95 %% intervals over test images")
     parser.add_argument("--resamples", type=int, default=2000, metavar="N", help="default: %(default)s")

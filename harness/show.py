@@ -10,9 +10,9 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
+from harness.addresses import local
 from harness.console import leave, show
 from harness.data import Sample, Split
 from harness.inspection.picture import picture
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m harness.show", description="Everything that a run knows of one trial."
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory, e.g. runs/fewshot")
+    parser.add_argument("run", type=local, metavar="RUN", help="a run directory, e.g. runs/fewshot")
     parser.add_argument("trial", metavar="TRIAL", help="id of a trial, or its first characters")
     parser.add_argument("--json", action="store_true", help="print JSON, with the scores of all images")
     parser.add_argument(
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=local,
         metavar="FILE",
         help="of the drawing (.png, .pdf, .svg); default: TRIAL_IMAGE.png here",
     )

@@ -10,11 +10,11 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Group
 from rich.live import Live
 
+from harness.addresses import local
 from harness.console import console, leave, show
 from harness.inspection.state import State, state_of
 from harness.inspection.state_words import as_json, parts
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m harness.status", description="How far a sweep has come, and what to do next."
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory, e.g. runs/fewshot")
+    parser.add_argument("run", type=local, metavar="RUN", help="a run directory, e.g. runs/fewshot")
     parser.add_argument("--watch", action="store_true", help="go on until the sweep ends or dies")
     parser.add_argument("--failed", action="store_true", help="list every trial that is not ok or skipped")
     parser.add_argument("--json", action="store_true", help="print JSON; with --watch one object per line")

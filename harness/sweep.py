@@ -13,12 +13,12 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Never
 
 from rich.console import Console
 
+from harness.addresses import local
 from harness.config import SweepConfig, json_schema, load
 from harness.console import leave
 from harness.errors import ConfigError, HarnessError, ResultsError, nearest
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m harness.sweep", description=(__doc__ or "").split("\n\n")[1]
     )
     add = parser.add_argument
-    add("config", type=Path, nargs="?", help="sweep file (YAML)")
+    add("config", type=local, nargs="?", help="sweep file (YAML)")
     add("overrides", nargs="*", metavar="key=value", help="replace a value of the file; keys are dotted")
     add("--dry-run", action="store_true", help="say what would run, and start nothing")
     add("--only", default="", metavar="AXIS=A|B,…", help="only such trials, e.g. method=patchcore,shots=1|2")

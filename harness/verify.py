@@ -9,11 +9,11 @@ import argparse
 import json
 import shlex
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
+from harness.addresses import local
 from harness.console import leave, show
 from harness.inspection.wholeness import BARE, DAMAGED, KINDS, Finding, Wholeness, wholeness
 from harness.results import read_driver
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m harness.verify", description="What of a run is whole, and what mends the rest."
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory, e.g. runs/fewshot")
+    parser.add_argument("run", type=local, metavar="RUN", help="a run directory, e.g. runs/fewshot")
     parser.add_argument("--json", action="store_true", help="print JSON, with every file")
     return parser
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from harness.addresses import local
 from harness.errors import ConfigError, DataError, HarnessError, nearest
 from reports import diff, merge
 from reports.figures import write_figures
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Tables of one or several runs, finished or not.",
         epilog="`python -m reports diff A B` compares two runs, `… merge A B --out C` joins them.",
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("runs", nargs="+", type=local, metavar="RUN", help="a run directory")
     parser.add_argument("--format", default=",".join(FORMATS), help="some of %(default)s")
     parser.add_argument(
         "--tables",
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"tables of papers, ours beside theirs: {EVERY} for all, {NONE}, {AUTO} (those whose method was "
         f"run; the default), or some of {','.join(PAPERS)}",
     )
-    parser.add_argument("--out", type=Path, help="folder; default RUN/report, for several runs ./report")
+    parser.add_argument("--out", type=local, help="folder; default RUN/report, for several runs ./report")
     parser.add_argument(
         "--no-pictures", dest="pictures", action="store_false", help="no images and anomaly maps in the page"
     )

@@ -8,12 +8,12 @@ import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import pandas as pd
 
+from harness.addresses import local
 from harness.errors import DataError, HarnessError
 from harness.metrics.scale import PERCENT, Scale
 from reports.frame.cells import SUBSETS, cells
@@ -56,9 +56,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser(formats: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m reports diff", description="Two runs side by side.")
-    parser.add_argument("first", type=Path, metavar="A", help="a run directory")
-    parser.add_argument("second", type=Path, metavar="B", help="another one")
-    parser.add_argument("--out", type=Path, help=f"also write {', '.join(formats)} into this folder")
+    parser.add_argument("first", type=local, metavar="A", help="a run directory")
+    parser.add_argument("second", type=local, metavar="B", help="another one")
+    parser.add_argument("--out", type=local, help=f"also write {', '.join(formats)} into this folder")
     return parser
 
 

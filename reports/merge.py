@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from harness.addresses import local
 from harness.errors import DataError, HarnessError
 from harness.results import maps, views, write_sweep
 from harness.results.journal import leftovers
@@ -53,8 +54,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m reports merge", description="Several runs as one.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run directory")
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="a new run directory")
+    parser.add_argument("runs", nargs="+", type=local, metavar="RUN", help="a run directory")
+    parser.add_argument("--out", type=local, required=True, metavar="RUN", help="a new run directory")
     parser.add_argument(
         "--keep-latest", action="store_true", help="of trials with conflicting numbers the latest"
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from harness.addresses import no_path
 from harness.config import Problems, SweepConfig
 from harness.datasets import DATASETS
 from harness.datasets.record import DataSet
@@ -192,7 +193,8 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
 def _overlong(value: Any) -> Iterator[str]:
     """Any text of an option may become part of a path."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
-    yield from filter(None, (too_long(text.encode()) for text in inner if isinstance(text, str)))
+    texts = [text for text in inner if isinstance(text, str)]
+    yield from filter(None, (no_path(text) or too_long(text.encode()) for text in texts))
 
 
 def metric_problems(raw: Mapping[str, Any]) -> Problems:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness.addresses import local
 from methods.shared.backbones.frozen import Backbone, load
 from methods.shared.layers import outputs
 from methods.shared.training.steps import Means, Plan, steps
@@ -136,8 +137,8 @@ def check(student: Student, teacher: Backbone, source: CropSampler, batches: int
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m training.backbone", description=__doc__)
-    parser.add_argument("--out", type=Path, default=None, help="folder (default: where demo weights lie)")
-    parser.add_argument("--xception", type=Path, help="weights of legacy_xception (default: timm's)")
+    parser.add_argument("--out", type=local, default=None, help="folder (default: where demo weights lie)")
+    parser.add_argument("--xception", type=local, help="weights of legacy_xception (default: timm's)")
     parser.add_argument("--steps", type=int, default=600, help="of the whole plan")
     parser.add_argument(
         "--cut",
@@ -150,12 +151,12 @@ def main() -> int:
     parser.add_argument("--scenes", type=int, default=140, help="per category")
     parser.add_argument("--heldout", type=int, default=20, help="per category, for the final measure")
     parser.add_argument("--textures", type=int, default=400)
-    parser.add_argument("--images", type=Path, help="folder of natural pictures instead of the textures")
+    parser.add_argument("--images", type=local, help="folder of natural pictures instead of the textures")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
     parser.add_argument("--threads", type=int, default=1, help="other numbers give other roundings")
-    parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes")
-    parser.add_argument("--state", type=Path, help="file that keeps the state of the training")
+    parser.add_argument("--cache", type=local, help="folder that keeps the drawn scenes")
+    parser.add_argument("--state", type=local, help="file that keeps the state of the training")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.use_deterministic_algorithms(True)

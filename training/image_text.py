@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness.addresses import local
 from methods.shared.training.steps import Means, Plan, steps
 from methods.shared.weights import DEMO_FOLDER
 from training.crops import as_batch, relit
@@ -190,7 +191,7 @@ def shipped(model: nn.Module) -> Mapping[str, Tensor]:
 def arguments() -> argparse.Namespace:
     """What the command was given."""
     parser = argparse.ArgumentParser(prog="python -m training.image_text", description=__doc__)
-    parser.add_argument("--out", type=Path, default=None, help="folder (default: where demo weights lie)")
+    parser.add_argument("--out", type=local, default=None, help="folder (default: where demo weights lie)")
     parser.add_argument("--steps", type=int, default=6000, help="of the whole plan")
     parser.add_argument(
         "--cut",
@@ -204,8 +205,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
     parser.add_argument("--threads", type=int, default=HALVES, help="change nothing but the time")
-    parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes")
-    parser.add_argument("--state", type=Path, help="file that keeps the state, to go on from after a stop")
+    parser.add_argument("--cache", type=local, help="folder that keeps the drawn scenes")
+    parser.add_argument("--state", type=local, help="file that keeps the state, to go on from after a stop")
     return parser.parse_args()
 
 

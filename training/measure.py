@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from harness.addresses import local
 from harness.datasets.demo import PART_NAMES
 from methods.shared.weights import DEMO_FOLDER
 from training.captions import Statement, statements
@@ -181,12 +182,12 @@ def report(model: Model, scenes: Mapping[str, Renders]) -> None:
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m training.measure", description=__doc__)
-    parser.add_argument("--model", type=Path, default=DEMO_FOLDER / "image_text")
+    parser.add_argument("--model", type=local, default=DEMO_FOLDER / "image_text")
     parser.add_argument("--heldout", type=int, default=20, help="scenes per category")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes")
+    parser.add_argument("--cache", type=local, help="folder that keeps the drawn scenes")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     scenes = renders(HELDOUT, given.heldout, given.seed, given.workers, given.cache, SCENE)

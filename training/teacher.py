@@ -4,10 +4,10 @@ python -m training.teacher
 """
 
 import argparse
-from pathlib import Path
 
 import torch
 
+from harness.addresses import local
 from methods.shared.backbones.frozen import load
 from methods.shared.training.distillation import PatchTarget, difference, distil
 from methods.shared.training.pdn import pdn_small
@@ -31,16 +31,16 @@ FROM = "wide_resnet50_2"  # any name: `demo` answers with its own backbone
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m training.teacher", description=__doc__)
-    parser.add_argument("--out", type=Path, default=None, help="folder (default: where demo weights lie)")
-    parser.add_argument("--backbone", type=Path, help="resnet10t weights (default: the demo backbone)")
+    parser.add_argument("--out", type=local, default=None, help="folder (default: where demo weights lie)")
+    parser.add_argument("--backbone", type=local, help="resnet10t weights (default: the demo backbone)")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--scenes", type=int, default=140, help="per category")
     parser.add_argument("--heldout", type=int, default=20, help="per category, for the final measure")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
     parser.add_argument("--threads", type=int, default=1, help="other numbers give other roundings")
-    parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes")
-    parser.add_argument("--state", type=Path, help="file that keeps the state of the training")
+    parser.add_argument("--cache", type=local, help="folder that keeps the drawn scenes")
+    parser.add_argument("--state", type=local, help="file that keeps the state of the training")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.use_deterministic_algorithms(True)

@@ -1,7 +1,8 @@
 """The command line of `python -m harness.data`."""
 
 import argparse
-from pathlib import Path
+
+from harness.addresses import local
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,14 +20,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _demo(command: argparse.ArgumentParser) -> None:
-    command.add_argument("out", type=Path, metavar="OUT", help="folder of the data set; created")
+    command.add_argument("out", type=local, metavar="OUT", help="folder of the data set; created")
     command.add_argument("--size", type=int, help="shorter image side in pixels (default 256)")
     for split in ("train", "validation", "good", "logical", "structural"):
         command.add_argument(f"--{split}", type=int, metavar="N", help=f"{split} images per category")
     command.add_argument("--categories", nargs="+", metavar="NAME", help="only these categories")
     command.add_argument("--seed", type=int, metavar="S", help="seed of the data set (default 0)")
     command.add_argument("--workers", type=int, metavar="W", help="processes (default: one per core)")
-    command.add_argument("--preview", type=Path, metavar="SHEET.png", help="write a contact sheet")
+    command.add_argument("--preview", type=local, metavar="SHEET.png", help="write a contact sheet")
 
 
 def _check(command: argparse.ArgumentParser) -> None:
@@ -36,14 +37,16 @@ def _check(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="decode every image; its range of values",
     )
-    command.add_argument("--archive", type=Path, metavar="FILE", help="compare a downloaded archive's sha256")
+    command.add_argument(
+        "--archive", type=local, metavar="FILE", help="compare a downloaded archive's sha256"
+    )
 
 
 def _subtypes(command: argparse.ArgumentParser) -> None:
     _where(command)
     command.add_argument("--category", required=True, help="a whole category, e.g. juice_bottle")
     command.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="manifest; other categories in it are kept"
+        "--out", type=local, required=True, metavar="FILE", help="manifest; other categories in it are kept"
     )
     command.add_argument("--region", type=_region, action="append", default=[], metavar="X0,Y0,X1,Y1",
                          help="fractions of width and height; may be repeated: the first decides, the others "
@@ -52,14 +55,14 @@ def _subtypes(command: argparse.ArgumentParser) -> None:
     command.add_argument("--names", type=_names, metavar="A,B,C", help="names in the order of hue")
     command.add_argument("--pixels", choices=("all", "chromatic"), help="pixels of the region that count")
     command.add_argument("--seed", type=int, default=0, help="of k-means")
-    command.add_argument("--preview", type=Path, metavar="PNG", help="write a contact sheet for review")
+    command.add_argument("--preview", type=local, metavar="PNG", help="write a contact sheet for review")
     command.add_argument("--check", action="store_true", help="compare with PSAD's grouping of LOCO")
 
 
 def _partmasks(command: argparse.ArgumentParser) -> None:
     _where(command)
     command.add_argument("--category", required=True, help="a category or sub-type")
-    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="use it as `labels_dir`")
+    command.add_argument("--out", type=local, required=True, metavar="DIR", help="use it as `labels_dir`")
     command.add_argument(
         "--method",
         default="clip_lad",
@@ -81,7 +84,7 @@ def _labels(command: argparse.ArgumentParser) -> None:
     check = command.add_subparsers(dest="what", required=True).add_parser(
         "check", help="list names with counts, and what cannot be read or looks like a mistake"
     )
-    check.add_argument("folder", type=Path, metavar="DIR", help="`labels_dir`, or the folder of a category")
+    check.add_argument("folder", type=local, metavar="DIR", help="`labels_dir`, or the folder of a category")
     check.add_argument("--category", nargs="+", default=[], metavar="NAME", help="only these categories")
     check.add_argument("--write", action="store_true", help="declare the names in labels.yaml")
 
@@ -95,7 +98,7 @@ def _shots(text: str) -> int | None:
 
 
 def _where(command: argparse.ArgumentParser) -> None:
-    command.add_argument("root", type=Path, metavar="ROOT", help="folder of the data set")
+    command.add_argument("root", type=local, metavar="ROOT", help="folder of the data set")
     command.add_argument("--dataset", metavar="NAME", help="what to read it as (default: guessed)")
     command.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", help="option of the data set"

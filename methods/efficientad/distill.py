@@ -28,6 +28,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from harness import provenance
+from harness.addresses import local
 from harness.artifacts import ArtifactStore
 from harness.console import console, leave
 from harness.data import ImageSet, image_size
@@ -321,8 +322,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backbone", required=True, help="of timm, or torchvision:NAME")
     parser.add_argument("--weights", help="file, or demo (None: the library's own)")
     parser.add_argument("--layers", nargs="+", help=f"modules to read (None: those of strides {STRIDES})")
-    parser.add_argument("--images", required=True, type=Path, help="folder, searched with its sub-folders")
-    parser.add_argument("--out", required=True, type=Path, help="FILE.safetensors; the card is FILE.json")
+    parser.add_argument("--images", required=True, type=local, help="folder, searched with its sub-folders")
+    parser.add_argument("--out", required=True, type=local, help="FILE.safetensors; the card is FILE.json")
     parser.add_argument("--size", choices=sorted(STUDENTS), default="S", help="of the PDN")
     parser.add_argument("--maps", type=_positive, default=pdn.OUTPUT, help="channels of the teacher")
     parser.add_argument("--image-size", type=_positive, default=512, help="the PDN sees half of it")
@@ -333,7 +334,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=get_args(Precision), default="float32")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--cache", type=Path, help="folder that keeps features; for steps × batch > images")
+    parser.add_argument("--cache", type=local, help="folder that keeps features; for steps × batch > images")
     return parser
 
 
