@@ -21,6 +21,7 @@ from harness.params import LARGEST, Problem, validate
 from harness.places import AbsolutePath
 
 Check = Callable[[Mapping[str, Any]], Problems]
+AUTO = "auto"
 
 
 def _listed(value: Any) -> Any:
@@ -29,8 +30,16 @@ def _listed(value: Any) -> Any:
 
 def _shareable(gpus: float) -> float:
     if gpus > 1 and gpus != int(gpus):
-        raise ValueError("above 1, GPUs are whole ones: Ray shares one GPU and does not divide several")
+        raise ValueError(
+            f"above 1, GPUs are whole ones: {int(gpus)} or {int(gpus) + 1}; one card can be shared"
+        )
     return gpus
+
+
+def _measured(gpus: Any) -> Any:
+    if isinstance(gpus, str) and gpus != AUTO:
+        raise ValueError(f"must be a number of GPUs, or {AUTO}{nearest(gpus, [AUTO])}")
+    return None if gpus == AUTO else gpus
 
 
 Shot = Annotated[int, Field(gt=0, le=2**31 - 1)] | Literal["full"]
@@ -39,6 +48,7 @@ Shots = Annotated[
 ]
 Seed = Annotated[int, Field(ge=0, le=LARGEST)]
 Seeds = PositiveInt | Annotated[list[Seed], Field(min_length=1)]
+Gpus = Annotated[float, Field(ge=0, le=1024)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -71,8 +81,16 @@ class SupportConfig(_Strict):
 class ResourcesConfig(_Strict):
     """What one trial may use; unset values are the method's own."""
 
-    gpus: Annotated[float, Field(ge=0, le=1024), AfterValidator(_shareable)] | None = Field(
-        default=None, description="GPUs per trial; fractions share one, above 1 they are whole"
+    gpus: Annotated[
+        Annotated[Gpus, AfterValidator(_shareable)] | None,
+        BeforeValidator(_measured, json_schema_input_type=Gpus | Literal["auto"] | None),
+    ] = Field(
+        default=None,
+        description="GPUs per trial; auto (the default): what such trials are seen to need; a number is kept "
+        "to: fractions share one card, above 1 they are whole, 0 is the CPU",
+    )
+    most_per_card: Annotated[int, Field(gt=0, le=1000)] | None = Field(
+        default=None, description="at most so many trials of this method on one card, where gpus is auto"
     )
     cpus: float | None = Field(default=None, gt=0, le=4096, description="CPU cores per trial")
     timeout_minutes: float | None = Field(

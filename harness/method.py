@@ -90,16 +90,20 @@ class Resources:
     """What one trial of a method asks of the cluster.
 
     Attributes:
-        gpus: number of GPUs, fractions allowed; taken as 0 where the cluster has none.
+        gpus: number of GPUs, fractions of one allowed; 0 for none. A first guess where `auto`.
         cpus: number of CPU cores (the thread pools of torch, faiss and BLAS follow it).
         timeout_minutes: after this long a trial is ended with status `timeout`; None for never.
         stack: at most so many trials are trained as one, where the method can (`Card.together`).
+        auto: the share of a card is measured. Never of 0, nor of more than one card.
+        most_per_card: at most so many trials of the method on one card, where `auto`.
     """
 
     gpus: float = 0.0
     cpus: float = 1.0
     timeout_minutes: float | None = 120.0
     stack: int = 8
+    auto: bool = True
+    most_per_card: int = 8  # beyond, they wait for each other's kernels and not for memory
 
 
 @final
@@ -206,6 +210,7 @@ class Card:
         unmet: (parameters, task) -> why it cannot run there, or None. Raises DataError where what it needs is
             there and cannot be used.
         resources: what one trial needs.
+        seconds: of one trial, as a first guess; what takes longest is begun first.
         problems: parameters -> (parameter, what is wrong with it) of values that are fine one by one but
             cannot be used together, or name what does not exist. Asked while planning, without torch.
         together: parameters -> a text; trials of one category and support set for which it is the same can
@@ -229,6 +234,7 @@ class Card:
     ignores: Callable[[Params], frozenset[str]] = _nothing
     unmet: Callable[[Params, Task], str | None] = _always
     resources: Resources = Resources()
+    seconds: float = 60.0
     problems: Callable[[Params], Sequence[tuple[str, str]]] = _possible
     together: Callable[[Params], str | None] = _alone
     sizes: Callable[[Params, tuple[int, int]], Sequence[Size]] = _unknown

@@ -173,7 +173,8 @@ def _variants(
 
 def _resources(entry: MethodConfig, default: Resources) -> Resources:
     given = {k: v for k, v in entry.resources.model_dump().items() if v is not None}
-    return Resources(**(asdict(default) | given))
+    # a number that somebody wrote down is kept to; a card's is a first guess
+    return Resources(**(asdict(default) | given | {"auto": default.auto and "gpus" not in given}))
 
 
 def _absolute(value: Any) -> Any:

@@ -139,7 +139,7 @@ def _units(todo: Sequence[Planned], size: int, stacks: Mapping[str, int]) -> Ite
         step = size if stack is None else len(group)
         for start in range(0, len(group), step):
             trials = tuple(t for t, _ in group[start : start + step])
-            yield WorkUnit(_unit_id(trials), trials, group[start][1])
+            yield WorkUnit(unit_id(trials), trials, group[start][1])
 
 
 def _alike(trial: Trial, resources: Resources) -> tuple[Any, ...]:
@@ -164,8 +164,8 @@ def _stacks(planned: Sequence[Planned], most: int | None) -> dict[str, int]:
     return stacks
 
 
-def _unit_id(trials: Sequence[Trial]) -> str:
-    # the same trials make the same unit, so that a second attempt is recognised in provenance
+def unit_id(trials: Sequence[Trial]) -> str:
+    """The same trials make the same unit, so that a second attempt is recognised in provenance."""
     return hashlib.sha256(" ".join(t.id for t in trials).encode()).hexdigest()[:12]
 
 

@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from harness.method import Resources
 from sweeps.ledger import Ledger
 from sweeps.plan import WorkUnit
 from sweeps.together import train
@@ -30,8 +31,7 @@ def run_serial(
     """
     on_failure = _post_mortem if debug else None
     for planned in units:
-        # as the Ray backend does where the cluster has no GPU: the same file runs on a laptop
-        unit = planned if gpus_here() else replace(planned, resources=replace(planned.resources, gpus=0.0))
+        unit = replace(planned, resources=_here(planned.resources))
         shared = train(unit, setting, on_failure) if unit.together else None
         for trial in unit.trials:
             ledger.started(trial.id)
@@ -39,6 +39,14 @@ def run_serial(
             # at once: Ctrl-C in the next trial loses that one alone
             ledger.finished(shared.told(result) if shared else result)
             watch()
+
+
+def _here(wanted: Resources) -> Resources:
+    """What a trial gets where it is alone."""
+    if not gpus_here():
+        # as the Ray backend does where the cluster has no GPU: the same file runs on a laptop
+        return replace(wanted, gpus=0.0)
+    return replace(wanted, gpus=1.0) if wanted.auto and 0 < wanted.gpus < 1 else wanted
 
 
 def _post_mortem(error: Exception) -> None:

@@ -170,6 +170,7 @@ CLASSIFIED = {
     "methods.grid": IN,
     "methods.zip": IN,
     "methods.resources.gpus": OUT,
+    "methods.resources.most_per_card": OUT,
     "methods.resources.cpus": OUT,
     "methods.resources.timeout_minutes": OUT,
     "methods.resources.stack": OUT,
@@ -228,7 +229,14 @@ def test_how_a_sweep_is_run_never_reaches_a_trial():
     """The command line, resources, and all of a context but its seed are outside the identity."""
     ours = {"only", "limit", "retry", "backend", "address", "dashboard", "debug", "file"}
     assert {f.name for f in fields(Options)} == ours
-    assert {f.name for f in fields(Resources)} == {"gpus", "cpus", "timeout_minutes", "stack"}
+    assert {f.name for f in fields(Resources)} == {
+        "gpus",
+        "cpus",
+        "timeout_minutes",
+        "stack",
+        "auto",
+        "most_per_card",
+    }
     assert {f.name for f in fields(Context)} == {"run_seed", "device", "artifacts", "scratch"}
     assert not {f.name for f in fields(Trial)} & {
         f.name for part in (Options, Resources) for f in fields(part)

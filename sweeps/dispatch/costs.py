@@ -1,0 +1,100 @@
+"""How long trials take: a guess of their method's card, then what trials like them have taken."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from harness.trial import Trial
+from sweeps.dispatch.memory import Kinds, keep, numbers, recall
+
+FILE = "costs.json"
+WEIGHT = 0.3  # of the latest trial in the mean: other cards and other neighbours are followed, noise is not
+GUESSED_PART = 0.5  # of a trial's time for arrays that a warm node has, while that was not measured,
+GUESSED_MOST = 60.0  # and so many seconds at most: training shares nothing
+
+
+@final
+@dataclass(frozen=True)
+class Expected:
+    """How long a trial may take.
+
+    Attributes:
+        seconds: the estimate.
+        trust: 3 measured on the very category, 2 on others, 1 on another kind of the method, 0 guessed.
+    """
+
+    seconds: float
+    trust: int
+
+
+@final
+class Costs:
+    """Seconds of trials by method, kind and category, from this sweep and earlier ones.
+
+    Args:
+        folder: where `costs.json` lies, shared between sweeps; None keeps nothing.
+        guess: method -> seconds of one trial, as its card has it.
+    """
+
+    def __init__(
+        self,
+        kinds: Kinds,
+        folder: Path | None = None,
+        guess: Callable[[str], float] = lambda method: 60.0,
+    ):
+        self._path, self._kinds, self._guess = folder / FILE if folder else None, kinds, guess
+        self._means = {key: m for key, e in recall(self._path).items() if (m := _read(e))}
+        self._changed: set[str] = set()
+
+    def expected(self, trial: Trial, card: bool = False) -> Expected:
+        """Seconds of a trial, on a card or on cores alone; of one in a stack its part."""
+        for trust, key in zip((3, 2, 1), self._keys(trial, card), strict=True):
+            if key in self._means:
+                return Expected(self._means[key]["mean"], trust)
+        return Expected(self._guess(trial.method), 0)
+
+    def again(self, trial: Trial, card: bool = False) -> float:
+        """Seconds that it costs to run a trial where its category's arrays are not."""
+        for key in self._keys(trial, card):
+            mean = self._means.get(key, {})
+            if "cold" in mean and "warm" in mean:
+                return max(mean["cold"] - mean["warm"], 0.0)
+        return min(GUESSED_PART * self.expected(trial, card).seconds, GUESSED_MOST)
+
+    def learn(self, trial: Trial, seconds: float, *, card: bool, computed: bool) -> None:
+        """A trial has ended ok.
+
+        Args:
+            trial: which.
+            seconds: that it took.
+            card: whether it ran on a GPU.
+            computed: whether it computed arrays that others will find.
+        """
+        for key in self._keys(trial, card):
+            self._means[key] = _moved(self._means.get(key, {}), seconds, computed)
+            self._changed.add(key)
+
+    def _keys(self, trial: Trial, card: bool) -> tuple[str, str, str]:
+        where = "card" if card else "cores"
+        kind = f"{where} {self._kinds.of(trial)} {trial.dataset}"
+        return f"{kind}/{trial.category}", kind, f"{where} {trial.method} {trial.dataset}"
+
+    def save(self) -> None:
+        """Keep what was learned."""
+        entries = {k: {n: round(s, 3) for n, s in self._means[k].items()} for k in self._changed}
+        keep(self._path, entries)
+        self._changed.clear()
+
+
+def _moved(mean: Mapping[str, float], seconds: float, computed: bool) -> dict[str, float]:
+    """A mean after one more trial, and the mean of those that did, or did not, compute arrays."""
+    moved = dict(mean)
+    for name in ("mean", "cold" if computed else "warm"):
+        moved[name] = moved[name] + WEIGHT * (seconds - moved[name]) if name in moved else seconds
+    return moved
+
+
+def _read(entry: Mapping[str, Any]) -> dict[str, float]:
+    found = {name: n[0] for name in ("mean", "warm", "cold") if (n := numbers(entry.get(name)))}
+    return found if "mean" in found else {}
