@@ -3,10 +3,12 @@
 HarnessError
 ├── ConfigError    the sweep file or the command line is wrong (all problems at once); exit 2
 ├── DataError      a data set, image, mask or results folder is wrong; exit 2, or a failed row inside a trial
-│   └── DamagedFile  a file of a run cannot be read, or is not what was written; exit 2, the rest is shown
+│   ├── DamagedFile   a file of a run cannot be read, or is not what was written; exit 2, the rest is shown
+│   └── NotAsPlanned  the images here are not those of the plan; on a cluster another node runs the trial
 ├── WeightsError   weights are missing, unreadable or of another architecture; exit 2 or a failed row
 ├── NeedNotMet     a method cannot run on this task; the trial becomes a `skipped` row with this reason
 ├── ResultsError   results cannot be written any more (a full disk); exit 1, what was finished is kept
+├── HeadLost       the head of the cluster is gone; exit 1, what was finished is kept
 └── RunLocked      another driver is working on the same run directory; exit 2
 """
 
@@ -70,6 +72,10 @@ def outermost(damage: Iterable[DamagedFile]) -> tuple[DamagedFile, ...]:
     return tuple(error for error in found.values() if error.path.parent not in paths)
 
 
+class NotAsPlanned(DataError):
+    """The data set here cannot be read, or is another one than the trial was planned with."""
+
+
 class WeightsError(HarnessError):
     """Weights are missing, unreadable, or do not fit the architecture."""
 
@@ -80,6 +86,10 @@ class NeedNotMet(HarnessError):
 
 class ResultsError(HarnessError):
     """Results cannot be written any more; everything that was accepted before is kept."""
+
+
+class HeadLost(HarnessError):
+    """The cluster's head does not answer any more; everything that was accepted before is kept."""
 
 
 class RunLocked(HarnessError):

@@ -1,12 +1,19 @@
-"""What an exception inside a trial means: of the trial, of memory, or of the device.
+"""What an exception inside a trial means: of the trial, of memory, or of the device; and who is to blame.
 
 Only what the trial itself is to blame for is `failed`. Where memory ran out it may do better beside other
 neighbours (`oom`); where the device has a fault nothing else can run in this process, and the trial gets
-another one (`crashed`).
+another one (`crashed`). What comes of the node alone is no result of the trial at all (`lost`): another node
+runs it.
 """
 
+import importlib.util
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
 from harness import gpu
-from harness.errors import NeedNotMet
+from harness.errors import NeedNotMet, NotAsPlanned
 from harness.trial import Status
 
 # By words, not by class: torch is not imported for it, and cuDNN, cuBLAS and faiss raise plain RuntimeErrors.
@@ -33,6 +40,39 @@ DEVICE = (
     "cublas_status_internal_error",
     "uncorrectable ecc",
 )
+# What only a machine can have. An illegal access or a failed launch is not here: a kernel of a method may
+# do that anywhere.
+BROKEN = (
+    "uncorrectable ecc",
+    "ecc error",
+    "fallen off the bus",
+    "nvrm: xid",
+    "hardware error",
+    "no cuda gpus are available",
+    "no cuda-capable device",
+    "found no nvidia driver",
+    "driver/library version mismatch",
+    "cuda driver version is insufficient",
+    "cuda unknown error",
+    "system not yet initialized",
+    "no space left on device",
+    "read-only file system",
+    "disk quota exceeded",
+    "input/output error",
+    "stale file handle",
+    "transport endpoint is not connected",
+)
+MODULE = re.compile(r"No module named '([\w.]+)'")
+COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # Ray paints the tracebacks that it passes on
+SPOILT = (Status.FAILED, Status.CRASHED, Status.LOST)  # statuses behind which a node may stand
+REFUSED = "NodeRefused"  # error type of a trial that a node must not run (`sweeps.handshake`)
+
+
+class Blame(StrEnum):
+    """Whose fault it is that a trial has no result."""
+
+    NODE = "node"
+    TRIAL = "trial"
 
 
 def status_of(error: BaseException) -> Status:
@@ -49,3 +89,34 @@ def status_of(error: BaseException) -> Status:
     if any(word in words for word in DEVICE) or not gpu.usable():
         return Status.CRASHED
     return Status.FAILED
+
+
+def blame(ended: BaseException | Mapping[str, Any], has: Callable[[str], bool] | None = None) -> Blame:
+    """Whether the node or the trial is to blame.
+
+    Args:
+        ended: an exception, or the row of a trial; rows that are fine, out of memory or out of time never
+            speak against a node.
+        has: whether a package is there in the process that planned the trial: one that is lacking there
+            too is lacking everywhere. By default this process.
+    """
+    if isinstance(ended, BaseException):
+        kind, words = type(ended).__name__, str(ended)
+    elif ended["status"] in SPOILT:
+        kind, words = ended.get("error_type") or "", ended.get("reason") or ""
+    else:
+        return Blame.TRIAL
+    lacking = MODULE.search(words)
+    if lacking:
+        return Blame.NODE if (has or _here)(lacking[1].partition(".")[0]) else Blame.TRIAL
+    guilty = kind in (REFUSED, NotAsPlanned.__name__) or any(word in words.lower() for word in BROKEN)
+    return Blame.NODE if guilty else Blame.TRIAL
+
+
+def _here(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def uncoloured(text: str) -> str:
+    """A text without the codes that colour it on a terminal."""
+    return COLOURS.sub("", text)

@@ -14,7 +14,10 @@ from typing import Any
 import harness
 from harness import gpu
 
-PACKAGES = ("numpy", "torch", "timm", "open_clip_torch", "faiss-gpu", "faiss-cpu", "pandas", "ray", "pillow")
+PACKAGES = (
+    "numpy", "scipy", "torch", "torchvision", "timm", "open_clip_torch", "faiss-gpu", "faiss-cpu", "pillow",
+    "albumentations", "opencv-python-headless", "pandas", "ray",
+)  # fmt: skip
 
 
 # once per process: `git status` takes longer than a small trial

@@ -14,7 +14,7 @@ import numpy as np
 from harness import gpu, provenance
 from harness.data import FitData, ImageSet, Split
 from harness.data.digest import expect
-from harness.errors import DataError
+from harness.errors import DataError, NotAsPlanned
 from harness.failures import status_of
 from harness.method import Context, Method, Scores
 from harness.notes import noted
@@ -70,7 +70,7 @@ def run_trial(
         try:
             # before anything is built: weights are drawn in constructors
             with seeded(context.run_seed):
-                counts, found = _run(trial, build, split(), context, job, clock)
+                counts, found = _run(trial, build, _planned(split, trial), context, job, clock)
             outcome = {"status": Status.OK, **counts}
         except Exception as error:  # noqa: BLE001 - the trial boundary: any failure is a row
             outcome = _failure(error)
@@ -82,12 +82,20 @@ def run_trial(
     return replace(found, trial=row)
 
 
+def _planned(split: Callable[[], Split], trial: Trial) -> Split:
+    """The category of a trial, which may run on a node whose copy of the data is another one."""
+    try:
+        found = split()
+    except DataError as error:  # it could be read where the trial was planned
+        raise NotAsPlanned(str(error), error.problems) from error
+    if found.fingerprint != trial.fingerprint:
+        raise NotAsPlanned(f"{trial.category}: the images here are not the ones that were planned with")
+    return found
+
+
 def _run(
     trial: Trial, build: Callable[[Context], Method], split: Split, context: Context, job: Job, clock: _Clock
 ) -> tuple[dict[str, Any], TrialResult]:
-    # a worker may stand on a node whose copy of the data is another one
-    if split.fingerprint != trial.fingerprint:
-        raise DataError(f"{trial.category}: the images here are not the ones that were planned with")
     data = fit_data(trial.support, split)
     method = build(context)
     with clock.phase("fit"):

@@ -25,6 +25,7 @@ from harness.run import ended
 from harness.source import Source
 from harness.trial import Status, Trial
 from sweeps.expand import expanded
+from sweeps.handshake import shown
 from sweeps.ledger import Ledger
 from sweeps.plan import Plan, make_plan, plan_rows
 from sweeps.progress import Progress, broken_lines, failure_lines, note_lines
@@ -123,6 +124,9 @@ def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
 
 def _run(plan: Plan, config: SweepConfig, options: Options, progress: Progress) -> None:
     setting = _setting(config, plan.remaining)
+    if options.backend == "ray":  # workers may stand on other nodes
+        methods = sorted({trial.method for trial in plan.remaining})
+        setting = replace(setting, expected=shown(methods, setting.job.metrics))
     if not config.keep_checkpoints:
         _tidy(plan, setting.scratch)
     if not plan.units and not plan.skipped:

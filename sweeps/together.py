@@ -16,7 +16,7 @@ from harness.run import fit_data
 from harness.seeding import seeded
 from harness.trial import Trial, TrialResult
 from sweeps.plan import WorkUnit
-from sweeps.worker import Setting, build, context_of, splits_of, threads
+from sweeps.worker import Setting, build, context_of, greeted, splits_of, threads
 
 SHARED = ("fit_seconds", "total_seconds")
 
@@ -61,6 +61,9 @@ def train(
         on_failure: sees an exception while its frames are alive.
     """
     began, error = time.perf_counter(), None
+    # a node that is to refuse every one of them need not train for hours first
+    if problem := greeted(unit.trials[0], setting).problem:
+        return Together(len(unit.trials), 0.0, problem)
     # of the joint training alone; its peak is then told to every member's row
     provenance.reset_peaks()
     with noted() as notes:

@@ -22,6 +22,7 @@ from harness.source import Source, Splits
 from harness.trial import Status, Trial, TrialResult
 from methods import METHODS
 from methods.shared.pixels import working
+from sweeps.handshake import Answer, Shown, answer, refused
 
 CURVES = ".csv"  # loss curves in a scratch folder
 
@@ -39,6 +40,7 @@ class Setting:
         scratch: folder for checkpoints of unfinished trials, one sub-folder per trial.
         keep_checkpoints: leave them there when a trial is ok.
         sizes: category -> sizes at which its images are wanted, by whatever trial.
+        expected: what the planner has, for workers that may stand elsewhere; None where it runs them itself.
     """
 
     source: Source
@@ -48,6 +50,7 @@ class Setting:
     scratch: Path
     keep_checkpoints: bool = False
     sizes: Mapping[str, tuple[Size, ...]] = field(default_factory=dict)
+    expected: Shown | None = None
 
     @staticmethod
     def sizes_of(trials: Iterable[Trial]) -> Mapping[str, tuple[Size, ...]]:
@@ -77,10 +80,12 @@ def execute(
         unit: work unit that the trial belongs to; provenance.
         on_failure: sees the exception of a failed trial while its frames are alive.
     """
-    context = context_of(trial, setting, resources)
     given = {"gpu_share": resources.gpus, "cpus": resources.cpus}
     job = replace(setting.job, attempt=attempt, unit=unit, **given)
-    splits = splits_of(setting.source)
+    node = greeted(trial, setting)
+    if node.problem:
+        return refused(trial, job, node.problem)
+    context, splits = context_of(trial, setting, resources), splits_of(setting.source)
     with threads(resources.cpus, setting.sizes.get(trial.category, ())):
         try:
             if resources.gpus > 0:
@@ -92,7 +97,14 @@ def execute(
             gpu.release()
     if result.trial["status"] == Status.OK and context.scratch and not setting.keep_checkpoints:
         tidied(context.scratch)
-    return result
+    return replace(result, trial={**result.trial, "notes": [*result.trial["notes"], *node.notes]})
+
+
+def greeted(trial: Trial, setting: Setting) -> Answer:
+    """Whether this process may run a trial: what it has is held against what the planner has."""
+    if setting.expected is None:
+        return Answer()
+    return answer(trial, setting.job.metrics, setting.source.root, setting.expected)
 
 
 @contextmanager
