@@ -76,6 +76,6 @@ def test_a_row_tells_what_the_precision_came_to(anew: Path):
     told = trials.groupby("method")["precision_used"].agg(lambda rows: set(rows.dropna()))
     assert told["efficientad"] == told["efficientad_dfsc"] == {"float32"} and not told["patchcore"]
     trial = str(trials.index[trials["method"] == "efficientad"][0])
-    console = Console(file=StringIO(), width=200)
-    console.print(*parts(record_of(anew, trial)))
-    assert re.search(r"precision_used +float32", console.file.getvalue())
+    printed = StringIO()
+    Console(file=printed, width=200).print(*parts(record_of(anew, trial)))
+    assert re.search(r"precision_used +float32", printed.getvalue())

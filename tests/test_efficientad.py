@@ -1,5 +1,6 @@
 """EfficientAD and DFSC: losses, training, checkpoints and joint training against slow twins; the store."""
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -20,10 +21,20 @@ from harness.errors import HarnessError, NeedNotMet, WeightsError
 from harness.method import Context
 from harness.notes import noted
 from methods import METHODS
-from methods.efficientad import EfficientAD, EfficientADDFSC, draws, losses
+from methods.efficientad import EfficientAD, EfficientADDFSC, draws, losses, losses_at_once
 from methods.efficientad import train as training
 from methods.efficientad.detector import Detector, Fusion
-from methods.efficientad.networks import Autoencoder, JointConv2d, Student, joint, map_size, sizes
+from methods.efficientad.networks import (
+    Autoencoder,
+    JointConv2d,
+    Student,
+    by_planes,
+    channels_last,
+    in_planes,
+    joint,
+    map_size,
+    sizes,
+)
 from methods.efficientad.recipe import Constraint, Recipe
 from methods.efficientad.stepper import Feeder, Stepper
 from methods.efficientad.task import Task
@@ -272,6 +283,50 @@ def test_dfsc_pushes_the_autoencoder_away_and_has_a_gradient_everywhere():
     assert not nothing.any()
 
 
+@pytest.mark.parametrize("locations", ["all", "occupied"])
+@pytest.mark.parametrize("norm", ["pre_mask", "post_mask", "none"])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("flag", [False, True])
+def test_losses_at_once_are_those_member_by_member(locations: Any, norm: Any, reduction: Any, flag: bool):
+    """Values and gradients; members differ in margin, quantile and whether they have a constraint."""
+    like = {"locations": locations, "norm": norm, "channel_sum": flag}
+    first, other = constraint(**like), constraint(margin=1.5, quantile=0.99, **like)
+    r = recipe(loss_reduction=reduction, stae_detach_ae=flag, hard_quantile=0.97)
+    maps = torch.randn(6, 3, 8, 9, 9, generator=torch.Generator().manual_seed(0))
+    members, twin = ([m.clone().requires_grad_() for m in maps] for _ in range(2))
+    weigh = torch.arange(1.0, 16).view(3, 5)
+    constraints = [first, None, other]
+    assert losses_at_once.agree(constraints)
+    at_once = losses_at_once.Losses(r, constraints, maps[0, 0].numel(), torch.device("cpu"))
+    found = at_once.terms(outputs_of(members, flag))
+    outputs = outputs_of(twin, flag)
+    expected = torch.stack([losses.terms(outputs.of(i), r, c) for i, c in enumerate(constraints)])
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    (found * weigh).sum().backward()
+    (expected * weigh).sum().backward()
+    for a, b in zip(members, twin, strict=True):
+        if b.grad is not None:
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-5, atol=1e-6)
+
+
+def outputs_of(maps: list[torch.Tensor], penalty: bool) -> losses.Outputs:
+    T, S_T, T_A, A, S_A, S_penalty = maps
+    return losses.Outputs(T, S_T, T_A, A, S_A, S_penalty if penalty else None)
+
+
+def test_quantiles_of_rows_are_those_of_each():
+    values = torch.rand(4, 5, 7, 7, generator=torch.Generator().manual_seed(0))
+    orders = [0.5, 0.9, 0.999, 0.0]
+    found = losses_at_once.Quantiles(orders, 245, torch.device("cpu")).of(values).flatten()
+    expected = [losses.quantile(v, q) for v, q in zip(values, orders, strict=True)]
+    assert torch.equal(found, torch.stack(expected))
+
+
+def test_constraints_of_two_kinds_are_not_taken_at_once():
+    assert not losses_at_once.agree([constraint(), constraint(norm="none")])
+    assert losses_at_once.agree([None, None])
+
+
 def test_jitter_is_torchvisions():
     images = torch.rand(3, 3, 9, 9)
     how = torch.tensor([(1.15, 0, 0), (0.83, 1, 0), (1.2, 0, 1)])
@@ -455,6 +510,52 @@ def test_grouped_convolutions_stay_close_to_single_ones(store: Path, monkeypatch
     np.testing.assert_allclose(grouped, alone, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("cls", [EfficientAD, EfficientADDFSC])
+def test_steps_with_losses_at_once_stay_close(cls: Any, store: Path):
+    """What a card does for members: within 1e-6 of member by member before anything has moved."""
+    steppers = [Stepper([task(store, cls, seed=seed) for seed in (0, 1)]) for _ in range(2)]
+    taken_at_once(steppers[0])
+    found, expected = (stepper.take(0) for stepper in steppers)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def taken_at_once(stepper: Stepper) -> None:
+    members = stepper.members
+    members.at_once = members.losses_at_once(members.mean.shape[1])
+    assert members.at_once is not None
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_an_autoencoder_in_planes_is_the_same_and_turns_nothing(affine: bool):
+    """Every convolution gets and gives planes, whatever came in: nothing is laid out anew on the way."""
+    torch.manual_seed(0)
+    usual = channels_last(Autoencoder(6, 64, True, affine))
+    other = in_planes(deepcopy(usual))
+    last = torch.rand(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    layouts: list[bool] = []
+
+    def look(module: Any, given: Any, result: torch.Tensor) -> None:
+        layouts.extend(t.is_contiguous() for t in (*given, result, module.weight))
+
+    for module in other.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(look)
+    found, expected = other(last), usual(last)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert layouts and all(layouts)
+
+
+def test_planes_are_for_instance_normalisation_on_a_card():
+    plain, normed = (Autoencoder(6, 64, in_relu, False) for in_relu in (False, True))
+    places = [torch.device("cuda:0"), torch.device("cpu")]
+    assert [by_planes(network, d) for network in (plain, normed) for d in places] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+
+
 class Watch(TorchDispatchMode):
     """Names the operations that wait for a device, take from the host, or give tensors of unknown size."""
 
@@ -469,8 +570,10 @@ class Watch(TorchDispatchMode):
 def test_a_step_could_be_captured_as_a_cuda_graph(cls: Any, store: Path):
     stepper = Stepper([task(store, cls, seed=seed) for seed in (0, 1)])
     stepper.take(0)
-    with Watch():
-        stepper.members.step(stepper.feeder.feed)
+    for _ in range(2):
+        with Watch():
+            stepper.members.step(stepper.feeder.feed)
+        taken_at_once(stepper)
     for forbidden in (lambda x: x.sum().item(), lambda x: x[x > 0], lambda x: x.new_tensor([1.0])):
         with pytest.raises(AssertionError, match="captured"), Watch():
             forbidden(torch.rand(3))

@@ -28,6 +28,11 @@ class Outputs(NamedTuple):
     S_A: Tensor
     S_penalty: Tensor | None
 
+    def of(self, i: int) -> "Outputs":
+        """Those of one member, where every tensor has a row per member."""
+        T, S_T, T_A, A, S_A, S_penalty = self
+        return Outputs(T[i], S_T[i], T_A[i], A[i], S_A[i], None if S_penalty is None else S_penalty[i])
+
 
 def terms(outputs: Outputs, recipe: Recipe, constraint: Constraint | None) -> Tensor:
     """The five terms `TERMS` of the loss, unweighted."""

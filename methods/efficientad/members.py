@@ -1,8 +1,8 @@
 """Students and autoencoders of one shape, trained together as one network; also one alone.
 
 Members differ in seed and constraint and share everything else. What they have in common runs as one
-operation (see `networks`); losses are taken member by member, so that on a CPU every member ends with
-the bits that it would end with alone.
+operation (see `networks`); on a CPU losses are taken member by member, so that every member ends with
+the bits that it would end with alone, on a card as one batch.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +15,13 @@ from torch import Tensor, nn
 
 from methods.efficientad.draws import WEIGHTS, jittered, torch_seed
 from methods.efficientad.losses import Outputs, terms, weights
-from methods.efficientad.networks import WIDTH, Autoencoder, Student, channels_last, joint, sizes
+from methods.efficientad.losses_at_once import Losses, agree
+from methods.efficientad.networks import WIDTH, Autoencoder, Student, joint, map_size, placed, sizes
 from methods.efficientad.recipe import Constraint, Recipe
 from methods.shared.training.distillation import IMAGENET
 from methods.shared.training.pdn import Shape
+
+_towards, _copied = torch._foreach_lerp_, torch._foreach_copy_  # pyright: ignore[reportPrivateImportUsage]
 
 
 @final
@@ -81,12 +84,15 @@ class Members:
         self.weights = torch.stack([weights(c) for c in constraints]).to(device)
         students, autoencoders = zip(*(pair(recipe, shape, seed) for seed in seeds), strict=True)
         self.student, self.autoencoder = (
-            channels_last(joint(networks), device) for networks in (students, autoencoders)
+            placed(joint(networks), device) for networks in (students, autoencoders)
         )
         self.parameters = [*self.student.parameters(), *self.autoencoder.parameters()]
         self.averaged = list(self.student.parameters()) if recipe.ema != "off" else []
         self.averages = [p.detach().clone() for p in self.averaged]
         self.optimiser = _optimiser(recipe, self.parameters, device)
+        self.at_once = (
+            self.losses_at_once(shape.output) if device.type == "cuda" and self.number > 1 else None
+        )
 
     def step(self, feed: Feed) -> Tensor:
         """One step of the optimiser; the terms of the loss (n, 5) before it."""
@@ -121,12 +127,20 @@ class Members:
             S_T = self.student.to_teacher(z[: 1 if feed.penalty is None else 2])
             S_A = self.student.to_autoencoder(z[:1] if feed.jitter is None else z[-1:])
             A = self.autoencoder(views[0] if feed.jitter is None else views[-1], self._keep(feed.uniform))
-        return torch.stack([self._terms(i, T, S_T, T_A, A, S_A) for i in range(self.number)])
+        s_t, a, s_a = (t.float().unflatten(1, (self.number, -1)) for t in (S_T, A, S_A))
+        outputs = Outputs(T, s_t[0], T_A, a[0], s_a[0], s_t[1] if len(s_t) > 1 else None)
+        if self.at_once:
+            return self.at_once.terms(outputs)
+        return torch.stack([self._terms(i, outputs) for i in range(self.number)])
 
-    def _terms(self, i: int, T: Tensor, S_T: Tensor, T_A: Tensor, A: Tensor, S_A: Tensor) -> Tensor:
-        s_t, a, s_a = (t.float().unflatten(1, (self.number, -1))[:, i] for t in (S_T, A, S_A))
-        outputs = Outputs(T[i], s_t[0], T_A[i], a[0], s_a[0], s_t[1] if len(s_t) > 1 else None)
-        return terms(outputs, self.recipe, self.constraints[i])
+    def losses_at_once(self, channels: int) -> Losses | None:
+        """The losses of all members as one batch, or None where they are of different kinds."""
+        elements = channels * map_size(self.recipe.image_size) ** 2
+        alike = agree(self.constraints)
+        return Losses(self.recipe, self.constraints, elements, self.device) if alike else None
+
+    def _terms(self, i: int, outputs: Outputs) -> Tensor:
+        return terms(outputs.of(i), self.recipe, self.constraints[i])
 
     def _taught(self, images: Tensor) -> Tensor:
         with torch.no_grad():
@@ -153,14 +167,15 @@ class Members:
         maps = (
             part.unflatten(1, (s, s, WIDTH)).permute(0, 3, 1, 2) for part, s in zip(parts, sides, strict=True)
         )
-        return [m.flatten(0, 1)[None].contiguous(memory_format=torch.channels_last) for m in maps]
+        layout = self.autoencoder.layout or torch.channels_last
+        return [m.flatten(0, 1)[None].contiguous(memory_format=layout) for m in maps]
 
     def _average(self) -> None:
         with torch.no_grad():
-            for average, parameter in zip(self.averages, self.averaged, strict=True):
-                average.lerp_(parameter, 1 - self.recipe.ema_momentum)
-                if self.recipe.ema == "inplace":
-                    parameter.copy_(average)
+            if self.averages:  # on a card one kernel instead of one per tensor
+                _towards(self.averages, self.averaged, 1 - self.recipe.ema_momentum)
+            if self.recipe.ema == "inplace":
+                _copied(self.averaged, self.averages)
 
     @contextmanager
     def _precision(self) -> Iterator[None]:
@@ -193,10 +208,10 @@ class Members:
         moments = {
             k: {
                 "step": torch.tensor(float(step)),
-                "exp_avg": torch.cat([state["first"][k] for state in states]),
-                "exp_avg_sq": torch.cat([state["second"][k] for state in states]),
+                "exp_avg": _like(parameter, [state["first"][k] for state in states]),
+                "exp_avg_sq": _like(parameter, [state["second"][k] for state in states]),
             }
-            for k in range(len(self.parameters))
+            for k, parameter in enumerate(self.parameters)
         }
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
@@ -209,6 +224,11 @@ class Members:
 
     def _of(self, joint_tensor: Tensor, i: int) -> Tensor:
         return joint_tensor.unflatten(0, (self.number, -1))[i]
+
+
+def _like(parameter: Tensor, parts: Sequence[Tensor]) -> Tensor:
+    """Parts as one tensor in a parameter's layout: fused optimisers take moments of no other."""
+    return torch.empty_like(parameter, device="cpu").copy_(torch.cat(list(parts)))
 
 
 def dropout_numbers(image_size: int) -> int:
@@ -224,7 +244,7 @@ def evaluated(
     parameters = [*student.parameters(), *autoencoder.parameters()]
     nn.utils.vector_to_parameters(vector, parameters)
     for network in (student, autoencoder):
-        channels_last(network.eval().requires_grad_(False), device)
+        placed(network.eval().requires_grad_(False), device)
     return student, autoencoder
 
 

@@ -60,6 +60,7 @@ class Autoencoder(nn.Module):
     def __init__(self, output: int, image_size: int, in_relu: bool, in_affine: bool) -> None:
         super().__init__()
         self.image_size, self.in_relu = image_size, in_relu
+        self.layout: torch.memory_format | None = None  # of all that flows through it; None: as it comes
         widths = (3, *ENCODER)
         self.encoder = nn.ModuleList(nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths))
         self.code = nn.Conv2d(ENCODER[-1], WIDTH, image_size // STRIDE)
@@ -80,6 +81,7 @@ class Autoencoder(nn.Module):
                 `sizes`, or None for no dropout.
         """
         norms = iter(self.norms)
+        x = x if self.layout is None else x.contiguous(memory_format=self.layout)
         for convolution in self.encoder:
             x = F.relu(next(norms)(convolution(x)))
         x = self.code(x)
@@ -166,6 +168,31 @@ def _joint_norm(members: Sequence[nn.InstanceNorm2d]) -> nn.InstanceNorm2d:
     return norm
 
 
-def channels_last(network: Network, device: torch.device) -> Network:
-    """The network on a device, its convolutions in the layout that they are fastest in."""
-    return network.to(device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+def placed(network: Network, device: torch.device) -> Network:
+    """The network on a device, in the layout that it is fastest in."""
+    moved = network.to(device)
+    return (
+        in_planes(moved)
+        if isinstance(moved, Autoencoder) and by_planes(moved, device)
+        else channels_last(moved)
+    )
+
+
+def by_planes(network: Autoencoder, device: torch.device) -> bool:
+    """Whether an autoencoder is faster with a plane per channel.
+
+    With instance normalisation on a card: it gives planes whatever it gets, and every convolution would turn
+    them back. On a CPU the difference is no more than a tenth of it, in both directions.
+    """
+    return network.in_relu and device.type == "cuda"
+
+
+def channels_last(network: Network) -> Network:
+    """The network with the channels of a pixel side by side."""
+    return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def in_planes(network: Autoencoder) -> Autoencoder:
+    """The autoencoder with a plane per channel, whatever its input is."""
+    network.layout = torch.contiguous_format
+    return network.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]

@@ -114,7 +114,7 @@ def _moments(maps: Maps) -> NDArray[np.float64]:
 def _loaded(file: Weights, size: Size, device: str) -> "nn.Sequential":
     import torch
 
-    from methods.efficientad.networks import channels_last
+    from methods.efficientad.networks import placed
     from methods.shared.checkpoints import read
     from methods.shared.training.pdn import pdn_from, shape_of
 
@@ -122,7 +122,7 @@ def _loaded(file: Weights, size: Size, device: str) -> "nn.Sequential":
     if shape_of(state).size != size and not file.marks:
         raise WeightsError(f"{file.path}: the weights of a PDN-{shape_of(state).size}, not of a PDN-{size}")
     network = pdn_from(state).requires_grad_(False)
-    return channels_last(network, torch.device(device))
+    return placed(network, torch.device(device))
 
 
 def teacher_file(size: Size, weights: str | None) -> Weights:
