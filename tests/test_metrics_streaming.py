@@ -11,7 +11,6 @@ from harness.metrics import (
     Region,
     auspro,
     counts,
-    evidence,
     image_metrics,
     two_passes,
     upsample,
@@ -65,8 +64,8 @@ def test_the_order_of_images_does_not_show():
 @pytest.mark.parametrize(("chunk", "block"), [(1, 1), (700, 64), (5000, 7)])
 def test_chunks_and_blocks_do_not_show(monkeypatch, chunk: int, block: int):
     expected = in_one_go(*images())
-    monkeypatch.setattr(evidence, "CHUNK_PIXELS", chunk)
-    monkeypatch.setattr(evidence, "LARGEST_CHUNK_PIXELS", chunk)
+    monkeypatch.setattr(counts, "CHUNK_PIXELS", chunk)
+    monkeypatch.setattr(counts, "LARGEST_CHUNK_PIXELS", chunk)
     monkeypatch.setattr(counts, "BLOCK", block)
     assert in_one_go(*images()) == expected
 
@@ -140,9 +139,9 @@ def test_pixel_metrics_equal_the_image_metrics_of_all_pixels():
 def test_counts_beyond_32_bits():
     total = counts.Counts(2)
     total.grow(2**32 - 1)
-    total.add(slice(None), np.array([1, 2]), np.array([2**32 - 1, 3]))
+    total.add(np.array([1, 2]), np.array([2**32 - 1, 3]))
     total.grow(5)
-    total.add(slice(None), np.array([5, 5]), np.array([5, 5]))
+    total.add(np.array([5, 5]), np.array([5, 5]))
     assert total.up_to.tolist() == [2**32 + 4, 8] and total.below.tolist() == [6, 7]
 
 

@@ -21,17 +21,11 @@ from typing import Any, Self, final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.counts import Counts, NormalCounts
+from harness.metrics.counts import Counts, NormalCounts, Sifted
 from harness.metrics.regions import Region, components, union
 
 Array = NDArray[Any]
 Groups = tuple[str, ...]
-
-# Anomaly-free pixels held back before they are sorted and counted: the more thresholds, the more pixels
-# a walk over them should serve.
-CHUNK_PIXELS = 1 << 22
-LARGEST_CHUNK_PIXELS = 1 << 24
-CHUNK_PER_THRESHOLD = 8
 
 
 @final
@@ -156,43 +150,33 @@ class PixelCounts:
     def __init__(self, first: AnomalousScores, normals: NormalCounts):
         self._first = first
         self._normals = normals
-        self._held: dict[Groups | None, list[Array]] = {}
-        self._n_held = 0
-        wanted = CHUNK_PER_THRESHOLD * normals.thresholds.size
-        self._chunk = int(np.clip(wanted, CHUNK_PIXELS, LARGEST_CHUNK_PIXELS))
 
     def add(self, anomaly_map: Array, regions: Sequence[Region], groups: Groups | None) -> None:
-        """Take in one image.
+        """Take in one image; least is to be done where images of the same subsets follow each other.
 
         Args:
-            anomaly_map: (h, w), finite, at the size of the masks.
+            anomaly_map: (h, w), finite, at the size of the masks; it may be used again afterwards.
             regions: its regions, none if it is good.
             groups: as in the first pass; None for good images, which count in every subset.
         """
-        key = None if groups is None else all_groups(regions, groups)
-        # Copies: the caller may use the array again before these pixels are counted.
-        normals = anomaly_map[~union(regions)] if regions else anomaly_map.flatten()
-        self._held.setdefault(key, []).append(normals)
-        self._n_held += normals.size
-        if self._n_held >= self._chunk:
-            self._count_held()
+        self.count(self.sift(anomaly_map, regions, groups))
+
+    def sift(self, anomaly_map: Array, regions: Sequence[Region], groups: Groups | None) -> Sifted:
+        """The part of `add` that changes nothing: for other threads, before `count`."""
+        normals = anomaly_map[~union(regions)] if regions else anomaly_map.ravel()
+        return self._normals.sift(normals, None if groups is None else all_groups(regions, groups))
+
+    def count(self, sifted: Sifted) -> None:
+        """The rest of `add`."""
+        self._normals.count(sifted)
 
     def merge(self, other: Self) -> None:
         """Add what another worker counted after the same first pass."""
-        self._count_held()
-        other._count_held()
         self._normals.merge(other._normals)
 
     def evidence(self, subset: str) -> Evidence:
         """All that is known of one subset so far; without targets where it has none."""
-        self._count_held()
         return Evidence(self._first.in_group(subset), *self._normals.of(subset))
-
-    def _count_held(self) -> None:
-        while self._held:
-            groups, arrays = self._held.popitem()
-            self._normals.add(np.concatenate(arrays), self._normals.subsets if groups is None else groups)
-        self._n_held = 0
 
 
 def two_passes(
