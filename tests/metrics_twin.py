@@ -89,3 +89,9 @@ def best_f1(positives: Sequence[float], negatives: Sequence[float]) -> Fraction:
         for t in {*positives, *negatives}
         for hits in [sum(p >= t for p in positives)]
     )
+
+
+def counts(thresholds: Sequence[float], normals: Sequence[float]) -> tuple[list[int], list[int]]:
+    """How many of the normals are below, and up to, each threshold."""
+    below = [sum(x < u for x in normals) for u in thresholds]
+    return below, [sum(x <= u for x in normals) for u in thresholds]
