@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from methods.efficientad import draws
+from methods.efficientad.ahead import Ahead
 from methods.efficientad.members import Feed, Members, dropout_numbers
 from methods.efficientad.networks import map_size
 from methods.efficientad.task import Task
@@ -56,6 +57,10 @@ class Stepper:
         self.members.set_rate(self.recipe.rate(step))
         return self._step()
 
+    def close(self) -> None:
+        """End what runs beside the training."""
+        self.feeder.close()
+
 
 @final
 class Feeder:
@@ -88,11 +93,20 @@ class Feeder:
             uniform=empty(dropout_numbers(side)) if recipe.dropout else None,
         )
         self.generator = torch.Generator(device)
+        others = self.feed.penalty
+        self.others = None if others is None else Ahead(_penalties(tasks), recipe.steps, others)
 
     def fill(self, step: int) -> None:
         """Put the step's data where the networks look for them."""
         for i, task in enumerate(self.tasks):
             self._fill(i, task, task.context.run_seed, step)
+        if self.others is not None:
+            self.others.fill(step)
+
+    def close(self) -> None:
+        """End the thread that makes images of the penalty."""
+        if self.others is not None:
+            self.others.close()
 
     def _fill(self, i: int, task: Task, seed: int, step: int) -> None:
         n, feed = draws.index(seed, draws.IMAGES, step, len(task.images)), self.feed
@@ -101,8 +115,6 @@ class Feeder:
         feed.teacher[i].copy_(maps)
         if feed.jitter is not None:
             feed.jitter[i].copy_(torch.tensor(draws.jitter(seed, step)), non_blocking=True)
-        if feed.penalty is not None:
-            feed.penalty[i].copy_(_penalty(task, seed, step), non_blocking=True)
         if feed.uniform is not None:
             draws.uniform(seed, step, feed.uniform[i], self.generator)
 
@@ -116,6 +128,16 @@ class Feeder:
 
 def _tensor(held: Array | Tensor) -> Tensor:
     return held if isinstance(held, Tensor) else torch.from_numpy(np.array(held))  # the store's is read-only
+
+
+def _penalties(tasks: Sequence[Task]) -> Callable[[int, Tensor], None]:
+    """Puts the penalty's images of a step into (members, 3, s, s); knows nothing of who asks for them."""
+
+    def make(step: int, buffer: Tensor) -> None:
+        for place, task in zip(buffer, tasks, strict=True):
+            place.copy_(_penalty(task, task.context.run_seed, step))
+
+    return make
 
 
 def _penalty(task: Task, seed: int, step: int) -> Tensor:

@@ -60,8 +60,11 @@ def train(tasks: Sequence[Task], pace: Pace = Pace()) -> list[Trained]:
         pace: of looks and checkpoints; without influence on the result.
     """
     run = _Run(tasks)
-    with arithmetic(tasks[0].recipe.precision, timed=True):
-        run.train(pace)
+    try:
+        with arithmetic(tasks[0].recipe.precision, timed=True):
+            run.train(pace)
+    finally:
+        run.stepper.close()
     return run.outcome()
 
 
