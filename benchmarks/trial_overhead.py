@@ -56,14 +56,16 @@ def main() -> None:
 
 
 def images(root: Path) -> None:
-    """The smallest data set there is: one category, four images."""
-    for name in ("train/good/0", "train/good/1", "test/good/0", "test/square/0"):
+    """The smallest data set there is: one category, four images, none like another."""
+    for grey, name in enumerate(("train/good/0", "train/good/1", "test/good/0", "test/square/0")):
         path = root / "dot" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((8, 8, 3), 200 if "square" in name else 20, np.uint8)).save(path)
-    mask = root / "dot/ground_truth/square/0_mask.png"
-    mask.parent.mkdir(parents=True)
-    Image.fromarray(np.full((8, 8), 255, np.uint8)).save(mask)
+        Image.fromarray(np.full((8, 8, 3), 20 + 40 * grey, np.uint8)).save(path)
+    mask = np.zeros((8, 8), np.uint8)
+    mask[2:4, 2:4] = 255
+    path = root / "dot/ground_truth/square/0_mask.png"
+    path.parent.mkdir(parents=True)
+    Image.fromarray(mask).save(path)
 
 
 def measure(place: Path, trials: int, size: int) -> tuple[float, float, int, float]:

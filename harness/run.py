@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
@@ -43,15 +43,31 @@ class _Clock:
             gpu.note()
 
 
-def run_trial(
+@final
+@dataclass(frozen=True)
+class Scored:
+    """A trial that has fitted and scored and not been measured yet; plain data, fit to be sent elsewhere.
+
+    Attributes:
+        row: its row so far; where its status is not ok, this is all there is.
+        scores: of the test images; None where the status is not ok.
+        kept: files that only the method itself could make.
+    """
+
+    row: Mapping[str, Any]
+    scores: Scores | None = None
+    kept: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def scored(
     trial: Trial,
     build: Callable[[Context], Method],
     split: Callable[[], Split],
     context: Context,
     job: Job,
     on_failure: Callable[[Exception], None] | None = None,
-) -> TrialResult:
-    """Run a trial; whatever happens, the answer is a row.
+) -> Scored:
+    """The part of a trial that needs its device; whatever happens, the answer has a row.
 
     Args:
         trial: what to run.
@@ -65,20 +81,51 @@ def run_trial(
     # counters belong to the process, which has run other trials
     before = dict(context.artifacts.counters)
     provenance.reset_peaks()
-    found, outcome = TrialResult({}), dict[str, Any]()
+    scores, kept = None, dict[str, bytes]()
     with noted() as notes:
         try:
             # before anything is built: weights are drawn in constructors
             with seeded(context.run_seed):
-                counts, found = _run(trial, build, _planned(split, trial), context, job, clock)
+                counts, scores, kept = _scored(trial, build, _planned(split, trial), context, job, clock)
             outcome = {"status": Status.OK, **counts}
         except Exception as error:  # noqa: BLE001 - the trial boundary: any failure is a row
             outcome = _failure(error)
             if on_failure:
                 on_failure(error)
-    row = base_row(trial, job) | {"notes": notes} | outcome | _cost(clock, outcome, context, before, job)
+    row = base_row(trial, job) | {"notes": notes} | outcome | _cost(clock, outcome, context, before)
     # last, so that it contains everything
     row |= {"total_seconds": time.perf_counter() - began, "started_at": started, "finished_at": _now()}
+    return Scored(row, scores, kept)
+
+
+def measured(
+    done: Scored,
+    split: Callable[[], Split],
+    job: Job,
+    on_failure: Callable[[Exception], None] | None = None,
+) -> TrialResult:
+    """The metrics of a trial; needs no device, and may be asked of another process than `scored`.
+
+    Args:
+        done: what `scored` has answered.
+        split: the trial's category.
+        job: metrics to compute.
+        on_failure: as in `scored`.
+    """
+    if done.scores is None:
+        return TrialResult(done.row)
+    began, clock, found = time.perf_counter(), _Clock(), TrialResult({})
+    # not begun anew: where this is the process that scored, the peak is that of both
+    with noted() as notes:
+        try:
+            outcome, found = {}, _measured(done.scores, done.kept, split(), job, clock)
+        except Exception as error:  # noqa: BLE001 - as above
+            outcome = _failure(error)
+            if on_failure:
+                on_failure(error)
+    row = {**done.row, **outcome, "notes": [*done.row["notes"], *notes], **_peaks(done.row)}
+    row |= {"metric_seconds": clock.seconds.get("metric"), "finished_at": _now()}
+    row["total_seconds"] += time.perf_counter() - began
     return replace(found, trial=row)
 
 
@@ -93,9 +140,9 @@ def _planned(split: Callable[[], Split], trial: Trial) -> Split:
     return found
 
 
-def _run(
+def _scored(
     trial: Trial, build: Callable[[Context], Method], split: Split, context: Context, job: Job, clock: _Clock
-) -> tuple[dict[str, Any], TrialResult]:
+) -> tuple[dict[str, Any], Scores, dict[str, bytes]]:
     data = fit_data(trial.support, split)
     method = build(context)
     with clock.phase("fit"):
@@ -103,26 +150,32 @@ def _run(
     with clock.phase("score"):
         # scoring alone: a method is not slow because many metrics were asked for
         scores = score_chunks(method, ImageSet.of_samples(split.test))
-    with clock.phase("metric"):
-        metrics = metric_rows(job.metrics, split, scores.image, scores.maps)
     counts = {
         "n_train": len(data.train),
         "n_validation": len(data.validation),
         "n_test": len(split.test),
         "precision_used": getattr(method, "precision_used", None),
     }
-    kept = _kept(method, split, scores) if job.keep_maps else {}
-    return counts, TrialResult({}, tuple(metrics), tuple(score_rows(split.test, scores)), kept)
+    return counts, scores, _views(method, split) if job.keep_maps else {}
 
 
-def _kept(method: Method, split: Split, scores: Scores) -> dict[str, bytes]:
-    """The files of a trial that are kept beside its rows."""
-    ids = [sample.id for sample in split.test]
-    kept = {} if scores.maps is None else {maps.KIND: maps.pack(ids, scores.maps)}
+def _measured(
+    scores: Scores, kept: Mapping[str, bytes], split: Split, job: Job, clock: _Clock
+) -> TrialResult:
+    with clock.phase("metric"):
+        metrics = metric_rows(job.metrics, split, scores.image, scores.maps)
+    if job.keep_maps and scores.maps is not None:
+        kept = {maps.KIND: maps.pack([sample.id for sample in split.test], scores.maps), **kept}
+    return TrialResult({}, tuple(metrics), tuple(score_rows(split.test, scores)), kept)
+
+
+def _views(method: Method, split: Split) -> dict[str, bytes]:
+    """The pictures of a trial that are kept beside its rows."""
     explain = getattr(method, "explain", None)
-    if explain is not None:
-        kept[views.KIND] = views.pack(ids, explain(ImageSet.of_samples(split.test)))
-    return kept
+    if explain is None:
+        return {}
+    ids = [sample.id for sample in split.test]
+    return {views.KIND: views.pack(ids, explain(ImageSet.of_samples(split.test)))}
 
 
 def fit_data(names: Sequence[str], split: Split) -> FitData:
@@ -191,7 +244,7 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 
 def _cost(
-    clock: _Clock, outcome: Mapping[str, Any], context: Context, before: Mapping[str, int], job: Job
+    clock: _Clock, outcome: Mapping[str, Any], context: Context, before: Mapping[str, int]
 ) -> dict[str, Any]:
     counters = context.artifacts.counters
     changed = {k: n - before.get(k, 0) for k, n in counters.items() if n != before.get(k, 0)}
@@ -206,6 +259,14 @@ def _cost(
         "artifact_computes": sum(n for k, n in changed.items() if k.endswith(".computes")),
         "artifacts": json.dumps(changed),
     }
+
+
+def _peaks(row: Mapping[str, Any]) -> dict[str, float | None]:
+    """The greater of what a row says and what this process has needed since it was asked last."""
+    known = {
+        name: [p for p in (row.get(name), now) if p is not None] for name, now in provenance.peaks().items()
+    }
+    return {name: max(found, default=None) for name, found in known.items()}
 
 
 def _now() -> str:

@@ -138,7 +138,7 @@ def _run(plan: Plan, config: SweepConfig, options: Options, progress: Progress) 
         for trial in plan.skipped:
             ledger.finished(ended(trial, setting.job, Status.SKIPPED, trial.reason or ""))
         with progress.shown(ledger) as watch:
-            _execute(plan, setting, ledger, watch, options)
+            _execute(plan, setting, ledger, watch, options, config.unit_trials)
     finally:
         ledger.close()
 
@@ -151,17 +151,22 @@ def _tidy(plan: Plan, scratch: Path) -> None:
 
 
 def _execute(
-    plan: Plan, setting: Setting, ledger: Ledger, watch: Callable[[], None], options: Options
+    plan: Plan,
+    setting: Setting,
+    ledger: Ledger,
+    watch: Callable[[], None],
+    options: Options,
+    most: int | None,
 ) -> None:
     if not plan.units:
         return
     if options.backend == "serial":
         run_serial(plan.units, setting, ledger, watch, debug=options.debug)
         return
-    from sweeps.ray_backend import Cluster, run_ray  # Ray is imported when it is needed
+    from sweeps.ray.backend import Cluster, run_ray  # Ray is imported when it is needed
 
     cluster = Cluster(options.address, options.dashboard)
-    run_ray(plan.units, setting, ledger, watch, setting.scratch.with_name(".tune"), cluster)
+    run_ray(plan.units, setting, ledger, watch, setting.scratch.with_name(".tune"), cluster, most)
 
 
 def _setting(config: SweepConfig, trials: Sequence[Trial]) -> Setting:

@@ -1,7 +1,7 @@
 """What has happened so far in this run of a sweep: results go in, news comes out."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -10,7 +10,17 @@ from harness.errors import ResultsError
 from harness.results import RunWriter
 from harness.trial import TrialResult
 
-NEWS_COLUMNS = ("trial_id", "method", "category", "shots", "status", "reason", "error_type", "total_seconds")
+NEWS_COLUMNS = (
+    "trial_id",
+    "method",
+    "category",
+    "shots",
+    "status",
+    "reason",
+    "error_type",
+    "total_seconds",
+    "host",
+)
 COUNTED = ("artifact_hits", "artifact_computes", "artifacts", "together_error", "notes")
 
 
@@ -22,10 +32,12 @@ class News:
     Attributes:
         ended: short rows of trials that have ended.
         running: ids of trials that were started and have not ended.
+        said: lines for people, all of them: who asks knows which are new.
     """
 
     ended: Sequence[dict[str, Any]]
     running: Sequence[str]
+    said: Sequence[str] = ()
 
 
 @final
@@ -45,6 +57,7 @@ class Ledger:
         self._running: dict[str, None] = {}
         # only ever grows: `news` counts on it
         self._ended: list[dict[str, Any]] = []
+        self._said: list[str] = []
         self.ended_ids: set[str] = set()
         self.fatal: str | None = None
 
@@ -72,12 +85,16 @@ class Ledger:
             self._ended.append({k: result.trial.get(k) for k in NEWS_COLUMNS + COUNTED})
             self.ended_ids.add(result.trial["trial_id"])
 
-    def interrupted(self) -> list[str]:
-        """Trials that were under way when their executor stopped; they are running no more."""
+    def interrupted(self, trial_ids: Iterable[str]) -> None:
+        """These trials are not under way any more, and have not ended either."""
         with self._guard:
-            ids = list(self._running)
-            self._running.clear()
-            return ids
+            for trial_id in trial_ids:
+                self._running.pop(trial_id, None)
+
+    def say(self, line: str) -> None:
+        """A line for people, from any thread."""
+        with self._guard:
+            self._said.append(line)
 
     def forget(self, trial_ids: Sequence[str]) -> None:
         """Remove rows of trials that are to run again."""
@@ -86,7 +103,7 @@ class Ledger:
     def news(self, since: int) -> News:
         """What happened after the first `since` trials had ended."""
         with self._guard:
-            return News(self._ended[since:], list(self._running))
+            return News(self._ended[since:], list(self._running), tuple(self._said))
 
     def close(self) -> None:
         """Bring the tables up to date and let go of the run.

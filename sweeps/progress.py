@@ -40,6 +40,7 @@ class Progress:
         self.failures: list[dict[str, Any]] = []
         self.broken: Counter[str] = Counter()  # why trials were not trained together, as was planned
         self.said: set[str] = set()
+        self.heard = 0  # lines of the ledger
         self.notes: dict[str, None] = {}  # each once, in order: members of a stack tell the same
         # no line for what takes less than that
         self._line_at = self.began
@@ -74,6 +75,9 @@ class Progress:
             if row["status"] not in (Status.OK, Status.SKIPPED):
                 self.failures.append(row)
             self._say_once(cache_news(row["artifacts"]))
+        for line in news.said[self.heard :]:
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.heard = len(news.said)
         self.running = news.running
         now = time.monotonic()
         if not self.console.is_terminal and now - self._line_at >= LINE_SECONDS:

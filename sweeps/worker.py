@@ -14,10 +14,11 @@ from threadpoolctl import threadpool_limits
 
 from harness import gpu
 from harness.artifacts import ArtifactStore
+from harness.data import Split
 from harness.method import Context, Method, Resources, Size
 from harness.provenance import thread_count
 from harness.rows import Job
-from harness.run import run_trial
+from harness.run import Scored, measured, scored
 from harness.source import Source, Splits
 from harness.trial import Status, Trial, TrialResult
 from methods import METHODS
@@ -80,24 +81,44 @@ def execute(
         unit: work unit that the trial belongs to; provenance.
         on_failure: sees the exception of a failed trial while its frames are alive.
     """
+    done = score(trial, setting, resources, attempt=attempt, unit=unit, on_failure=on_failure)
+    return measure(trial, done, setting, resources, on_failure)
+
+
+def score(
+    trial: Trial,
+    setting: Setting,
+    resources: Resources,
+    *,
+    attempt: int = 1,
+    unit: str = "",
+    on_failure: Callable[[Exception], None] | None = None,
+) -> Scored:
+    """The part of a trial that needs the card, which nothing of it holds any more afterwards."""
     given = {"gpu_share": resources.gpus, "cpus": resources.cpus}
     job = replace(setting.job, attempt=attempt, unit=unit, **given)
     node = greeted(trial, setting)
     if node.problem:
-        return refused(trial, job, node.problem)
-    context, splits = context_of(trial, setting, resources), splits_of(setting.source)
+        return Scored(refused(trial, job, node.problem).trial)
+    done = _on_card(trial, setting, resources, job, on_failure)
+    return replace(done, row={**done.row, "notes": [*done.row["notes"], *node.notes]})
+
+
+def _on_card(
+    trial: Trial,
+    setting: Setting,
+    resources: Resources,
+    job: Job,
+    on_failure: Callable[[Exception], None] | None,
+) -> Scored:
+    context = context_of(trial, setting, resources)
     with threads(resources.cpus, setting.sizes.get(trial.category, ())):
         try:
             if resources.gpus > 0:
                 gpu.fence(resources.gpus)
-            result = run_trial(
-                trial, partial(build, trial), partial(splits.get, trial.category), context, job, on_failure
-            )
+            return scored(trial, partial(build, trial), _split_of(trial, setting), context, job, on_failure)
         finally:
             gpu.release()
-    if result.trial["status"] == Status.OK and context.scratch and not setting.keep_checkpoints:
-        tidied(context.scratch)
-    return replace(result, trial={**result.trial, "notes": [*result.trial["notes"], *node.notes]})
 
 
 def greeted(trial: Trial, setting: Setting) -> Answer:
@@ -105,6 +126,25 @@ def greeted(trial: Trial, setting: Setting) -> Answer:
     if setting.expected is None:
         return Answer()
     return answer(trial, setting.job.metrics, setting.source.root, setting.expected)
+
+
+def measure(
+    trial: Trial,
+    done: Scored,
+    setting: Setting,
+    resources: Resources,
+    on_failure: Callable[[Exception], None] | None = None,
+) -> TrialResult:
+    """The rest of it, in this process or in another one of the same node."""
+    with threads(resources.cpus, setting.sizes.get(trial.category, ())):
+        result = measured(done, _split_of(trial, setting), setting.job, on_failure)
+    if result.trial["status"] == Status.OK and not setting.keep_checkpoints:
+        tidied(setting.scratch / trial.id)
+    return result
+
+
+def _split_of(trial: Trial, setting: Setting) -> Callable[[], Split]:
+    return partial(splits_of(setting.source).get, trial.category)
 
 
 @contextmanager

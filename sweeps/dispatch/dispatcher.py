@@ -22,8 +22,9 @@ SHORTEST = 2.0  # seconds of a unit at least, where its trials are short: to sta
 PATIENCE = 8  # starts that may overtake a trial for which there is no room; then room is kept for it
 UNHEARD = (2.0, 1.5, 1.2, 1.0)  # by trust: what is not known may be long, and is begun earlier
 SAVE_SECONDS = 30.0
-STUCK_SECONDS = 60.0
-GPU_SECONDS = 60.0  # that a cluster of several machines is given to show its first card
+GPU_SECONDS = (
+    60.0  # that a cluster of several machines is given to show its first card, or a node that is lacking
+)
 
 
 @final
@@ -57,7 +58,8 @@ class Dispatcher:
         kinds, costs, shares: made of the sweep's trials (`known`).
         most: trials of a unit at most; None decides by their number.
         shared_store: every node sees the same arrays, so that it does not matter where a category runs.
-        patience: seconds until a cluster without any card is believed to have none; 0 for one's own machine.
+        patience: seconds until a cluster without any card is believed to have none, and without a node for
+            a trial too; 0 for one's own machine.
         clock: seconds.
     """
 
@@ -78,6 +80,7 @@ class Dispatcher:
         self._most = most or max(UNIT_TRIALS, -(-len(self._lanes) // MOST_UNITS))
         self._shared_store, self._patience = shared_store, patience
         self._given: dict[str, _Given] = {}
+        self._past: dict[str, _Given] = {}  # units that have ended, apart from metrics of their trials
         self._aside: dict[str, str] = {}
         self._homes: dict[object, set[str]] = {}
         self._nodes: tuple[Node, ...] = ()
@@ -101,7 +104,7 @@ class Dispatcher:
     @property
     def done(self) -> bool:
         """Nothing waits and nothing runs."""
-        return not self._given and not self.waiting
+        return not self._given and not self._past and not self.waiting
 
     # What to start
 
@@ -231,7 +234,7 @@ class Dispatcher:
 
     def trial_ended(self, unit_id: str, row: Mapping[str, Any]) -> None:
         """A trial of a running unit has its row; what it took is remembered."""
-        given = self._given[unit_id]
+        given = self._of(unit_id)
         given.ended.add(row["trial_id"])
         trial = next(t for t in given.assignment.unit.trials if t.id == row["trial_id"])
         if row["status"] == Status.OK and row.get("total_seconds") is not None:
@@ -240,8 +243,12 @@ class Dispatcher:
             self._costs.learn(trial, row["total_seconds"], card=card, computed=computed)
             if card:
                 self._shares.learn(given.kind, row.get("peak_gpu_mib"))
+        self._settle(unit_id)
         if self._clock() - self._saved > SAVE_SECONDS:
             self.save()
+
+    def _of(self, unit_id: str) -> _Given:
+        return self._given.get(unit_id) or self._past[unit_id]
 
     def oom(self, unit_id: str, row: Mapping[str, Any]) -> bool:
         """Ask instead of `trial_ended` where a row says `oom`.
@@ -282,14 +289,26 @@ class Dispatcher:
 
         Args:
             unit_id: of an assignment; one that has ended already is passed over.
-            left: its trials that are to run again; None for all that have not ended here.
+            left: its trials that are to run again; None for all that have not ended here. Of others the
+                metrics are under way: `trial_ended` or `give_back` will say what becomes of them.
         """
         given = self._given.pop(unit_id, None)
         if given is None:
             return
-        trials = tuple(given.left if left is None else left)
-        if trials:
-            self._lanes.add(unit_of(trials, given.wanted), again=True)
+        self._past[unit_id] = given
+        self.give_back(unit_id, given.left if left is None else left)
+
+    def give_back(self, unit_id: str, trials: Iterable[Trial]) -> None:
+        """Trials of a unit are to run again; they come first."""
+        given, again = self._of(unit_id), tuple(trials)
+        given.ended |= {trial.id for trial in again}
+        self._settle(unit_id)
+        if again:
+            self._lanes.add(unit_of(again, given.wanted), again=True)
+
+    def _settle(self, unit_id: str) -> None:
+        if unit_id in self._past and not self._past[unit_id].left:
+            del self._past[unit_id]
 
     def put_aside(self, node_id: str, why: str) -> None:
         """A node gets nothing any more; what runs there is left to end."""
@@ -344,7 +363,7 @@ class Dispatcher:
         now = self._clock() if now is None else now
         lacking = {self._asked(lane): lane for lane in self._lanes if not self._placeable(lane)}
         self._no_room_since = {asked: self._no_room_since.get(asked, now) for asked in lacking}
-        late = [asked for asked, since in self._no_room_since.items() if now - since >= STUCK_SECONDS]
+        late = [asked for asked, since in self._no_room_since.items() if now - since >= self._patience]
         return [*late, *self._said_of_nodes()] if late else []
 
     def give_up(self, nodes: Sequence[Node]) -> list[WorkUnit]:
@@ -353,6 +372,13 @@ class Dispatcher:
         units = []
         for lane in [lane for lane in self._lanes if not self._placeable(lane)]:
             units += [unit_of(block, lane.wanted) for block in lane.blocks]
+            lane.blocks.clear()
+        return units
+
+    def rest(self) -> list[WorkUnit]:
+        """Take out all that waits; whoever asks makes rows of it."""
+        units = [unit_of(block, lane.wanted) for lane in self._lanes for block in lane.blocks]
+        for lane in list(self._lanes):
             lane.blocks.clear()
         return units
 
