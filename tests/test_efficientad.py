@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any, get_args
 
@@ -556,6 +557,49 @@ def test_planes_are_for_instance_normalisation_on_a_card():
     ]
 
 
+class Told:
+    """A clock that finds every other layer's first way slower; runs what it is given."""
+
+    def __init__(self, *times: float | RuntimeError) -> None:
+        self.times, self.runs = cycle(times), 0
+
+    def __call__(self, run: Any) -> float:
+        run()
+        self.runs += 1
+        found = next(self.times)
+        if isinstance(found, RuntimeError):
+            raise found
+        return found
+
+
+@pytest.mark.parametrize("cls", [EfficientAD, EfficientADDFSC])
+def test_every_layer_goes_the_way_that_was_faster(cls: Any, store: Path):
+    """Grouped 2 and each 1 in one layer, 1 and 3 in the next; the loss is the same whichever way."""
+    tasks = [task(store, cls, seed=seed) for seed in (0, 1)]
+    clock = Told(2, 1, 1, 3)
+    stepper = Stepper(tasks, clock)
+    joints = [m for n in (stepper.members.student, stepper.members.autoencoder) for m in n.modules()]
+    layers = [m for m in joints if isinstance(m, JointConv2d)]
+    assert stepper.ways == [layer.way for layer in layers]
+    assert clock.runs == 2 * len(layers) and set(stepper.ways) == {"grouped", "each"}
+    in_turn = Stepper(tasks)
+    assert in_turn.ways == [] and not any(layer._forward_pre_hooks for layer in layers)
+    for step in range(2):
+        torch.testing.assert_close(stepper.take(step), in_turn.take(step), rtol=1e-4, atol=1e-6)
+
+
+def test_a_way_that_cannot_be_gone_is_not_taken(store: Path):
+    tasks = [task(store, seed=seed) for seed in (0, 1)]
+    none = RuntimeError("FIND was unable to find an engine to execute this computation")
+    assert set(Stepper(tasks, Told(none, 5)).ways) == {"each"}
+    assert set(Stepper(tasks, Told(5, none)).ways) == {"grouped"}
+    with pytest.raises(RuntimeError, match="unable to find an engine"):
+        Stepper(tasks, Told(none))
+    with pytest.raises(torch.OutOfMemoryError):
+        Stepper(tasks, Told(torch.OutOfMemoryError("full")))
+    assert Stepper(tasks[:1], Told(none)).ways == []
+
+
 class Watch(TorchDispatchMode):
     """Names the operations that wait for a device, take from the host, or give tensors of unknown size."""
 
@@ -664,6 +708,41 @@ def test_fit_together_without_a_store_leaves_checkpoints(tmp_path: Path, monkeyp
     monkeypatch.setattr(Feeder, "fill", None)  # whoever takes a step fails
     again = dfsc(Context(scratch=tmp_path)).fit(DATA)
     assert np.isfinite(again.score(plates().test).image).all()
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_members_that_are_too_many_are_trained_in_halves(
+    tmp_path: Path, stored: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """Room for two: three are tried, then one and two; each ends as it would alone."""
+    tried: list[int] = []
+
+    def short(tasks: Any, *more: Any) -> list[Trained]:
+        tried.append(len(tasks))
+        if len(tasks) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train(tasks, *more)
+
+    def member(seed: int, folder: str) -> EfficientADDFSC:
+        store = ArtifactStore(tmp_path / folder) if stored else ArtifactStore(None)
+        return dfsc(Context(seed, artifacts=store, scratch=tmp_path / folder / str(seed)), steps=2)
+
+    monkeypatch.setattr(training, "train", short)
+    with noted() as notes:
+        EfficientADDFSC.fit_together([(member(seed, "a"), DATA) for seed in range(3)])
+    assert tried == [3, 1, 2] and len(notes) == 1 and "3 members are too many" in notes[0]
+    monkeypatch.setattr(Feeder, "fill", None)  # whoever takes a step fails
+    for seed in range(3):
+        assert np.isfinite(member(seed, "a").fit(DATA).score(plates().test).image).all()
+
+
+def test_one_member_that_is_too_much_is_out_of_memory(store: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(tasks: Any, *more: Any) -> list[Trained]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(training, "train", full)
+    with noted(), pytest.raises(torch.OutOfMemoryError):
+        EfficientADDFSC.fit_together([(dfsc(Context(seed)), DATA) for seed in (0, 1)])
 
 
 def test_what_must_agree_to_be_trained_together():

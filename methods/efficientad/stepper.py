@@ -12,9 +12,11 @@ from torch import Tensor
 from methods.efficientad import draws
 from methods.efficientad.ahead import Ahead
 from methods.efficientad.members import Feed, Members, dropout_numbers
-from methods.efficientad.networks import map_size
+from methods.efficientad.networks import Way, map_size
 from methods.efficientad.task import Task
+from methods.efficientad.ways import Clock, by_events, choose
 from methods.shared.training.pdn import shape_of
+from methods.shared.training.precision import arithmetic
 
 Array = NDArray[Any]
 EAGER = 3  # steps before the capture, in which libraries choose their algorithms
@@ -26,12 +28,14 @@ class Stepper:
 
     Args:
         tasks: equal but for images, seeds and constraints.
+        clock: times the ways of joint convolutions; by default events on a card, and nothing on a CPU.
 
     Attributes:
         members: what is trained.
+        ways: of every joint convolution, student's and then autoencoder's; empty where nothing was timed.
     """
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
+    def __init__(self, tasks: Sequence[Task], clock: Clock | None = None) -> None:
         first = tasks[0]
         device, teacher = torch.device(first.context.device), first.teacher.network
         statistics = zip(*(task.statistics() for task in tasks), strict=True)
@@ -48,6 +52,7 @@ class Stepper:
         )
         self.feeder = Feeder(tasks, device)
         members, feed = self.members, self.feeder.feed
+        self.ways = self._choose(by_events if clock is None and device.type == "cuda" else clock)
         # not through self: a cycle would keep a finished training on the card until Python looks for cycles
         self._step = _captured(lambda: members.step(feed), device)
 
@@ -56,6 +61,13 @@ class Stepper:
         self.feeder.fill(step)
         self.members.set_rate(self.recipe.rate(step))
         return self._step()
+
+    def _choose(self, clock: Clock | None) -> list[Way]:
+        members, feed = self.members, self.feeder.feed
+        if clock is None or members.number == 1:
+            return []
+        with arithmetic(self.recipe.precision, timed=True):
+            return choose([members.student, members.autoencoder], lambda: members.losses(feed), clock)
 
     def close(self) -> None:
         """End what runs beside the training."""
