@@ -3,7 +3,7 @@
 Runs what is missing of a sweep. The same command again goes on where the last one stopped; a changed
 file runs the difference. Exit codes: 0 every trial ok (or skipped with a reason), 1 some are not,
 2 bad configuration or data and nothing was started, 130 interrupted (the same command goes on), 143
-terminated likewise.
+terminated likewise, by SIGTERM or by the SIGUSR1 that Slurm sends ahead of its time limit.
 
 This is the only module of `harness` besides `harness.list` that looks upwards, and nobody imports it.
 """
@@ -13,7 +13,6 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 from typing import Never
 
 from rich.console import Console
@@ -21,8 +20,10 @@ from rich.console import Console
 from harness.addresses import local
 from harness.config import SweepConfig, json_schema, load
 from harness.console import leave
-from harness.errors import ConfigError, HarnessError, ResultsError, nearest
+from harness.errors import ConfigError, HarnessError, HeadLost, ResultsError, nearest
+from harness.on_end import tell
 from harness.ownership import check_ownership
+from harness.signals import TERMINATED, ending
 from harness.trial import Status
 
 RETRY = (*map(str, Status), "all")
@@ -39,19 +40,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.config is None:
         parser.error("a sweep file is needed, e.g. configs/demo.yaml")
-    signal.signal(signal.SIGTERM, _terminated)
+    with ending():
+        return _told(options, words) if options.on_end and not options.dry_run else _ended(options, words)
+
+
+def _told(options: argparse.Namespace, words: Sequence[str]) -> int:
+    """Run a sweep, and then what is to run at its end, whichever that is."""
+    code = 1  # of what nobody has foreseen
+    try:
+        code = _ended(options, words)
+    finally:
+        tell(options.on_end, options.run, code)
+    return code
+
+
+def _ended(options: argparse.Namespace, words: Sequence[str]) -> int:
+    """Run a sweep; the exit code, and a line where it did not come to its end."""
     try:
         check_ownership()
         return _run(options)
+    except HeadLost as error:
+        print(f"error: {error}", file=sys.stderr)
+        return _stopped(words, 1)
     except HarnessError as error:
         print(_refusal(error), file=sys.stderr)
         return 1 if isinstance(error, ResultsError) else 2
     except KeyboardInterrupt:
         return _stopped(words, 130)
     except SystemExit as error:
-        if error.code != 143:
+        # Ray's handler, which ours replaces once it is connected, gives the bare number
+        if error.code not in (TERMINATED, signal.SIGTERM):
             raise
-        return _stopped(words, 143)
+        return _stopped(words, TERMINATED)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -60,6 +80,7 @@ def _run(options: argparse.Namespace) -> int:
     from sweeps import drive, problems
 
     config: SweepConfig = load(options.config, options.overrides, problems.CHECKS, problems.kinds)
+    options.run = config.run_directory
     chosen = drive.Options(
         only=only,
         limit=options.limit,
@@ -96,7 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--dashboard", action="store_true", help="show Ray's dashboard on this machine's loopback")
     add("--pdb", action="store_true", help="serially, stopping in the debugger where a trial fails")
+    add("--on-end", metavar="CMD", help="shell command that runs at the end, with LADDER_STATE and counts")
     add("--schema", action="store_true", help="print the JSON Schema of the sweep file and stop")
+    parser.set_defaults(run=None)  # the run directory, once the sweep file has said it
     return parser
 
 
@@ -145,11 +168,6 @@ def _stopped(words: Sequence[str], code: int) -> int:
     command = shlex.join(["python", "-m", "harness.sweep", *words])
     print(f"stopped; everything finished is kept. Go on with: {command}", file=sys.stderr)
     return code
-
-
-def _terminated(number: int, frame: FrameType | None) -> Never:
-    del number, frame
-    raise SystemExit(143)
 
 
 def command() -> Never:

@@ -1,5 +1,6 @@
 """A whole sweep: plan, lock, run, sum up."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +30,8 @@ from sweeps.handshake import shown
 from sweeps.ledger import Ledger
 from sweeps.plan import Plan, make_plan, plan_rows
 from sweeps.progress import Progress, broken_lines, failure_lines, note_lines
+from sweeps.run_log import FILE as LOG
+from sweeps.run_log import logged, rotate
 from sweeps.serial import run_serial
 from sweeps.worker import Setting, slots_here, tidied
 
@@ -95,6 +98,7 @@ def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
     # outside the lock: it reads the whole data set, and a refused file must leave no folder behind
     found = expanded(config, options.file)
     with locked(run):
+        rotate(run)
         for note in mend(run):
             console.print(note, highlight=False, markup=False, soft_wrap=True)
         # inside it: until now another driver may have added rows
@@ -129,6 +133,7 @@ def _run(plan: Plan, config: SweepConfig, options: Options, progress: Progress) 
         setting = replace(setting, expected=shown(methods, setting.job.metrics))
     if not config.keep_checkpoints:
         _tidy(plan, setting.scratch)
+    shutil.rmtree(_tune(setting), ignore_errors=True)  # a driver that was killed leaves it
     if not plan.units and not plan.skipped:
         return
     ledger = Ledger(config.run_directory)
@@ -138,7 +143,7 @@ def _run(plan: Plan, config: SweepConfig, options: Options, progress: Progress) 
         for trial in plan.skipped:
             ledger.finished(ended(trial, setting.job, Status.SKIPPED, trial.reason or ""))
         with progress.shown(ledger) as watch:
-            _execute(plan, setting, ledger, watch, options, config.unit_trials)
+            _execute(plan, setting, ledger, watch, options, config)
     finally:
         ledger.close()
 
@@ -156,7 +161,7 @@ def _execute(
     ledger: Ledger,
     watch: Callable[[], None],
     options: Options,
-    most: int | None,
+    config: SweepConfig,
 ) -> None:
     if not plan.units:
         return
@@ -166,7 +171,14 @@ def _execute(
     from sweeps.ray.backend import Cluster, run_ray  # Ray is imported when it is needed
 
     cluster = Cluster(options.address, options.dashboard)
-    run_ray(plan.units, setting, ledger, watch, setting.scratch.with_name(".tune"), cluster, most)
+    # after the import, which gives Ray's loggers handlers of their own
+    with logged(config.run_directory):
+        run_ray(plan.units, setting, ledger, watch, _tune(setting), cluster, config.unit_trials)
+
+
+def _tune(setting: Setting) -> Path:
+    """The folder of Ray Tune's own files."""
+    return setting.scratch.with_name(".tune")
 
 
 def _setting(config: SweepConfig, trials: Sequence[Trial]) -> Setting:
@@ -212,6 +224,8 @@ def _sum_up(plan: Plan, run: Path, progress: Progress, console: Console) -> None
         console.print(f"  run those again: the same command with --retry {','.join(bad)}", highlight=False)
     if counts.get("missing"):
         console.print("  run the missing ones: the same command again", highlight=False)
+    if (run / LOG).exists():
+        console.print(f"  what Ray and the nodes said: {run / LOG}", highlight=False, soft_wrap=True)
 
 
 def describe(plan: Plan, run: Path, console: Console) -> None:

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ def sweep_here(*words: str | Path) -> subprocess.CompletedProcess[str]:
     For what a sweep does; how a process starts, ends and imports is seen with `sweep` and `start_sweep`.
     """
     given, out, err = [str(word) for word in words], io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err), _signals_kept():
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setenv("COLUMNS", "200")
         patch.setattr(sys, "orig_argv", [sys.executable, "-m", "harness.sweep", *given])
         patch.syspath_prepend(str(PLUGIN))
@@ -147,15 +147,6 @@ def sweep_here(*words: str | Path) -> subprocess.CompletedProcess[str]:
         except SystemExit as end:  # argparse
             code = end.code
     return subprocess.CompletedProcess(given, code, out.getvalue(), err.getvalue())
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def wait_for(event: Callable[[], object]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import Callable
@@ -134,15 +135,22 @@ def goes_on(again: "subprocess.CompletedProcess[str]", folder: Path, before: int
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("backend", ["serial", "ray"])
-def test_interrupt_keeps_what_is_finished(slow: Path, tmp_path: Path, backend: str):
-    driver = start_sweep(slow, "--backend", backend)
+@pytest.mark.parametrize(
+    ("backend", "number", "code"),
+    [("serial", signal.SIGUSR1, 143), ("ray", signal.SIGINT, 130), ("ray", signal.SIGTERM, 143)],
+)
+def test_an_end_in_order_keeps_what_is_finished(
+    slow: Path, tmp_path: Path, backend: str, number: int, code: int
+):
+    words = ("--backend", backend, "--on-end", f"echo $LADDER_STATE $LADDER_OK > '{tmp_path}/told'")
+    driver = start_sweep(slow, *words)
     wait_for(lambda: fits(tmp_path / "log") > 3)
     wait_for(lambda: ended(tmp_path / "run") == 3)
-    driver.send_signal(signal.SIGINT)
+    driver.send_signal(number)
     output = driver.communicate(timeout=LIMIT)[0]
-    assert driver.returncode == 130, output
-    assert "Go on with: python -m harness.sweep" in output
+    assert driver.returncode == code, output
+    assert shlex.join(["python", "-m", "harness.sweep", str(slow), *words]) in output
+    assert (tmp_path / "told").read_text() == "interrupted 3\n"
     wait_for(lambda: not any(map(lives, workers(tmp_path / "log"))))
     before = fits(tmp_path / "log")
     (tmp_path / "gate").touch()

@@ -7,7 +7,6 @@ import io
 import os
 import re
 import resource
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -52,9 +51,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(names, "ask", lambda *backbones: {})
         patch.setattr(weights, "_own", offline)
         patch.setattr(spec, "_entry", offline)
-        before = signal.getsignal(signal.SIGTERM)  # the command line takes it over
         yield folder
-        signal.signal(signal.SIGTERM, before)
 
 
 BASES: list[dict[str, Any]] = [

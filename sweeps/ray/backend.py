@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -14,15 +15,19 @@ from typing import Any, final
 import ray
 
 from harness.cache import cache_root
-from harness.errors import ConfigError, ResultsError
+from harness.errors import ConfigError, HeadLost, ResultsError
+from harness.signals import handlers_kept
+from sweeps import run_log
 from sweeps.dispatch import dispatcher_for
 from sweeps.dispatch.dispatcher import GPU_SECONDS
+from sweeps.head import Head, watched
 from sweeps.ledger import Ledger
 from sweeps.plan import WorkUnit
 from sweeps.ray.board import Board
 from sweeps.ray.cards import Cards
 from sweeps.ray.nodes import Nodes, demand
 from sweeps.ray.process import plain
+from sweeps.ray.quiet import quiet
 from sweeps.ray.tuning import run_tune
 from sweeps.ray.waiting import Waiting, headline
 from sweeps.token import close_token
@@ -73,10 +78,16 @@ def run_ray(
     Raises:
         ConfigError: the cluster cannot be reached or has not what the trials ask for.
         ResultsError: results cannot be written any more.
+        HeadLost: nobody answers at the cluster's head.
         KeyboardInterrupt: what was finished is kept.
     """
     grows = cluster.address != LOCAL
-    with _connected(cluster):
+    with _connected(cluster) as head:
+
+        def look() -> None:
+            head.check()
+            watch()
+
         cards = Cards(wanted=any(unit.resources.gpus for unit in units))
         for line in cards.first([node for node in ray.nodes() if node["Alive"]]):
             ledger.say(line)
@@ -87,10 +98,10 @@ def run_ray(
         waiting = Waiting(board, units, grows)
         ledger.say(headline(nodes.now(), units))
         try:
-            _rounds(board, waiting, watch, scratch)
+            _rounds(board, waiting, look, scratch, head)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-            if grows:
+            if grows and not isinstance(sys.exception(), HeadLost):
                 demand([])
             dispatcher.save()
             for line in board.health.lines():
@@ -98,34 +109,40 @@ def run_ray(
 
 
 @contextmanager
-def _connected(cluster: Cluster) -> Iterator[None]:
+def _connected(cluster: Cluster) -> Iterator[Head]:
     warnings.filterwarnings("ignore", module="ray")
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     # what workers print would run through the table of progress
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+    options |= {"logging_format": run_log.FORMAT}  # of the run's log, whose handler Ray's loggers have
     # only of a cluster of our own: Ray refuses these for one that it joins
     if cluster.address == LOCAL:
         # GPUs are left to Ray, which asks the driver and obeys CUDA_VISIBLE_DEVICES: naming more is an error
         options |= {"num_cpus": os.cpu_count()}
+        # that it made a token is no news; `close_token` sees to it
+        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         options |= {"include_dashboard": cluster.dashboard, "dashboard_host": "127.0.0.1"}
     try:
-        ray.init(address=cluster.address, **options)
+        with handlers_kept():
+            ray.init(address=cluster.address, **options)
     except Exception as error:  # plain ones too: a node that does not come up in time
         raise ConfigError(f"--address {cluster.address}: {' '.join(str(error).split())}") from error
     if cluster.address == LOCAL:
         close_token()  # after init: that is what writes it
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    with quiet(), watched(ray.get_runtime_context().gcs_address) as head:
+        try:
+            yield head
+        finally:
+            ray.shutdown()  # inside: without a head it might not come back
 
 
-def _rounds(board: Board, waiting: Waiting, watch: Callable[[], None], scratch: Path) -> None:
+def _rounds(board: Board, waiting: Waiting, watch: Callable[[], None], scratch: Path, head: Head) -> None:
     """Experiments until nothing is left; Tune itself may die on the way."""
     barren = 0
     while not board.finished:
         before = len(board.ledger.ended_ids)
         why = _round(board, waiting, watch, scratch)
+        if why:
+            head.wait()  # a head that is gone ends Tune too, and is no reason to give up trials
         board.all_lost(why)
         barren = barren + 1 if len(board.ledger.ended_ids) == before else 0
         if barren >= BARREN_ROUNDS:
@@ -143,6 +160,7 @@ def _round(board: Board, waiting: Waiting, watch: Callable[[], None], scratch: P
             run_tune(board, waiting, scratch)
         except Exception as error:  # noqa: BLE001 - Tune may die (a memory-monitor kill ends it); we go on
             said.append(plain(f"{type(error).__name__}: {error}"))
+            logging.getLogger(__name__).warning("Ray Tune ended early: %s", said[-1])
 
     # daemon: Ctrl-C need not wait until Tune comes back
     thread = threading.Thread(target=run, daemon=True)
