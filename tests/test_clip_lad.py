@@ -18,6 +18,7 @@ from harness.views import Bars, Heat, Parts, Reference
 from methods.clip_lad import ClipLad
 from methods.clip_lad.prompt_files import SHIPPED, read
 from methods.clip_lad.segmentation import NO_REGION
+from methods.shared.openclip import features
 from methods.shared.openclip.features import readings
 from methods.shared.openclip.text import text_embeddings
 from methods.shared.openclip.tokens import on_grid, unit
@@ -236,6 +237,24 @@ def test_where_nothing_is_kept_an_image_still_passes_once():
     method = fitted(None)
     method.score(TEST.subset([0, 1]))
     assert counters(method)["backbone_passes"] == 2 + len(plates().validation) + 2
+
+
+@pytest.mark.parametrize(
+    "switches", [{}, {"stage4": "naclip", "patch_stages": (1, 4), "cluster_stages": (2,)}]
+)
+def test_a_card_passes_each_image_once_and_stores_no_tokens(
+    folder: Path, tmp_path: Path, switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    wide = fitted(folder, **switches).score(TEST.subset([0, 1]))
+    monkeypatch.setattr(features, "narrowed", lambda spec, device: frozenset(spec.reads))
+    method = fitted(tmp_path, **switches)
+    narrow = method.score(TEST.subset([0, 1]))
+    assert np.array_equal(narrow.image, wide.image) and np.array_equal(narrow.maps, wide.maps)
+    assert counters(method)["backbone_passes"] == 2 + len(plates().validation) + 2
+    stored = {path.name for path in (tmp_path / "packed").iterdir()}
+    assert {n for n in stored if n.startswith("clip_")} == {
+        "clip_distances", "clip_lad_centres", "clip_lad_parts", "clip_similarity", "clip_text"
+    }  # fmt: skip
 
 
 # Switches

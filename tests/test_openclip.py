@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from harness.artifacts import ArtifactStore, no_store
+from harness.artifacts import ArtifactStore, Op, no_store
 from harness.data import ImageSet
 from harness.errors import ConfigError, WeightsError
+from methods.shared.backbones.frozen import half
+from methods.shared.openclip import features
 from methods.shared.openclip.distances import distance_rows
 from methods.shared.openclip.features import dense_tokens, global_embeddings, readings
 from methods.shared.openclip.model import blocks, model_of
 from methods.shared.openclip.naclip import neighbourhood
+from methods.shared.openclip.recent import Recent
 from methods.shared.openclip.spec import ClipSpec, assets
 from methods.shared.openclip.text import imagenet_templates, text_embeddings, text_similarities
 from methods.shared.openclip.tokens import on_grid
@@ -73,6 +77,43 @@ def test_another_sigma_costs_a_block_and_no_pass(images: ImageSet, store: Artifa
     assert store.counters["last_blocks"] == 3
     assert np.abs(again[0] - first[0]).max() > 1e-3
     np.testing.assert_array_equal(again, alone)
+
+
+def test_what_a_card_gives_is_what_was_asked_for(
+    images: ImageSet, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+):
+    spec = replace(SPEC, reads=(2, 4, "dense", "global"))
+    wanted = (2, 3, 4, "input", "dense", "global")  # two more than it says
+    wide = readings(images, wanted, spec, no_store(), "cpu")
+    monkeypatch.setattr(features, "narrowed", lambda spec, device: frozenset(spec.reads))
+    narrow = readings(images, wanted, spec, store, "cpu")
+    for one, other in zip(wide, narrow, strict=True):
+        assert all(np.array_equal(one[r], other[r]) for r in wanted)
+    assert store.root is not None
+    assert {path.name for path in (store.root / "packed").iterdir()} == {"clip_global", "resized"}
+    passes = store.counters["backbone_passes"]
+    readings(images, (2, "dense", 4), spec, store, "cpu")
+    assert store.counters["backbone_passes"] == passes
+
+
+def test_what_was_held_longest_ago_goes_first():
+    held, op, asked = Recent(limit=20), Op("any"), []
+
+    def get(*names: str) -> None:
+        held.get_many(op, names, lambda missing: [np.zeros(2, np.float32) for _ in missing])
+        asked.append([name for name in "abc" if held.read(op, op.key(name)) is None])
+
+    get("a", "b")
+    get("a", "c")
+    get("b")
+    assert asked == [["c"], ["b"], ["a"]]
+    assert held.hold("large", np.zeros(99)).flags.writeable is False
+    assert held.read(op, "large") is not None and held.read(op, op.key("b")) is None
+
+
+def test_half_precision_does_not_overflow():
+    found = half(torch.tensor([1e6, -7e4, 3.0]))
+    assert found.dtype == torch.float16 and found.tolist() == [65504, -65504, 3]
 
 
 def test_a_lost_array_is_computed_again_and_nothing_else(images: ImageSet, store: ArtifactStore):

@@ -135,4 +135,5 @@ class Clip:
             size=self.image_size,
             precision=self.precision,
             pos_embed=self.pos_embed,
+            reads=("global",),
         )

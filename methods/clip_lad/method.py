@@ -23,10 +23,11 @@ from methods.clip_lad.network import Network
 from methods.clip_lad.parts import Clustering, Segmenter
 from methods.clip_lad.prompt_files import Clusters, Prompts, find, missing, read, shipped
 from methods.clip_lad.scoring import HistScore, Normalisation
+from methods.shared.openclip.features import chunk_size
 from methods.shared.openclip.possible import problems
 from methods.shared.openclip.spec import ClipSpec, Precision
 from methods.shared.openclip.spec import assets as model_assets
-from methods.shared.pixels import Side, square_input
+from methods.shared.pixels import Side, batches, square_input
 
 Stages = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 FEWEST_VALIDATION = 2
@@ -197,8 +198,7 @@ class ClipLad:
             Scores with the parts "s_log" (Eq. 2) and "s_str" (Eq. 3) and maps of patch distances,
             (n, grid, grid).
         """
-        maps = self._patches.maps(images)
-        pairs = self._pairs(images, maps)
+        pairs, maps = self._measured(images)
         parts = {"s_log": pairs[:, 0].astype(float), "s_str": pairs[:, 1].astype(float)}
         return Scores(self.normalisation(pairs), parts, maps.astype(np.float32))
 
@@ -217,16 +217,20 @@ class ClipLad:
         labels = [each.parts for each in self._parts.of(images)]
         return Segmentation(np.stack(labels), ("background", *self._words.parts))
 
-    def _pairs(self, images: ImageSet, maps: Floats) -> Floats:
-        """(s_log, s_str) of every image, (n, 2)."""
-        s_log = self.m_hist.s_log(self._parts.histograms(images))
-        return np.stack([s_log, maps.max(axis=(1, 2))], axis=1)  # Eq. 3
+    def _measured(self, images: ImageSet) -> tuple[Floats, Floats]:
+        """(s_log, s_str) of every image, (n, 2), and maps; run by run, so that tokens serve both."""
+        pairs, maps = [], []
+        for part in batches(images, chunk_size(self._network.spec)):
+            maps.append(self._patches.maps(part))
+            s_log = self.m_hist.s_log(self._parts.histograms(part))
+            pairs.append(np.stack([s_log, maps[-1].max(axis=(1, 2))], axis=1))  # Eq. 3
+        return np.concatenate(pairs), np.concatenate(maps)
 
     def _normalisation(self, validation: ImageSet) -> Normalisation:
         if self.norm_source == "none":
             return Normalisation.nothing()
         if self.norm_source == "validation":
-            pairs = self._pairs(validation, self._patches.maps(validation))
+            pairs, _ = self._measured(validation)
         else:  # the centres stay those of all support images
             pairs = np.stack([self.m_hist.left_out(), self._patches.left_out()], axis=1)
         return Normalisation.of(pairs, self.maha, self.maha_one_sided)

@@ -43,4 +43,5 @@ class Network:
         first, every = tuple(clustered or quarters[:2]), tuple(compared or quarters)
         last = model.depth if stage4 == "naclip" else None
         layers: tuple[Layer, ...] = tuple("naclip" if block == last else block for block in every)
-        return cls(replace(model, stages=tuple(sorted({*first, *every}))), first, layers)
+        stages, reads = tuple(sorted({*first, *every})), (*dict.fromkeys((*first, *layers, "dense")),)
+        return cls(replace(model, stages=stages, reads=reads), first, layers)

@@ -1,7 +1,7 @@
 """WinCLIP: CLIP on windows of patches, against texts of damage and against k normal images."""
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self, final
 
@@ -24,6 +24,7 @@ from methods.winclip.states import find, read
 from methods.winclip.windows import (
     harmonic,
     patch_distances,
+    patch_reading,
     window_distances,
     window_embeddings,
 )
@@ -183,10 +184,12 @@ class WinClip:
 
     @cached_property
     def _spec(self) -> ClipSpec:
-        return ClipSpec(
+        spec = ClipSpec(
             model=self.model,
             pretrained=self.pretrained,
             weights=self.weights,
             size=self.image_size,
             precision=self.precision,
         )
+        patches = () if self.mode == "zero_shot" else (patch_reading(self.patch_layer, spec),)
+        return replace(spec, reads=("global", *patches))

@@ -143,7 +143,7 @@ def patch_distances(
     Raises:
         ConfigError, DataError, WeightsError: see `methods.shared.openclip.features.readings`.
     """
-    reading = spec.depth if layer == "last" else "input"
+    reading = patch_reading(layer, spec)
 
     def vectors(images: ImageSet) -> Sequence["Tensor"]:
         found = readings(images, (reading,), spec, store, device)
@@ -152,6 +152,11 @@ def patch_distances(
     op = reading_op(reading, spec, device)
     op = Op("winclip_patch_distances", {**op.params, "layer": layer})
     return pair_rows(queries, supports, op, vectors, spec.grid**2, spec, store)
+
+
+def patch_reading(layer: PatchLayer, spec: ClipSpec) -> int | str:
+    """Which output of the network `patch_distances` compares."""
+    return spec.depth if layer == "last" else "input"
 
 
 def _patches(tokens: NDArray[Any], layer: PatchLayer, spec: ClipSpec, device: str) -> "Tensor":

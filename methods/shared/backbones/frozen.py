@@ -1,10 +1,10 @@
 """Frozen networks as feature extractors: any timm or torchvision model, any of its modules."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, final
+from typing import Any, Literal, TypeVar, final
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from methods.shared.weights import TORCHVISION, Weights, timm_config, torchvisio
 Precision = Literal["float32", "bfloat16", "float16"]
 Maps = dict[str, NDArray[np.floating[Any]]]
 Triple = Sequence[float]
+Name = TypeVar("Name")
 GPU_BATCH = 32
 
 
@@ -51,7 +52,8 @@ class Backbone:
         """Features of equally large images: for each one, layer -> (channels, height, width).
 
         A CPU takes the images one by one, which is no slower there and makes the features of an
-        image bit-identical in whatever company it comes.
+        image bit-identical in whatever company it comes. A card takes 32 at once; there the last bits
+        depend on how many came together.
         """
         size = GPU_BATCH if self.on_gpu else 1
         chunks = (images[i : i + size] for i in range(0, len(images), size))
@@ -60,7 +62,7 @@ class Backbone:
     def _batch(self, images: Sequence[RGB]) -> Iterator[Maps]:
         with torch.inference_mode(), arithmetic(self.device, self.precision):
             found = outputs(self.model, self.layers, self._normalised(images))
-        arrays = {name: self._exported(name, found[name]) for name in self.layers}
+        arrays = on_host({name: self._exported(name, found[name]) for name in self.layers})
         return ({name: maps[i] for name, maps in arrays.items()} for i in range(len(images)))
 
     def _normalised(self, images: Sequence[RGB]) -> Tensor:
@@ -69,12 +71,9 @@ class Backbone:
         order = torch.channels_last if self.on_gpu else torch.contiguous_format
         return batch.contiguous(memory_format=order)
 
-    def _exported(self, layer: str, output: Tensor) -> NDArray[np.floating[Any]]:
+    def _exported(self, layer: str, output: Tensor) -> Tensor:
         maps = as_maps(self.model, layer, output).float()
-        if self.precision != "float32":
-            limit = torch.finfo(torch.float16).max
-            maps = maps.clamp(-limit, limit).half()
-        return maps.contiguous().cpu().numpy()
+        return maps if self.precision == "float32" else half(maps)
 
 
 @lru_cache(maxsize=2)
@@ -140,6 +139,23 @@ def _torchvision(weights: Weights) -> tuple[nn.Module, Triple, Triple]:
         model.load_state_dict(read(weights.path))
     preset = entry.transforms()
     return model, preset.mean, preset.std
+
+
+def half(values: Tensor) -> Tensor:
+    """float16 within its range: what is beyond ±65504 becomes that, and not infinite."""
+    limit = torch.finfo(torch.float16).max
+    return values.clamp(-limit, limit).half()
+
+
+def on_host(tensors: Mapping[Name, Tensor]) -> dict[Name, NDArray[Any]]:
+    """Contiguous, in main memory; from a card copied at once, into pages that it writes by itself."""
+    if not any(tensor.is_cuda for tensor in tensors.values()):
+        return {name: tensor.contiguous().numpy() for name, tensor in tensors.items()}
+    copies = {name: torch.empty(t.shape, dtype=t.dtype, pin_memory=True) for name, t in tensors.items()}
+    for name, tensor in tensors.items():
+        copies[name].copy_(tensor.contiguous(), non_blocking=True)
+    torch.cuda.current_stream(next(iter(tensors.values())).device).synchronize()
+    return {name: copy.numpy() for name, copy in copies.items()}
 
 
 @contextmanager

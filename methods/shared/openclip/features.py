@@ -1,9 +1,13 @@
 """What an open_clip vision transformer says of images, through the artifact store.
 
-One pass per image serves everything: tokens after the stages, the input of the last block, its own
-output, NACLIP's dense tokens and the global embedding are stored together, each under a key that
-holds exactly what it depends on. Another sigma or architecture of NACLIP's block costs one block from
-its stored input, no pass. Without a store (`ArtifactStore(None)`) every call is a pass.
+On a CPU, where a pass takes seconds, one per image serves everything: tokens after the stages, the input of
+the last block, its own output, NACLIP's dense tokens and the global embedding are stored together, each under
+a key that holds exactly what it depends on. Another sigma or architecture of NACLIP's block costs one block
+from its stored input, no pass. Without a store (`ArtifactStore(None)`) every call is a pass.
+
+A card should pass an image faster than its tokens (25 MB of ViT-L/14 at 448) are written or read. There, of
+a method that says what it reads (`ClipSpec.reads`), nothing else leaves the card, and tokens stay in memory
+while they are worked on (`recent`); only what is made of them, and the global embedding, is stored.
 
 The counter "backbone_passes" of the store counts images through the network, "last_blocks" those
 through the last block alone.
@@ -17,6 +21,7 @@ from numpy.typing import NDArray
 
 from harness.artifacts import ArtifactStore, Op
 from harness.data import ImageSet
+from methods.shared.openclip.recent import Recent, recent
 from methods.shared.openclip.spec import ClipSpec
 from methods.shared.pixels import Geometry, batches, resized
 
@@ -70,6 +75,11 @@ def chunk_size(spec: ClipSpec) -> int:
     return max(1, min(LARGEST_CHUNK, CHUNK_BYTES // (4 * tokens * (len(spec.blocks) + 2))))
 
 
+def narrowed(spec: ClipSpec, device: str) -> frozenset["Reading"] | None:
+    """What a pass gives, of which only the global embedding is stored; None for everything, stored."""
+    return frozenset(spec.reads) if spec.reads is not None and device.startswith("cuda") else None
+
+
 def reading_op(reading: "Reading", spec: ClipSpec, device: str) -> Op:
     """The operation "image -> one output"."""
     params = spec.key(device)
@@ -86,6 +96,7 @@ class _Chunk:
     def __init__(self, images: ImageSet, spec: ClipSpec, store: ArtifactStore, device: str):
         self.images, self.spec, self.store, self.device = images, spec, store, device
         self.keys = images.keys()
+        self.reads = narrowed(spec, device)
         self.passes: dict[str, dict[Reading, Array]] = {}  # image key -> what the network gave
         self.found: dict[tuple[Reading, str], Array] = {}  # (reading, image key) -> what is stored
 
@@ -96,7 +107,7 @@ class _Chunk:
         lacking = [n for n, key in enumerate(self.keys) if any((r, key) not in self.found for r in wanted)]
         order = self._order(wanted)
         for i, reading in enumerate(order):
-            if reading == "input" or reading in wanted:
+            if reading in wanted or (reading == "input" and self.reads is None):
                 missing = [n for n in lacking if (reading, self.keys[n]) not in self.found]
                 self._store(reading, missing, order[i + 1 :])
         return ({r: self.found[r, key] for r in wanted} for key in self.keys)
@@ -105,11 +116,15 @@ class _Chunk:
         """One order everywhere, or locks could deadlock; what needs the last block comes last."""
         stages = sorted(set(self.spec.blocks) | {r for r in wanted if isinstance(r, int)})
         naclip: list[Reading] = ["naclip"] if "naclip" in wanted else []
-        return ["input", *stages, *naclip, "dense", "global"]
+        order: list[Reading] = ["input", *stages, *naclip, "dense", "global"]
+        return order if self.reads is None else [r for r in order if r in self.reads or r in wanted]
+
+    def _keeper(self, reading: "Reading") -> ArtifactStore | Recent:
+        return self.store if self.reads is None or reading == "global" else recent(self.store)
 
     def _read(self, reading: "Reading") -> None:
-        op = reading_op(reading, self.spec, self.device)
-        arrays = ((key, self.store.read(op, op.key(key))) for key in self.keys)
+        op, keeper = reading_op(reading, self.spec, self.device), self._keeper(reading)
+        arrays = ((key, keeper.read(op, op.key(key))) for key in self.keys)
         self.found.update({(reading, key): a for key, a in arrays if a is not None})
 
     def _store(self, reading: "Reading", indices: Sequence[int], others: Sequence["Reading"]) -> None:
@@ -125,7 +140,7 @@ class _Chunk:
 
         keys = [self.keys[i] for i in indices]
         op = reading_op(reading, self.spec, self.device)
-        arrays = self.store.get_many(op, keys, compute, batch=LARGEST_CHUNK)
+        arrays = self._keeper(reading).get_many(op, keys, compute, batch=LARGEST_CHUNK)
         self.found.update({(reading, key): a for key, a in zip(keys, arrays, strict=True)})
 
     def _run(self, reading: "Reading", indices: Sequence[int]) -> None:
@@ -133,18 +148,23 @@ class _Chunk:
         new = [i for i in indices if reading not in self.passes.get(self.keys[i], {})]
         stored = [("input", self.keys[i]) in self.found for i in new]
         tail = reading in ("naclip", "dense", "global", self.spec.depth)
-        self._pass([i for i, known in zip(new, stored, strict=True) if not (tail and known)])
+        self._pass(reading, [i for i, known in zip(new, stored, strict=True) if not (tail and known)])
         self._last_block([i for i, known in zip(new, stored, strict=True) if tail and known])
 
-    def _pass(self, indices: Sequence[int]) -> None:
+    def _pass(self, reading: "Reading", indices: Sequence[int]) -> None:
         if not indices:
             return
-        side = Geometry.square(self.spec.size)
-        heads = self._model.head(resized(self.images.subset(indices), side, self.store), self.spec.blocks)
-        tails = self._tails([head["input"] for head in heads])
-        for i, head, tail in zip(indices, heads, tails, strict=True):
-            self.passes[self.keys[i]] = {**head, **tail}
+        spec, wanted = self.spec, None if self.reads is None else self.reads | {reading}
+        stages = spec.blocks if wanted is None else [r for r in wanted if isinstance(r, int)]
+        pixels = resized(self.images.subset(indices), Geometry.square(spec.size), self.store)
+        found = self._model.whole(pixels, stages, spec.naclip_sigma, spec.naclip_arch, wanted)
+        self.passes.update(zip((self.keys[i] for i in indices), found, strict=True))
         self.store.counters["backbone_passes"] += len(indices)
+        for each in wanted or ():  # whichever was asked for, the others will be
+            op, keeper = reading_op(each, spec, self.device), self._keeper(each)
+            if isinstance(keeper, Recent):
+                for i in indices:
+                    keeper.hold(op.key(self.keys[i]), self.passes[self.keys[i]][each])
 
     def _last_block(self, indices: Sequence[int]) -> None:
         tails = self._tails([self.found["input", self.keys[i]] for i in indices]) if indices else []

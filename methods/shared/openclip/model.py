@@ -4,7 +4,7 @@ The last block is read as the model itself does (its tokens, the global embeddin
 Everything the readings need is the input of that block, so one pass through the others serves them all.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, final
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import ConfigError, WeightsError
-from methods.shared.backbones.frozen import arithmetic
+from methods.shared.backbones.frozen import arithmetic, half, on_host
 from methods.shared.openclip.naclip import naclip
 from methods.shared.openclip.spec import ClipSpec, Precision
 from methods.shared.pixels import RGB
@@ -57,21 +57,33 @@ class ClipModel:
 
     @property
     def batch_size(self) -> int:
-        """Images per step: a CPU takes one, so that company cannot change an image's numbers."""
+        """Images per step: a CPU takes one, so that company cannot change an image's last bits."""
         return GPU_BATCH if self.device.startswith("cuda") else 1
 
-    def head(self, images: Sequence[RGB], stages: Sequence[int]) -> list[dict[Reading, Array]]:
-        """All blocks but the last.
+    def whole(
+        self,
+        images: Sequence[RGB],
+        stages: Sequence[int],
+        sigma: float,
+        arch: str,
+        wanted: Collection[Reading] | None = None,
+    ) -> list[dict[Reading, Array]]:
+        """All blocks.
 
         Args:
             images: uint8 (size, size, 3) each.
-            stages: 1-based numbers of the blocks whose outputs are wanted; that of the last is left out.
+            stages: 1-based numbers of the blocks whose outputs are wanted.
+            sigma: of NACLIP's last block.
+            arch: of NACLIP's last block.
+            wanted: nothing else is copied off the device; None for everything.
 
         Returns:
-            For each image stage -> (patches, width), and "input" -> (1 + patches, width), the input
-            of the last block.
+            For each image stage -> (patches, width), "input" -> (1 + patches, width), the input of the last
+            block, and what `tail` gives.
         """
-        return [found for part in self._parts(images) for found in self._head(part, stages)]
+        return [
+            each for part in self._parts(images) for each in self._whole(part, stages, sigma, arch, wanted)
+        ]
 
     def tail(self, inputs: Sequence[Array], sigma: float, arch: str) -> list[dict[Reading, Array]]:
         """The last block, from its stored input.
@@ -109,37 +121,50 @@ class ClipModel:
     def exported(self, values: Tensor) -> Tensor:
         """As stored: float32, or float16 within its range."""
         values = values.float()
-        if self.precision == "float32":
-            return values
-        limit = torch.finfo(torch.float16).max
-        return values.clamp(-limit, limit).half()
+        return values if self.precision == "float32" else half(values)
 
     def _parts(self, items: Sequence[Any]) -> Iterator[Sequence[Any]]:
         return (items[i : i + self.batch_size] for i in range(0, len(items), self.batch_size))
 
-    def _head(self, images: Sequence[RGB], stages: Sequence[int]) -> Iterator[dict[Reading, Array]]:
+    def _whole(
+        self,
+        images: Sequence[RGB],
+        stages: Sequence[int],
+        sigma: float,
+        arch: str,
+        wanted: Collection[Reading] | None,
+    ) -> Iterator[dict[Reading, Array]]:
+        first = self._first(images, stages)
+        found = first | self._last(first["input"].float(), sigma, arch)
+        return self._arrays(found if wanted is None else {r: found[r] for r in wanted})
+
+    def _first(self, images: Sequence[RGB], stages: Sequence[int]) -> dict[Reading, Tensor]:
+        """All blocks but the last, on the device."""
         found: dict[Reading, Tensor] = {}
         tokens = self.embedded(images)
         with torch.inference_mode(), arithmetic(self.device, self.precision):
             for number, block in enumerate(blocks(self.visual)[:-1], 1):
                 tokens = block(tokens)
                 if number in stages:
-                    found[number] = tokens[:, 1:]
-        return self._arrays(found | {"input": tokens})
+                    found[number] = self.exported(tokens[:, 1:])
+        return found | {"input": self.exported(tokens)}
 
     def _tail(self, inputs: Sequence[Array], sigma: float, arch: str) -> Iterator[dict[Reading, Array]]:
         tokens = torch.from_numpy(np.stack(inputs)).to(self.device).float()
+        return self._arrays(self._last(tokens, sigma, arch))
+
+    def _last(self, tokens: Tensor, sigma: float, arch: str) -> dict[Reading, Tensor]:
+        """The last block, on the device."""
         visual, layers = self.visual, blocks(self.visual)
         with torch.inference_mode(), arithmetic(self.device, self.precision):
             plain, near = layers[-1](tokens), naclip(layers[-1], tokens, sigma, arch)
             dense = visual.ln_post(near) @ visual.proj
             pooled = self.pooled(plain)
-        found = {len(layers): plain[:, 1:], "naclip": near[:, 1:], "dense": dense[:, 1:]}
-        arrays = zip(self._arrays(found), pooled.cpu().numpy(), strict=True)
-        return (each | {"global": embedding} for each, embedding in arrays)
+        found = {len(layers): plain, "naclip": near, "dense": dense}
+        return {name: self.exported(v[:, 1:]) for name, v in found.items()} | {"global": pooled}
 
-    def _arrays(self, found: Mapping[Any, Tensor]) -> Iterator[dict[Reading, Array]]:
-        arrays = {k: self.exported(v).contiguous().cpu().numpy() for k, v in found.items()}
+    def _arrays(self, found: Mapping[Reading, Tensor]) -> Iterator[dict[Reading, Array]]:
+        arrays = on_host(found)
         number = len(next(iter(arrays.values())))
         return ({k: v[i] for k, v in arrays.items()} for i in range(number))
 

@@ -40,6 +40,8 @@ class ClipSpec:
             depth evenly into four (6, 12, 18, 24 of 24 blocks).
         naclip_sigma: standard deviation of NACLIP's Gaussian neighbourhood, in patches.
         naclip_arch: "reduced" has neither residual nor MLP in NACLIP's last block, "vanilla" has both.
+        reads: all readings that will be asked for (`features.readings`), None if nobody knows; changes no
+            number, only what is copied and stored.
     """
 
     model: str = "ViT-L-14"
@@ -51,6 +53,7 @@ class ClipSpec:
     stages: tuple[int, ...] | None = None
     naclip_sigma: float = 5.0
     naclip_arch: Literal["reduced", "vanilla"] = "reduced"
+    reads: tuple[int | str, ...] | None = None
 
     @cached_property
     def file(self) -> Weights:
