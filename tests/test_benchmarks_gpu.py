@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from benchmarks.gpu.results import updated
+
 
 def run(folder: Path, *words: str) -> dict:
     out = folder / "results.json"
@@ -28,6 +30,17 @@ def test_a_part_and_its_figures(tmp_path: Path):
 def test_a_part_that_takes_too_long_is_ended_and_said(tmp_path: Path):
     found = run(tmp_path, "--only", "encoders", "--minutes", "0.01")
     assert found["code"] == 1 and found["parts"]["encoders"]["ended"].startswith("out of time")
+
+
+def test_results_keep_a_section_per_device():
+    rows = [{"what": "a step", "value": 1.5, "unit": "ms", "aim": "< 2 ms"}]
+    parts = {"training": {"rows": rows, "ended": "ok", "seconds": 3.0}}
+    found = {"device": "CPU, x", "tiny": True, "torch": "2.14", "cores": 2, "parts": parts}
+    text = updated("", found)
+    assert "No card has been measured yet" in text and "| training | 1 | 3 | ok |" in text
+    card = updated(text, found | {"device": "NVIDIA H200", "tiny": False})
+    assert "No card" not in card and "| a step | 1.5 ms | < 2 ms |" in card
+    assert card.count("\n## ") == 2 and updated(card, found) == card
 
 
 @pytest.mark.slow

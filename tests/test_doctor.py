@@ -1,19 +1,23 @@
 """The doctor on a healthy machine, and on one with each fault that labs meet: what is said, and the mend."""
 
+import hashlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from conftest import ROOT, write_tree
 
 from harness.doctor import main
-from sweeps.doctor import cards, machine, numerics, software
+from methods.shared.weights import DEMO_FOLDER
+from sweeps.doctor import cards, machine, numerics, ports, software
 from sweeps.doctor.examine import Asked, Machine, differences, examine
 from sweeps.doctor.finding import Finding, Level, green, looked
 from sweeps.doctor.inputs import data_sets, decoding, weights
@@ -122,14 +126,35 @@ def test_disks(tmp_path: Path, monkeypatch: Patch):
     monkeypatch.undo()
     monkeypatch.setattr(machine.os, "access", lambda *a: False)
     says(next(machine.disks(None, tmp_path)), Level.RED, "cannot be written", "LADDER_CACHE")
+    monkeypatch.undo()
+    says(next(machine.disks(None, tmp_path / "file")), Level.RED, "/file is a file", "LADDER_CACHE")
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda at: usage._replace(free=1 << 36))
+    for fault, said in ({"f_flag": os.ST_RDONLY}, "read-only"), ({"f_files": 9, "f_favail": 0}, "(inodes)"):
+        disk = SimpleNamespace(**({"f_flag": 0, "f_files": 9, "f_favail": 9} | fault))
+        monkeypatch.setattr(machine.os, "statvfs", lambda at, disk=disk: disk)
+        says(next(machine.disks(None, tmp_path)), Level.RED, said, "LADDER_CACHE")
 
 
 def test_few_open_files(monkeypatch: Patch):
     monkeypatch.setattr(machine.resource, "getrlimit", lambda kind: (64, 4096))
     says(worst(machine.machine()), Level.RED, "may open 64 files", "ulimit -n 4096")
+    monkeypatch.setattr(machine.resource, "getrlimit", lambda kind: (64, 64))
+    says(worst(machine.machine()), Level.RED, "may open 64 files", "limits.conf")
 
 
-def test_tokens(tmp_path: Path):
+def test_little_shared_memory(monkeypatch: Patch):
+    usage = shutil.disk_usage("/dev/shm")
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda at: usage._replace(total=64 << 20))
+    (found,) = (f for f in machine.machine() if f.name == "shared memory")
+    says(found, Level.AMBER, "/dev/shm holds 0.06 GiB", "--shm-size=4g")
+
+
+def test_tokens(tmp_path: Path, monkeypatch: Patch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    says(next(ray_here()), Level.AMBER, "no token yet", "copy the head's")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
+    says(next(ray_here()), Level.RED, f"there is no file {tmp_path / 'none'}", "copy the head's token")
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH")
     path = tmp_path / "home/.ray/auth_token"
     path.parent.mkdir(parents=True)
     path.write_text("secret")
@@ -140,10 +165,22 @@ def test_tokens(tmp_path: Path):
     says(next(ray_here()), Level.RED, "is empty", "ray get-auth-token --generate")
 
 
+def test_the_port_of_a_head_that_somebody_else_has(monkeypatch: Patch):
+    monkeypatch.setattr(ports, "_listeners", lambda: iter([("raylet", 40001, True)]))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(ports, "HEAD_PORT", taken.getsockname()[1])
+        says(list(ray_here())[1], Level.AMBER, "is taken, by no Ray of yours", "--port")
+        mine = [("gcs_server", ports.HEAD_PORT, True)]
+        monkeypatch.setattr(ports, "_listeners", lambda: iter(mine))
+        assert "port" not in {finding.name for finding in ray_here()}
+
+
 def test_data(tmp_path: Path, monkeypatch: Patch):
     assert next(data_sets()).level is Level.AMBER
     monkeypatch.setenv("LADDER_DATA", str(tmp_path / "gone"))
     says(next(data_sets()), Level.RED, "gone: no such folder", "mount it")
+    (tmp_path / "gone").mkdir()
+    says(next(data_sets()), Level.AMBER, "no folder in there", "unpack")
     tree = write_tree(tmp_path / "data/mine", ("bolt",))
     monkeypatch.setenv("LADDER_DATA", str(tmp_path / "data"))
     says(next(data_sets()), Level.GREEN, "1 categories, 14 images", "")
@@ -157,6 +194,19 @@ def test_weights_that_are_no_weights(tmp_path: Path, monkeypatch: Patch):
     (tmp_path / "net.pth").write_text("version https://git-lfs.github.com/spec/v1\n")
     monkeypatch.setenv("LADDER_WEIGHTS", str(tmp_path))
     says(worst(weights()), Level.RED, "Git-LFS pointer", "get the file again")
+    monkeypatch.setenv("LADDER_WEIGHTS", str(tmp_path / "gone"))
+    says(worst(weights()), Level.RED, "gone: no such folder", "LADDER_WEIGHTS")
+
+
+def test_weights_that_are_not_what_their_name_says(tmp_path: Path, monkeypatch: Patch):
+    monkeypatch.setenv("LADDER_WEIGHTS", str(tmp_path))
+    content = (DEMO_FOLDER / "teacher.safetensors").read_bytes()
+    sha = hashlib.sha256(content).hexdigest()
+    for name in ("net-" + sha[:8], "net-20240131", "net"):
+        (tmp_path / f"{name}.safetensors").write_bytes(content)
+    assert {finding.level for finding in weights()} == {Level.GREEN}
+    (tmp_path / "net-0a1b2c3d.safetensors").write_bytes(content)
+    says(worst(weights()), Level.RED, "says that its sha256 begins with 0a1b2c3d", "get the file again")
 
 
 def sweep_file(folder: Path, root: Path, **keys: object) -> Path:

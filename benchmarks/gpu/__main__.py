@@ -1,6 +1,7 @@
 """Everything that only a card can tell, most important first, each part with a limit of its own.
 
     python -m benchmarks.gpu                          cuda:0, 10 minutes, into gpu_results.json and .md
+    python -m benchmarks.gpu --write                  and into benchmarks/RESULTS.md
     python -m benchmarks.gpu --device cpu --tiny      every part with tiny sizes: does the code run?
     python -m benchmarks.gpu --only search --minutes 2
 
@@ -10,19 +11,23 @@ dies costs what it had not said yet.
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu.results import tables, updated
 from benchmarks.gpu.row import Row, Scale
 from harness.whole import whole
 
 ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 # part -> its share of the time; in this order
 SHARES: Mapping[str, float] = {
     "training": 0.3,
@@ -51,11 +56,21 @@ def main() -> int:
     if options.serve:
         _serve(options.serve, Scale(options.device, options.tiny))
         return 0
-    found: dict[str, Any] = {"device": _device(options.device), "tiny": options.tiny, "parts": {}}
+    found: dict[str, Any] = {
+        "device": _device(options.device),
+        "tiny": options.tiny,
+        "torch": version("torch"),
+        "cores": os.cpu_count(),
+        "parts": {},
+    }
     chosen = [name for name in SHARES if not options.only or name in options.only]
     whole_share = sum(SHARES[name] for name in chosen)
     for name in chosen:
         _measure(name, 60 * options.minutes * SHARES[name] / whole_share, options, found)
+    if options.write:
+        before = RESULTS.read_text() if RESULTS.exists() else ""
+        with whole(RESULTS) as partial:
+            partial.write_text(updated(before, found))
     return 1 if any(part["ended"] != "ok" for part in found["parts"].values()) else 0
 
 
@@ -68,6 +83,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=10.0, help="for all parts together")
     parser.add_argument("--only", nargs="+", choices=tuple(SHARES), metavar="PART", help=", ".join(SHARES))
     parser.add_argument("--out", type=Path, default=Path("gpu_results.json"), help="and .md beside it")
+    parser.add_argument("--write", action="store_true", help="and into benchmarks/RESULTS.md")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -134,17 +150,8 @@ def _write(path: Path, found: Mapping[str, Any]) -> None:
 
 
 def _table(found: Mapping[str, Any]) -> str:
-    lines = [f"# {found['device']}{', tiny sizes: no figures' if found['tiny'] else ''}", ""]
-    for name, part in found["parts"].items():
-        lines += [
-            f"## {name} ({part['ended']}, {part['seconds']:.0f} s)",
-            "",
-            "| what | figure | aim |",
-            "|---|---|---|",
-        ]
-        lines += [f"| {r['what']} | {r['value']:.4g} {r['unit']} | {r['aim']} |" for r in part["rows"]]
-        lines.append("")
-    return "\n".join(lines)
+    heading = f"# {found['device']}{', tiny sizes: no figures' if found['tiny'] else ''}"
+    return "\n".join([heading, *tables(found), ""])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from sweeps.doctor.finding import Finding, amber, green, red
 SIZE = (1600, 1280)  # of an image of MVTec LOCO AD
 REPEATS = 3
 SLOW_DECODING = 5.0  # images per second and core; a usual core takes 20 to 40
+# As torchvision, timm and torch.hub end a name; eight digits alone may be a date
+HASH_IN_NAME = re.compile(r"-(?=\d*[a-f])([0-9a-f]{8})\.[a-z]+$")
 MOST = 40  # files or folders that are looked at
 
 
@@ -51,8 +54,11 @@ def data_sets() -> Iterator[Finding]:
     if not root.is_dir():
         yield red("data", "LADDER_DATA", f"{root}: no such folder", "mount it, or correct LADDER_DATA")
         return
-    for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))[:MOST]:
-        yield _data_set(folder)
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))[:MOST]
+    if not folders:
+        mend = "unpack a data set in there, or correct LADDER_DATA"
+        yield amber("data", "LADDER_DATA", f"{root}: no folder in there", mend)
+    yield from map(_data_set, folders)
 
 
 def _data_set(folder: Path) -> Finding:
@@ -87,6 +93,10 @@ def weights() -> Iterator[Finding]:
     if given := os.environ.get("LADDER_WEIGHTS"):
         folders.append(Path(given).expanduser())
     for folder in folders:
+        if not folder.is_dir():
+            mend = "mount it, or correct LADDER_WEIGHTS"
+            yield red("weights", "LADDER_WEIGHTS", f"{folder}: no such folder", mend)
+            continue
         paths = sorted(p for p in folder.rglob("*") if p.suffix in SUFFIXES and p.is_file())[:MOST]
         if not paths:
             yield amber("weights", folder.name, f"{folder}: no weights in there", "correct LADDER_WEIGHTS")
@@ -99,6 +109,9 @@ def _file(path: Path) -> Finding:
         shapes, sha = shapes_of(path), file_digest(path)
     except HarnessError as error:
         return red("weights", path.name, str(error), "get the file again")
+    if (named := HASH_IN_NAME.search(path.name)) and not sha.startswith(named[1]):
+        said = f"{path}: its name says that its sha256 begins with {named[1]}, but it is {sha[:12]}…"
+        return red("weights", path.name, said, "get the file again: another one, or damaged", sha256=sha)
     tensors = "" if shapes is None else f"{len(shapes)} tensors, "
     said = f"{path.name}: {tensors}{path.stat().st_size >> 20} MiB, sha256 {sha[:12]}…"
     return green("weights", path.name, said, sha256=sha)

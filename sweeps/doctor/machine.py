@@ -71,6 +71,8 @@ def _files() -> Finding:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < FEW_FILES:
         mend = f"ulimit -n {min(hard, 4096) if hard > 0 else 4096}"
+        if 0 < hard < FEW_FILES:
+            mend = "have the limit raised: nofile in /etc/security/limits.conf, LimitNOFILE= of a service"
         return red("machine", "open files", f"a process may open {soft} files", mend, limit=soft)
     return green("machine", "open files", f"a process may open {soft} files", limit=soft)
 
@@ -84,11 +86,14 @@ def disks(run: Path | None, cache: Path | None = None) -> Iterator[Finding]:
 def _disk(name: str, folder: Path, other: str) -> Iterator[Finding]:
     at = _nearest_existing(folder)
     if not at.is_dir():
-        yield red("disk", name, f"{folder}: {at} is a file", other)
+        said = f"{folder} is a file" if at == folder else f"{folder}: {at} is a file"
+        yield red("disk", name, said, other)
         return
     free = shutil.disk_usage(at).free / GIB
     inodes = os.statvfs(at)
-    if not os.access(at, os.W_OK | os.X_OK):
+    if inodes.f_flag & os.ST_RDONLY:
+        yield red("disk", name, f"{folder}: that disk is mounted read-only", f"mount it anew, or {other}")
+    elif not os.access(at, os.W_OK | os.X_OK):
         yield red("disk", name, f"{folder}: {at} cannot be written by this user", other)
     elif free < NO_SPACE:
         yield red("disk", name, f"{folder}: {free:.2f} GiB are free", f"make room, or {other}")

@@ -9,6 +9,7 @@ from sweeps.doctor.finding import Finding, amber, green, red
 
 LISTENING = "0A"  # the state in /proc/net/tcp
 EVERYWHERE = {"00000000", "0" * 32}  # 0.0.0.0 and ::
+HEAD_PORT = 6379  # of a cluster's control store, unless it is started with another; Redis has it as well
 RAY = ("gcs_server", "raylet", "ray::", "dashboard")
 
 
@@ -16,6 +17,9 @@ def ray_here() -> Iterator[Finding]:
     """Token file, token mode, and the processes of Ray that listen."""
     yield _token()
     listeners = sorted({(name, port, open_) for name, port, open_ in _listeners()})
+    if _port_taken() and HEAD_PORT not in {port for _, port, _ in listeners}:
+        said = f"port {HEAD_PORT} is taken, by no Ray of yours: a head cannot be started on it"
+        yield amber("ray", "port", said, f"ray start --head --port {HEAD_PORT + 10}, and that in --address")
     if not listeners:
         yield green("ray", "processes", "no Ray of yours runs here", listening=[])
         return
@@ -36,6 +40,12 @@ def _token() -> Finding:
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
     if os.environ.get("RAY_AUTH_TOKEN"):
         return green("ray", "token", "a token in RAY_AUTH_TOKEN")
+    if not path.exists() and os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        mend = "copy the head's token there (mode 600), or correct RAY_AUTH_TOKEN_PATH"
+        return red("ray", "token", f"RAY_AUTH_TOKEN_PATH: there is no file {path}", mend)
+    if not path.exists() and os.environ.get("RAY_AUTH_MODE") == "token":
+        mend = f"on the head: ray get-auth-token --generate; elsewhere: copy the head's to {path} (mode 600)"
+        return amber("ray", "token", f"RAY_AUTH_MODE=token and no token yet ({path})", mend)
     if not path.exists():
         return green(
             "ray", "token", f"no token yet ({path}): Ray makes one, clusters need the same everywhere"
@@ -63,6 +73,10 @@ def _listeners() -> Iterator[tuple[str, int, bool]]:
                     yield kind.strip(":"), *found
         except OSError:  # ended meanwhile, or of another user
             continue
+
+
+def _port_taken() -> bool:
+    return any(port == HEAD_PORT for _, port, _ in _sockets())
 
 
 def _sockets() -> Iterator[tuple[str, int, bool]]:
