@@ -10,7 +10,7 @@ BEGINNING = """# What was measured where
 Written by `python -m benchmarks.gpu --write`, a section a device, the latest run of each.
 """
 NO_CARD = """
-**No card has been measured yet.** On one: `python -m benchmarks.gpu --write` (10 minutes), and a pull request.
+**No card has been measured yet.** On one: `python -m benchmarks.gpu --write`, 10 minutes.
 """
 
 
@@ -32,7 +32,7 @@ def updated(text: str, found: Mapping[str, Any]) -> str:
 def _section(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"{datetime.now(UTC):%Y-%m-%d}, torch {found['torch']}, {found['cores']} cores."
     if found["tiny"]:
-        yield "Tiny sizes, on a machine that did other things: the seconds say that every part runs, and no more."
+        yield "Tiny sizes, on a machine that did other things: the seconds say that every part runs."
         yield from ("", "| part | figures | seconds | ended |", "|---|---|---|---|")
         for name, part in found["parts"].items():
             yield f"| {name} | {len(part['rows'])} | {part['seconds']:.0f} | {part['ended']} |"
