@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from harness.console import leave
 from methods.efficientad import distill
-from methods.shared.training.distillation import Moments, join, on_grid
+from methods.shared.training.distillation import Moments, Pair, Precision, distil, join, on_grid
 from methods.shared.training.pdn import pdn_from, pdn_small, shape_of
 from methods.shared.training.steps import Plan
 
@@ -236,3 +236,39 @@ def test_students_have_the_published_sizes(size: str, parameters: float):
     student = recipe.student()
     assert sum(p.numel() for p in student.parameters()) == pytest.approx(parameters, rel=0.01)
     assert torch.equal(next(student.parameters()), next(recipe.student().parameters()))
+
+
+def test_without_a_store_features_stay_where_they_are_and_are_the_same(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """To the bit on a CPU, in both precisions; nothing goes through numpy and back."""
+    for precision in ("float32", "bfloat16"):
+        stored, plain = (tmp_path / f"{precision}-{name}.safetensors" for name in ("stored", "plain"))
+        assert command(out=stored, cache=tmp_path / "store", precision=precision, steps=2) == 0
+        with monkeypatch.context() as patched:
+            patched.setattr(distill, "features", None)  # whoever asks the store fails
+            assert command(out=plain, precision=precision, steps=2) == 0
+        assert equal(stored, plain)
+
+
+@pytest.mark.parametrize(("precision", "tf32"), [("float32", False), ("bfloat16", True)])
+def test_float32_is_float32_in_the_students_steps(precision: Precision, tf32: bool):
+    """Outside, torch lets a card take TF32 for every convolution."""
+    seen: list[tuple[bool, bool]] = []
+
+    class Looking(torch.nn.Conv2d):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            result = super().forward(input)
+            if result.requires_grad:
+                result.register_hook(lambda _: look())
+            look()
+            return result
+
+    def look() -> None:
+        seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic))
+
+    pair = Pair(torch.rand(1, 3, 8, 8), torch.rand(1, 2, 8, 8))
+    assert torch.backends.cudnn.allow_tf32
+    distil(Looking(3, 2, 3, padding=1), lambda step: pair, Plan(1, 1e-3), None, print, precision)
+    assert seen == [(tf32, True)] * 2
+    assert torch.backends.cudnn.allow_tf32

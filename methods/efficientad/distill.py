@@ -38,7 +38,7 @@ from harness.errors import ConfigError, DataError
 from harness.notes import noted
 from harness.whole import whole
 from methods.shared.backbones.features import FeatureSpec, features
-from methods.shared.backbones.frozen import load
+from methods.shared.backbones.frozen import GPU_BATCH, Backbone, load
 from methods.shared.checkpoints import PROBE_SIZE
 from methods.shared.pixels import RGB, Geometry, resized
 from methods.shared.training import pdn
@@ -116,7 +116,7 @@ class PairSampler:
         device: str,
     ) -> None:
         self.images, self.recipe, self.spec, self.grid, self.device = images, recipe, spec, grid, device
-        self.store = ArtifactStore(cache)
+        self.cache, self.store = cache, ArtifactStore(cache)
         self.half = Geometry.square(recipe.image_size // 2)
         self.moments = Moments(torch.zeros(1), torch.ones(1))
 
@@ -133,10 +133,27 @@ class PairSampler:
 
     def target(self, images: ImageSet) -> Tensor:
         """The target before it is normalised, (n, maps, h, w)."""
+        found = self._layers(images) if self.cache is None else self._stored(images)
+        return on_grid(join(found, self.recipe.maps, LAYER_CHANNELS), self.grid)
+
+    def _stored(self, images: ImageSet) -> list[Tensor]:
         found = features(images, self.spec, self.store, self.device)
         layers = (np.stack([maps[name] for maps in found]) for name in self.spec.layers)
-        tensors = [torch.from_numpy(layer).to(self.device) for layer in layers]
-        return on_grid(join(tensors, self.recipe.maps, LAYER_CHANNELS), self.grid)
+        return [torch.from_numpy(layer).to(self.device) for layer in layers]
+
+    def _layers(self, images: ImageSet) -> list[Tensor]:
+        """The same without a store: on a card they stay there, 200 MB of them for 16 images."""
+        network = self._network
+        pixels = resized(images, self.spec.geometry, self.store)
+        # one by one on a CPU, as `features` has it: no slower there, and the same bits in every company
+        size = GPU_BATCH if network.on_gpu else 1
+        parts = [network.tensors(pixels[i : i + size]) for i in range(0, len(pixels), size)]
+        return [torch.cat([part[name] for part in parts]) for name in self.spec.layers]
+
+    @property
+    def _network(self) -> Backbone:
+        spec = self.spec
+        return load(spec.file, tuple(sorted(spec.layers)), self.device, spec.precision)
 
     def calibrated(self, say: Say) -> Moments:
         """Mean and deviation of the target over the images, or over a part of them."""

@@ -59,10 +59,14 @@ class Backbone:
         chunks = (images[i : i + size] for i in range(0, len(images), size))
         return [maps for chunk in chunks for maps in self._batch(chunk)]
 
-    def _batch(self, images: Sequence[RGB]) -> Iterator[Maps]:
+    def tensors(self, images: Sequence[RGB]) -> dict[str, Tensor]:
+        """Features of equally large images where they were computed, all in one batch: layer -> (n, ...)."""
         with torch.inference_mode(), arithmetic(self.device, self.precision):
             found = outputs(self.model, self.layers, self._normalised(images))
-        arrays = on_host({name: self._exported(name, found[name]) for name in self.layers})
+            return {name: self._kept(name, found[name]) for name in self.layers}
+
+    def _batch(self, images: Sequence[RGB]) -> Iterator[Maps]:
+        arrays = on_host(self.tensors(images))
         return ({name: maps[i] for name, maps in arrays.items()} for i in range(len(images)))
 
     def _normalised(self, images: Sequence[RGB]) -> Tensor:
@@ -71,7 +75,7 @@ class Backbone:
         order = torch.channels_last if self.on_gpu else torch.contiguous_format
         return batch.contiguous(memory_format=order)
 
-    def _exported(self, layer: str, output: Tensor) -> Tensor:
+    def _kept(self, layer: str, output: Tensor) -> Tensor:
         maps = as_maps(self.model, layer, output).float()
         return maps if self.precision == "float32" else half(maps)
 

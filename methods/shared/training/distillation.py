@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from methods.shared.backbones.frozen import Backbone
 from methods.shared.layers import as_maps, outputs
+from methods.shared.training.precision import arithmetic
 from methods.shared.training.steps import Means, Plan, steps
 
 Precision = Literal["float32", "bfloat16"]
@@ -144,9 +145,11 @@ def distil(
     means = Means(say)
     student.train()
     for step in steps(plan, {"student": student, "means": means}, optimiser, state):
-        loss = difference(student, pairs(step), precision)
-        optimiser.zero_grad()
-        loss.backward()
+        pair = pairs(step)
+        with arithmetic(precision):  # after the pair: the large network has an arithmetic of its own
+            loss = difference(student, pair, precision)
+            optimiser.zero_grad()
+            loss.backward()
         optimiser.step()
         means.add(step, plan, {"squared difference": loss})
     student.eval()
