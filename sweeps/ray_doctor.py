@@ -14,6 +14,11 @@ from sweeps.doctor.examine import Asked, Machine, examine
 from sweeps.doctor.finding import Finding, amber, green, red
 
 SECONDS = 180  # for all nodes, which are looked at at the same time
+# Ray says no more than "failed to connect" to whoever has no token, or another
+TOKEN = (
+    "Does it run, and is its port reachable from here? If “Unauthenticated” stands above: "
+    "export RAY_AUTH_MODE=token, and copy the head's ~/.ray/auth_token here (mode 600)"
+)
 APART = 2.0  # seconds between clocks from which rows of two nodes stand in a wrong order
 
 
@@ -33,7 +38,8 @@ def _joined(address: str) -> Iterator[None]:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray raises a dozen types, plain ones too
-        raise ConfigError(f"--address {address}: {' '.join(str(error).split())[:300]}") from error
+        said = " ".join(str(error).split())[:300].rstrip(".")
+        raise ConfigError(f"--address {address}: {said}. {TOKEN}") from error
     try:
         yield
     finally:

@@ -16,6 +16,7 @@ import yaml
 from conftest import ROOT, write_tree
 
 from harness.doctor import main
+from harness.errors import ConfigError
 from methods.shared.weights import DEMO_FOLDER
 from sweeps.doctor import cards, machine, numerics, ports, software
 from sweeps.doctor.examine import Asked, Machine, differences, examine
@@ -310,6 +311,19 @@ cluster.shutdown()
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert len(found) == 2 and all({"clock", "memory", "python"} <= set(names) for names in found.values())
+
+
+def test_a_cluster_that_lets_nobody_in(monkeypatch: Patch):
+    import ray
+
+    from sweeps.ray_doctor import examine_cluster
+
+    def refused(**options: object) -> None:
+        raise ConnectionError(f"Failed to connect to Ray cluster at {options['address']}")
+
+    monkeypatch.setattr(ray, "init", refused)
+    with pytest.raises(ConfigError, match=r"at head:1\. Does it run.*Unauthenticated.*RAY_AUTH_MODE=token"):
+        examine_cluster("head:1", Asked())
 
 
 def test_what_is_looked_at_travels():
