@@ -5,7 +5,6 @@ differing numbers are conflicts, named, and refused unless told which to keep.
 """
 
 import argparse
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,17 +16,15 @@ import pyarrow.compute as pc
 
 from harness.addresses import local
 from harness.errors import DataError, HarnessError
-from harness.results import maps, views, write_sweep
-from harness.results.journal import leftovers
-from harness.results.kept import kept_path
+from harness.results import write_sweep
+from harness.results.adopt import copy_kept, pieces
 from harness.results.parquet import read_parquet, write_parquet
 from harness.results.reader import PLAN_FILE
 from harness.results.schema import PLAN
-from harness.results.tables import Part, Tables, parts, rows_to_tables, without
+from harness.results.tables import Part
 from reports.frame.duplicates import CONFLICT
 from reports.frame.load import MISSING, Frame, load
 
-KINDS = (maps.KIND, views.KIND)
 _TOGETHER = "they cannot be one run; `python -m reports A B` reports on them together"
 
 
@@ -74,10 +71,10 @@ def merge(frame: Frame, out: Path) -> None:
     config, chosen = _config(frame, out), list(_wanted(frame, frame.trials))
     ended = _wanted(frame, frame.trials[frame.trials["status"] != MISSING])
     try:
-        for number, tables in enumerate(piece for some in ended for piece in _pieces(*some)):
+        for number, tables in enumerate(piece for some in ended for piece in pieces(*some)):
             Part(out, number).write(tables)
         for some in chosen:
-            _copy_kept(*some, out)
+            copy_kept(*some, out)
         plans = pa.concat_tables([PLAN.empty_table(), *(_plan(*some) for some in chosen)])
         write_parquet(out / PLAN_FILE, plans)
         scales = {name: scale.record() for name, scale in frame.scales.items()}
@@ -111,31 +108,6 @@ def _wanted(frame: Frame, trials: pd.DataFrame) -> Iterator[tuple[Path, set[str]
         yield frame.sources[int(str(run))].path, set(some["trial_id"])
 
 
-def _pieces(path: Path, wanted: set[str]) -> Iterator[Tables]:
-    """The rows of some trials of a run, each as it was written last."""
-    left = set(wanted)
-    for tables in _newest_first(path):
-        there = set(tables["trials"]["trial_id"].to_pylist())
-        if mine := there & left:
-            yield without(tables, there - mine)
-        left -= there
-
-
-def _newest_first(path: Path) -> Iterator[Tables]:
-    yield rows_to_tables(leftovers(path))
-    for part in reversed(parts(path)):
-        yield part.read()
-
-
 def _plan(path: Path, wanted: set[str]) -> pa.Table:
     plan = read_parquet(path / PLAN_FILE, PLAN)
     return plan.filter(pc.field("trial_id").isin(pa.array(sorted(wanted), pa.string())))
-
-
-def _copy_kept(path: Path, wanted: set[str], out: Path) -> None:
-    """Maps and views of some trials."""
-    for kind in KINDS:
-        for trial_id in wanted:
-            if (kept := kept_path(path, kind, trial_id)).exists():
-                (out / kind).mkdir(exist_ok=True)
-                shutil.copy2(kept, kept_path(out, kind, trial_id))

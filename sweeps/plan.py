@@ -101,6 +101,16 @@ def make_plan(
     return Plan(tuple(t for t, _ in planned), done, skipped, tuple(_units(todo, size, stacks)))
 
 
+def chosen(planned: Sequence[Planned], only: Mapping[str, Sequence[str]]) -> list[Planned]:
+    """Those of a sweep's trials that `--only` means.
+
+    Raises:
+        ConfigError: it names a value that no trial has.
+    """
+    _check_only([t for t, _ in planned], only)
+    return [(t, r) for t, r in planned if _wanted(t, only)]
+
+
 AXES = ("method", "category", "dataset", "shots", "split_seed", "run_seed", "id")
 
 

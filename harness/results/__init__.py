@@ -1,6 +1,7 @@
 """The files of a run: three Parquet tables, their journal, the configuration and the plan."""
 
-from harness.results.directory import locked, write_plan, write_scales, write_sweep
+from harness.results.adopt import Gathered, adopt, gather
+from harness.results.directory import held, locked, write_plan, write_scales, write_sweep
 from harness.results.driver import Driver, read_driver
 from harness.results.journal import started_without_end
 from harness.results.mend import check_mendable, mend
@@ -13,10 +14,14 @@ __all__ = [
     "SCHEMAS",
     "SCHEMA_VERSION",
     "Driver",
+    "Gathered",
     "Run",
     "RunWriter",
     "Standing",
+    "adopt",
     "check_mendable",
+    "gather",
+    "held",
     "lacking_notes",
     "locked",
     "mend",

@@ -19,15 +19,31 @@ from harness.whole import whole
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
+    """Hold a run directory as its driver, and leave a note that says so.
+
+    Raises:
+        RunLocked, DataError: see `held`.
+    """
+    with held(run):
+        write_json(run / driver.FILE, driver.this_process())
+        yield
+
+
+@contextmanager
+def held(run: Path, wait: float = 0.0) -> Iterator[None]:
     """Hold a run directory for writing; the lock dies with the process.
+
+    Args:
+        run: made where it is missing.
+        wait: so many seconds for whoever holds it.
 
     Raises:
         RunLocked: another driver holds it (named with host and process id).
         DataError: the directory cannot be made or written.
     """
-    lock = FileLock(_made(run) / driver.LOCK, blocking=False)
+    lock = FileLock(_made(run) / driver.LOCK)
     try:
-        lock.acquire()
+        lock.acquire(timeout=wait)
     except Timeout:
         raise RunLocked(
             f"{run}: another sweep is writing here ({_holder(run)}); wait or choose another out"
@@ -35,7 +51,6 @@ def locked(run: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError(f"{run / driver.LOCK}: cannot be locked ({error.strerror})") from error
     try:
-        write_json(run / driver.FILE, driver.this_process())
         yield
     finally:
         lock.release()

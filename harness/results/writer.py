@@ -64,6 +64,16 @@ class RunWriter:
             self._pending.append(tables)
             self._flush_when_due()
 
+    def adopt(self, tables: Tables) -> None:
+        """Take in rows of another run; in the tables when this returns.
+
+        Raises:
+            ResultsError: the disk is full.
+        """
+        with self._guard:
+            self._pending.append(tables)
+            self.flush()
+
     def flush(self) -> None:
         """Bring the Parquet tables up to date.
 
