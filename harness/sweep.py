@@ -13,10 +13,11 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Never
+from typing import TYPE_CHECKING, Never
 
 from rich.console import Console
 
+from harness import batch
 from harness.addresses import local
 from harness.config import SweepConfig, json_schema, load
 from harness.console import leave
@@ -26,13 +27,16 @@ from harness.ownership import check_ownership
 from harness.signals import TERMINATED, ending
 from harness.trial import Status
 
+if TYPE_CHECKING:
+    from sweeps import drive
+
 RETRY = (*map(str, Status), "all")
 MOST_LINES = 50  # problems that are printed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
-    words = sys.argv[1:] if arguments is None else arguments
+    words = batch.joined(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
     options = parser.parse_intermixed_args(words)
     if options.schema:
@@ -41,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.config is None:
         parser.error("a sweep file is needed, e.g. configs/demo.yaml")
     with ending():
-        return _told(options, words) if options.on_end and not options.dry_run else _ended(options, words)
+        starts = not (options.dry_run or options.slurm_array or options.merge_shards)
+        return _told(options, words) if options.on_end and starts else _ended(options, words)
 
 
 def _told(options: argparse.Namespace, words: Sequence[str]) -> int:
@@ -58,7 +63,7 @@ def _ended(options: argparse.Namespace, words: Sequence[str]) -> int:
     """Run a sweep; the exit code, and a line where it did not come to its end."""
     try:
         check_ownership()
-        return _run(options)
+        return _run(options, words)
     except HeadLost as error:
         print(f"error: {error}", file=sys.stderr)
         return _stopped(words, 1)
@@ -74,13 +79,13 @@ def _ended(options: argparse.Namespace, words: Sequence[str]) -> int:
         return _stopped(words, TERMINATED)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
     only = _only(options.only)
     retry = _retry(options.retry)
-    from sweeps import drive, problems
+    batch.check(options)
+    from sweeps import drive, problems, shards
 
     config: SweepConfig = load(options.config, options.overrides, problems.CHECKS, problems.kinds)
-    options.run = config.run_directory
     chosen = drive.Options(
         only=only,
         limit=options.limit,
@@ -90,12 +95,38 @@ def _run(options: argparse.Namespace) -> int:
         dashboard=options.dashboard,
         debug=options.pdb,
         file=options.config,
+        shard=shards.shard_of(options.shard, config.run_directory) if options.shard else None,
     )
+    options.run = drive.run_directory(config, chosen)
     console = Console(stderr=False)
+    if options.slurm_array or options.merge_shards:
+        return _about_shards(options, words, config, chosen, console)
     if options.dry_run:
-        drive.describe(drive.plan_sweep(config, chosen), config.run_directory, console)
+        drive.describe(drive.plan_sweep(config, chosen), drive.run_directory(config, chosen), console)
         return 0
     return 0 if drive.run_sweep(config, chosen, console) else 1
+
+
+def _about_shards(
+    options: argparse.Namespace,
+    words: Sequence[str],
+    config: SweepConfig,
+    chosen: "drive.Options",
+    console: Console,
+) -> int:
+    """`--slurm-array` and `--merge-shards`: no trial is started."""
+    from sweeps import gathering, plan, shards, slurm
+    from sweeps.expand import expanded
+
+    planned = expanded(config, options.config).trials
+    if options.merge_shards:
+        trials, there = [trial for trial, _ in planned], shards.folders(config.run_directory)
+        return 0 if gathering.merge(config, trials, there, console) else 1
+    array = slurm.array_of(options.slurm_array, options.sbatch)
+    wanted = plan.chosen(planned, chosen.only)
+    for line in slurm.write_array(config, wanted, chosen.retry, array, words):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -118,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--dashboard", action="store_true", help="show Ray's dashboard on this machine's loopback")
     add("--pdb", action="store_true", help="serially, stopping in the debugger where a trial fails")
     add("--on-end", metavar="CMD", help="shell command that runs at the end, with LADDER_STATE and counts")
+    batch.add_options(parser)
     add("--schema", action="store_true", help="print the JSON Schema of the sweep file and stop")
     parser.set_defaults(run=None)  # the run directory, once the sweep file has said it
     return parser

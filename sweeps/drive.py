@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.config import SweepConfig
-from harness.metrics import METRICS
 from harness.results import (
     check_mendable,
     lacking_notes,
@@ -18,21 +17,21 @@ from harness.results import (
     mend,
     standing,
     statuses,
-    write_plan,
-    write_sweep,
 )
 from harness.rows import Job
 from harness.run import ended
 from harness.source import Source
 from harness.trial import Status, Trial
-from sweeps.expand import expanded
+from sweeps.expand import Expansion, expanded
+from sweeps.gathering import describe_run, hand_in, known, take_over
 from sweeps.handshake import shown
 from sweeps.ledger import Ledger
-from sweeps.plan import Plan, make_plan, plan_rows
+from sweeps.plan import Plan, Planned, chosen, make_plan
 from sweeps.progress import Progress, broken_lines, failure_lines, note_lines
 from sweeps.run_log import FILE as LOG
 from sweeps.run_log import logged, rotate
 from sweeps.serial import run_serial
+from sweeps.shards import Shard
 from sweeps.worker import Setting, slots_here, tidied
 
 FINE = (Status.OK, Status.SKIPPED)
@@ -52,6 +51,7 @@ class Options:
         dashboard: show Ray's dashboard on loopback.
         debug: stop in the debugger where a trial fails (serial only).
         file: the sweep file, for messages.
+        shard: the part of the sweep that runs, in a run directory of its own; None for all of it.
     """
 
     only: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -62,6 +62,7 @@ class Options:
     dashboard: bool = False
     debug: bool = False
     file: Path | str = "sweep file"
+    shard: Shard | None = None
 
 
 def plan_sweep(config: SweepConfig, options: Options) -> Plan:
@@ -70,21 +71,24 @@ def plan_sweep(config: SweepConfig, options: Options) -> Plan:
     Raises:
         HarnessError: the sweep itself would refuse to start.
     """
-    run = config.run_directory
+    run = run_directory(config, options)
     stands = standing(run)
     check_mendable(stands.damage)
     notes = [f"{error}: the sweep sets it aside" for error in stands.damage]
     found = expanded(config, options.file)
+    planned, only = _wanted(found, config, options)
+    beside = known(run, options.shard, [trial for trial, _ in planned])
     plan = make_plan(
-        found.trials,
-        stands.statuses,
+        planned,
+        {**stands.statuses, **beside.statuses},
         retry=options.retry,
-        only=options.only,
+        only=only,
         limit=options.limit,
         unit_trials=config.unit_trials,
         slots=slots_here(),
     )
-    return replace(plan, notes=(*found.notes, *notes, *lacking_notes(run, stands.lacking)))
+    notes += [*lacking_notes(run, stands.lacking), *beside.notes]
+    return replace(plan, notes=(*found.notes, *notes))
 
 
 def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
@@ -94,36 +98,53 @@ def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
         HarnessError: nothing was started, or nothing can be written any more.
         KeyboardInterrupt: what was finished is kept.
     """
-    run = config.run_directory
+    run = run_directory(config, options)
     # outside the lock: it reads the whole data set, and a refused file must leave no folder behind
     found = expanded(config, options.file)
+    planned, only = _wanted(found, config, options)
     with locked(run):
         rotate(run)
-        for note in mend(run):
+        for note in (*mend(run), *take_over(run, options.shard, [trial for trial, _ in planned])):
             console.print(note, highlight=False, markup=False, soft_wrap=True)
         # inside it: until now another driver may have added rows
         plan = make_plan(
-            found.trials,
+            planned,
             statuses(run),
             retry=options.retry,
-            only=options.only,
+            only=only,
             limit=options.limit,
             unit_trials=config.unit_trials,
             slots=slots_here(),
         )
-        scales = {name: METRICS.load(name).scale.record() for name in config.metrics}
-        write_sweep(run, config.model_dump(mode="json"), scales)
-        write_plan(run, plan_rows(plan))
+        own = config.model_copy(update={"out": run})
+        describe_run(run, own, plan)
         for note in found.notes:
             console.print(note, highlight=False, markup=False, soft_wrap=True)
         console.print(headline(plan, run), highlight=False)
         progress = Progress((*plan.remaining, *plan.skipped), console)
         try:
-            _run(plan, config, options, progress)
+            _run(plan, own, options, progress)
         finally:
             # also after Ctrl-C or a full disk: what was reached is said
             _sum_up(plan, run, progress, console)
+    if options.shard:
+        hand_in(options.shard, config, [trial for trial, _ in found.trials], console)
     return all(status in FINE for status in _final(plan, run).values())
+
+
+def run_directory(config: SweepConfig, options: Options) -> Path:
+    """Where results go: the sweep's own folder, or that of its shard."""
+    return options.shard.folder if options.shard else config.run_directory
+
+
+def _wanted(
+    found: Expansion, config: SweepConfig, options: Options
+) -> tuple[Sequence[Planned], Mapping[str, Sequence[str]]]:
+    """The trials of this process, and which of them `--only` still has to choose."""
+    if options.shard is None:
+        return found.trials, options.only
+    # chosen before they are dealt out: a shard need not have every value that the sweep has
+    return options.shard.part(chosen(found.trials, options.only), config.unit_trials), {}
 
 
 def _run(plan: Plan, config: SweepConfig, options: Options, progress: Progress) -> None:

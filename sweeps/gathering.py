@@ -1,7 +1,7 @@
 """What shards of a sweep have finished, put together in the run directory of the whole."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +10,7 @@ from harness.config import SweepConfig
 from harness.errors import RunLocked
 from harness.metrics import METRICS
 from harness.results import Gathered, adopt, gather, held, mend, write_plan, write_sweep
-from harness.trial import Trial
+from harness.trial import Status, Trial
 from sweeps.plan import Plan, plan_rows
 from sweeps.shards import Shard, beside, home
 
@@ -18,7 +18,7 @@ WAIT_SECONDS = 600.0  # for the lock of the whole: every task that ends holds it
 
 
 def known(run: Path, shard: Shard | None, trials: Sequence[Trial]) -> Gathered:
-    """Where the rows of trials are that a run is to have: in itself, or in runs of the same sweep beside it."""
+    """Where the rows of a run's trials are: in itself, or in runs of the same sweep beside it."""
     others = beside(run, shard)
     return gather(run, others, [trial.id for trial in trials]) if others else Gathered({})
 
@@ -37,9 +37,7 @@ def describe_run(run: Path, config: SweepConfig, plan: Plan) -> None:
     write_plan(run, plan_rows(plan))
 
 
-def merge(
-    config: SweepConfig, trials: Sequence[Trial], others: Iterable[Path], console: Console
-) -> Mapping[str, str]:
+def merge(config: SweepConfig, trials: Sequence[Trial], others: Iterable[Path], console: Console) -> bool:
     """Put rows of other runs into the run directory of a sweep, beside what is there.
 
     The numbers, the plan and the configuration are then those that one process would have written. Nothing
@@ -52,7 +50,7 @@ def merge(
         console: for notes.
 
     Returns:
-        trial_id -> status of the trials that have ended.
+        Whether every trial is ok or skipped.
 
     Raises:
         RunLocked: a sweep has been writing there for ten minutes.
@@ -69,7 +67,7 @@ def merge(
     counts = Counter(found.statuses.get(trial.id, "missing") for trial in trials)
     said = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
     console.print(f"{run}: {said}, shards included", highlight=False, soft_wrap=True)
-    return found.statuses
+    return counts.keys() <= {Status.OK, Status.SKIPPED}
 
 
 def hand_in(shard: Shard, whole: SweepConfig, trials: Sequence[Trial], console: Console) -> None:

@@ -1,16 +1,21 @@
-"""A sweep as a Slurm array: one file for sbatch, whose tasks run disjoint shards and know nothing of each other."""
+"""A sweep as a Slurm array: one file for sbatch, whose tasks run disjoint shards."""
 
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from harness.config import SweepConfig
 from harness.errors import ConfigError, DataError
+from harness.results import gather
+from harness.trial import Status
 from harness.whole import whole
-from sweeps.shards import MOST, home
+from sweeps.plan import Planned
+from sweeps.shards import MOST, dealt, folders, home
 
 FILE = "array.sbatch"
 NOTICE_SECONDS = 120  # before the time limit; a trial's checkpoint and Ray's end take some seconds
@@ -42,38 +47,71 @@ def array_of(text: str, lines: Sequence[str]) -> Array:
     of, sign, most = text.partition("%")
     numbers = [of, most] if sign else [of]
     if not all(n.isascii() and n.isdigit() and len(n) < 6 and 0 < int(n) <= MOST for n in numbers):
-        raise ConfigError(
-            f"--slurm-array {text[:80]!r}: is K, a number of tasks up to {MOST:,}, or K%M for M of them at a time"
-        )
+        allowed = f"is K, a number of tasks up to {MOST:,}, or K%M for M of them at a time"
+        raise ConfigError(f"--slurm-array {text[:80]!r}: {allowed}")
     split = tuple(line.strip() for text in lines for line in text.splitlines() if line.strip())
     return Array(int(of), int(most) if sign else None, split)
 
 
-def joined(words: Sequence[str]) -> list[str]:
-    """The words of a command line, with the text of `--sbatch` as part of the same word.
-
-    argparse takes a text that begins with a dash for an option of ours.
-    """
-    found: list[str] = []
-    for word in words:
-        if found and found[-1] == "--sbatch":
-            found[-1] += f"={word}"
-        else:
-            found.append(word)
-    return found
-
-
 def task_words(words: Sequence[str]) -> list[str]:
-    """The command line of a task, without what made it one of an array."""
+    """The command line of a task: without what made it one of an array (`--sbatch=TEXT` is one word)."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--slurm-array")
     parser.add_argument("--sbatch", action="append")
-    return parser.parse_known_args(joined(words))[1]
+    return parser.parse_known_args(words)[1]
 
 
-def write_script(
-    run: Path, name: str, array: Array, left: Mapping[int, int], words: Sequence[str]
-) -> Path:
+def remaining(
+    run: Path, planned: Sequence[Planned], of: int, retry: Collection[str], unit_trials: int | None
+) -> dict[int, int]:
+    """Number of a shard -> its trials that have no row in the run or in any shard of it, or are to run again.
+
+    Args:
+        run: run directory of the whole sweep.
+        planned: its trials, those that are wanted.
+        of: how many shards there are.
+        retry: statuses whose trials run again.
+        unit_trials: as in the sweep file.
+    """
+    found = gather(run, folders(run), [trial.id for trial, _ in planned]).statuses
+    numbers = dealt(planned, of, unit_trials)
+    again = {"missing", *(Status if "all" in retry else retry)}
+    return dict(Counter(numbers[i] for i in numbers if found.get(i, "missing") in again))
+
+
+def write_array(
+    config: SweepConfig,
+    planned: Sequence[Planned],
+    retry: Collection[str],
+    array: Array,
+    words: Sequence[str],
+) -> list[str]:
+    """Write the file for sbatch, if anything is left; what to say of it.
+
+    Args:
+        config: of the whole sweep.
+        planned: its trials, those that are wanted.
+        retry: statuses whose trials run again.
+        array: what was asked for.
+        words: the command line, with what made it one of an array.
+
+    Raises:
+        HarnessError: the run cannot be read, or the file cannot be written.
+    """
+    run = config.run_directory
+    left = remaining(run, planned, array.of, retry, config.unit_trials)
+    if not left:
+        return [f"{run}: nothing is left to run; shards are put together with --merge-shards"]
+    path = write_script(run, config.name, array, left, task_words(words))
+    counts = ", ".join(str(left[number]) for number in sorted(left))
+    return [
+        f"{sum(left.values())} trials to run in {len(left)} of {array.of} shards ({counts}) → {home(run)}",
+        f"submit it with: {shlex.join(['sbatch', str(path)])}",
+        f"each task puts its rows into {run} when it ends; the same command again writes what is incomplete",
+    ]
+
+
+def write_script(run: Path, name: str, array: Array, left: Mapping[int, int], words: Sequence[str]) -> Path:
     """Write the file for sbatch beside the run directory; its path.
 
     Args:
@@ -96,9 +134,11 @@ def write_script(
     return path
 
 
-def _script(folder: Path, name: str, array: Array, numbers: Sequence[int], words: Sequence[str]) -> Iterator[str]:
+def _script(
+    folder: Path, name: str, array: Array, numbers: Sequence[int], words: Sequence[str]
+) -> Iterator[str]:
     yield "#!/bin/bash"
-    yield f"# Written by harness.sweep --slurm-array {array.of}; the same command again: what is incomplete then."
+    yield f"# Written by harness.sweep --slurm-array {array.of}; again, it writes what is incomplete then."
     yield from (f"#SBATCH {option}" for option in _options(folder, name, array, numbers))
     yield from (f"#SBATCH {line.removeprefix('#SBATCH').strip()}" for line in array.lines if _option(line))
     yield "set -u"
@@ -137,16 +177,15 @@ def ranges(numbers: Sequence[int]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
-# The sweep is a child, for bash runs no trap while a command in the foreground lasts. An array task has its own
-# job id, but is put back into the queue under this name.
+# The sweep is a child, for bash runs no trap while a command in the foreground lasts.
 _BODY = """
-# {seconds} s before the time limit Slurm sends USR1 to this script: the sweep ends, and the task goes back into
-# the queue, where the same command goes on. TERM (scancel, preemption) ends it without; Slurm requeues by itself.
+# {seconds} s before the time limit Slurm sends USR1 to this script: the sweep ends, and the task goes back
+# into the queue, where the same command goes on. TERM (scancel, preemption) ends it, no more.
 again=0
-trap 'again=1; kill -TERM "$sweep"' USR1
-trap 'kill -TERM "$sweep"' TERM
 "${{python[@]}}" -m harness.sweep {command} --shard "$SLURM_ARRAY_TASK_ID/{of}" &
 sweep=$!
+trap 'again=1; kill -TERM "$sweep"' USR1
+trap 'kill -TERM "$sweep"' TERM
 ended() {{ wait "$sweep"; code=$?; [ "$code" -le 128 ] || ! kill -0 "$sweep" 2>/dev/null; }}
 until ended; do :; done
 if [ "$again" = 1 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {restarts} ]; then

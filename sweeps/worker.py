@@ -232,5 +232,11 @@ def _cards(root: Path = Path("/")) -> int:
 
 
 def slots_here() -> int:
-    """How many trials this machine could run at a time, for dividing the work."""
-    return max(os.cpu_count() or 1, 1)
+    """How many cores this process may use, for dividing the work and for a Ray of our own.
+
+    Neither Ray nor `os.cpu_count` asks what a batch system has given to a job: it has bound the job to its
+    cores, or, where it binds nothing, says how many there are.
+    """
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("SLURM_CPUS_ON_NODE", "") if "SLURM_JOB_ID" in os.environ else ""
+    return max(1, min(bound, int(given) if given.isdecimal() else bound))

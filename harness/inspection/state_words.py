@@ -51,7 +51,8 @@ def headline(state: State) -> str:
 
 def _driver(state: State) -> str:
     if state.driver is None:
-        return "nobody has worked on it yet"
+        ended = state.planned - state.counts.get(MISSING, 0)
+        return "put together from other runs" if ended else "nobody has worked on it yet"
     who = f"process {state.driver.pid} on {state.driver.host}"
     if state.alive is None:
         return f"whether {who} still works on it cannot be seen from here"

@@ -174,5 +174,7 @@ def _joined(metrics: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
         trials["status"] == "ok",
         ["trial_id", "run", "variant", "dataset", "category", "shots", "seed"],
     ]
-    joined = metrics.merge(good, on=["trial_id", "run"])
+    # in the order of the plan: rows lie as trials ended, and sums would differ in a last bit
+    joined = good.merge(metrics, on=["trial_id", "run"])
+    joined = joined[[*metrics.columns, *good.columns.difference(metrics.columns, sort=False)]]
     return joined.assign(measure=measure_labels(joined))

@@ -1,7 +1,6 @@
 """Run the work units of a sweep on a Ray cluster."""
 
 import logging
-import os
 import shutil
 import sys
 import threading
@@ -31,7 +30,7 @@ from sweeps.ray.quiet import quiet
 from sweeps.ray.tuning import run_tune
 from sweeps.ray.waiting import Waiting, headline
 from sweeps.token import close_token
-from sweeps.worker import Setting
+from sweeps.worker import Setting, slots_here
 
 BARREN_ROUNDS = 3  # so often Tune may come back without a single trial ended
 POLL_SECONDS = 0.5
@@ -117,7 +116,7 @@ def _connected(cluster: Cluster) -> Iterator[Head]:
     # only of a cluster of our own: Ray refuses these for one that it joins
     if cluster.address == LOCAL:
         # GPUs are left to Ray, which asks the driver and obeys CUDA_VISIBLE_DEVICES: naming more is an error
-        options |= {"num_cpus": os.cpu_count()}
+        options |= {"num_cpus": slots_here()}
         # that it made a token is no news; `close_token` sees to it
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         options |= {"include_dashboard": cluster.dashboard, "dashboard_host": "127.0.0.1"}
