@@ -22,7 +22,7 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     OOM = "oom"  # ended by the memory monitor, or out of GPU memory
     CRASHED = "crashed"  # the worker process died
-    LOST = "lost"  # the node, or the driver's connection to it, died
+    LOST = "lost"  # the node died, or is not fit to run it, or the driver lost it
 
 
 @final

@@ -71,15 +71,20 @@ class Health:
         aside = None
         if enough and others and node not in self.aside:
             aside = str(row["reason"]).removeprefix(_prefix(host))
-            self.aside[node] = (host, aside)
+            self.put_aside(node, host, aside)
         again = others > 0 and self._tries[row["trial_id"]] < ATTEMPTS
         return Verdict(None if again else result, aside)
+
+    def put_aside(self, node: str, host: str, why: str) -> None:
+        """A node gets no more trials, for whatever reason."""
+        self.aside.setdefault(node, (host, why))
 
     def lines(self) -> Iterable[str]:
         """For the end of a sweep: each node that was put aside, and why."""
         for host, why in self.aside.values():
             n = self.spoilt[host]
-            yield f"node {host} was put aside, {n} trial{'s' if n > 1 else ''} went elsewhere: {_first(why)}"
+            went = f", {n} trial{'s' if n > 1 else ''} went elsewhere" if n else ""
+            yield f"node {host} was put aside{went}: {_first(why)}"
 
 
 def _lost(row: dict[str, Any], host: str) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def sweep_here(*words: str | Path) -> subprocess.CompletedProcess[str]:
         try:
             code = sweep_main(given)
         except SystemExit as end:  # argparse
-            code = end.code
+            code = int(end.code or 0)
     return subprocess.CompletedProcess(given, code, out.getvalue(), err.getvalue())
 
 

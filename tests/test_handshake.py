@@ -298,6 +298,13 @@ def test_a_node_is_put_aside_once(row: dict[str, Any]):
     assert line.startswith("node alpha was put aside, 5 trials went elsewhere: ")
 
 
+def test_a_node_that_is_put_aside_by_others_is_named_too():
+    health = Health()
+    for why in ("no supervisor comes up there", "and again"):
+        health.put_aside("n1", "alpha", why)
+    assert list(health.lines()) == ["node alpha was put aside: no supervisor comes up there"]
+
+
 def test_lost_of_a_node_is_retried_like_any_lost(sweep_file: Callable[..., Path], tmp_path: Path):
     from conftest import sweep_here
 

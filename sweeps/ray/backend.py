@@ -112,6 +112,7 @@ def _connected(cluster: Cluster) -> Iterator[Head]:
     warnings.filterwarnings("ignore", module="ray")
     # what workers print would run through the table of progress
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+    logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)  # it misses files that nobody is to write
     options |= {"logging_format": run_log.FORMAT}  # of the run's log, whose handler Ray's loggers have
     # only of a cluster of our own: Ray refuses these for one that it joins
     if cluster.address == LOCAL:

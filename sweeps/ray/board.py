@@ -212,6 +212,7 @@ class Board:
         """Nothing more is begun on a node."""
         if node not in self.dispatcher.aside:
             self.dispatcher.put_aside(node, why)
+            self.health.put_aside(node, self._host(node), why)
             self.ledger.say(f"{self._host(node)} is put aside: {why}")
 
     def _lose(self, trial: Trial, unit: str, seat: Seat, why: str) -> None:
