@@ -7,6 +7,7 @@ from harness.registry import Registry
 METHODS: Registry[Any] = Registry(
     "method",
     {
+        "anomaly_dino": "methods.anomaly_dino:AnomalyDINO",
         "clip": "methods.clip:Clip",
         "clip_lad": "methods.clip_lad:ClipLad",
         "efficientad": "methods.efficientad:EfficientAD",
@@ -14,6 +15,7 @@ METHODS: Registry[Any] = Registry(
         "mean_image": "methods.mean_image:MeanImage",
         "patchcore": "methods.patchcore:PatchCore",
         "psad": "methods.psad:PSAD",
+        "subspace_ad": "methods.subspace_ad:SubspaceAD",
         "winclip": "methods.winclip:WinClip",
     },
     group="ladder.methods",

@@ -18,7 +18,12 @@ from sweeps.problems import CHECKS
 
 Write = Callable[..., Path]
 KEYS = ["conv1.weight", "layer1.0.conv1.weight", "layer2.weight"]
-KNOWN = {"error": "", "layers": ["conv1", "layer1", "layer1.0", "layer1.0.conv1", "layer2"], "keys": KEYS}
+KNOWN = {
+    "error": "",
+    "layers": ["conv1", "layer1", "layer1.0", "layer1.0.conv1", "layer2"],
+    "keys": KEYS,
+    "patch": None,
+}
 
 
 @pytest.fixture
@@ -28,7 +33,12 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def ask(*backbones: str) -> dict[str, object]:
         found.extend(backbones)
-        unknown = {"error": f"{backbones[0]!r} is not a model of timm", "layers": [], "keys": []}
+        unknown = {
+            "error": f"{backbones[0]!r} is not a model of timm",
+            "layers": [],
+            "keys": [],
+            "patch": None,
+        }
         return {} if backbones == ("none",) else {backbones[0]: KNOWN if backbones == ("net",) else unknown}
 
     monkeypatch.setattr(names, "ask", ask)

@@ -57,11 +57,18 @@ def test_all_files_are_those_of_the_manifest_and_small():
     )
 
 
-@pytest.mark.parametrize("name", ["backbone.md", "image_text.md", "teacher.md"])
-def test_every_card_names_its_file_and_its_limits(name: str):
+@pytest.mark.parametrize(
+    ("name", "kind", "model"),
+    [
+        ("backbone.md", "backbones", "any name"),
+        ("vit.md", "backbones", "vit_small_patch14_dinov2"),
+        ("image_text.md", "image_text", "any name"),
+        ("teacher.md", "teachers", "any name"),
+    ],
+)
+def test_every_card_names_its_file_and_its_limits(name: str, kind: str, model: str):
     card = (FOLDER / name).read_text()
-    kind = {"backbone.md": "backbones", "image_text.md": "image_text", "teacher.md": "teachers"}[name]
-    found = weights.demo("any name", kind)
+    found = weights.demo(model, kind)
     assert found.sha256 in card
     assert f"{found.path.stat().st_size:,}" in card
     assert "demo only" in card.lower()

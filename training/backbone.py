@@ -87,9 +87,7 @@ def losses(student: Student, teacher: Backbone, source: CropSampler, step: int) 
         wanted, found = taught(teacher, batch), student(batch)
         mapped = {k: student.maps[k](found[k]) for k in PAIRS}
     linear = [explained(mapped[k].float(), wanted[k].float()) for k in PAIRS]
-    apart = [_differ(found[k], wanted[k], rng) for k in PAIRS] + [
-        _differ(patches(found), patches(wanted), rng)
-    ]
+    apart = [differ(found[k], wanted[k], rng) for k in PAIRS] + [differ(patches(found), patches(wanted), rng)]
     return {"linear": torch.stack(linear).mean(), "distances": torch.stack(apart).mean()}
 
 
@@ -99,7 +97,8 @@ def explained(given: Tensor, wanted: Tensor) -> Tensor:
     return F.mse_loss(given, wanted) / variance
 
 
-def _differ(found: Tensor, wanted: Tensor, rng: np.random.Generator) -> Tensor:
+def differ(found: Tensor, wanted: Tensor, rng: np.random.Generator) -> Tensor:
+    """Squared difference of the log distances between random positions of two sets of maps."""
     number = found.shape[0] * found.shape[2] * found.shape[3]
     index = torch.from_numpy(rng.choice(number, min(POSITIONS, number), replace=False))
     return F.mse_loss(distances(found, index), distances(wanted, index))

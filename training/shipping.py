@@ -21,6 +21,15 @@ ENTRIES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "*",
         {"file": "image_text/open_clip_model.safetensors", "architecture": "demo-ViT-8"},
     ),
+    "vit": (
+        "backbones",
+        "vit_*",
+        {
+            "file": "vit.safetensors",
+            "architecture": "vit_small_patch8_224",
+            "options": {"img_size": 112, "embed_dim": 64, "num_heads": 4, "mlp_ratio": 2},
+        },
+    ),
     "teacher": ("teachers", "*", {"file": "teacher.safetensors", "architecture": "pdn_small"}),
 }
 
@@ -29,7 +38,7 @@ def ship(name: str, state: Mapping[str, Tensor], folder: Path | None) -> Path:
     """Write the file (matrices as float16, vectors as float32) and its entry in `manifest.json`.
 
     Args:
-        name: "backbone", "image_text" or "teacher".
+        name: "backbone", "vit", "image_text" or "teacher".
         state: key -> tensor.
         folder: None for the folder of the demo weights.
     """

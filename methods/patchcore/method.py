@@ -45,7 +45,7 @@ LAYERS = ("layer2", "layer3")
 def _problems(params: Mapping[str, Any]) -> list[tuple[str, str]]:
     crop, size = params["crop"], params["image_size"]
     found = [("crop", f"{crop} is larger than image_size: {size}")] if crop and crop > size else []
-    return found + names.problems(params, (BACKBONE, LAYERS))
+    return found + names.problems(params, (BACKBONE, LAYERS), side="crop" if crop else "image_size")
 
 
 def _sizes(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Geometry]:

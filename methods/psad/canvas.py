@@ -12,8 +12,7 @@ from harness.artifacts import ArtifactStore, Op
 from harness.data import ImageSet
 from harness.data.labels import Labels
 from harness.errors import DataError
-from methods.psad.labelling import native_size
-from methods.shared.pixels import RGB, Geometry
+from methods.shared.pixels import RGB, Geometry, native_size
 
 Frame = Literal["native", "square"]
 Size = tuple[int, int]  # (height, width)

@@ -8,7 +8,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data import FitData, ImageSet, Sample, image_size
+from harness.data import FitData, ImageSet, Sample
 from harness.data.labels import (
     LabelFolder,
     Labels,
@@ -21,6 +21,7 @@ from harness.data.representatives import medoids
 from harness.errors import ConfigError, DataError, NeedNotMet
 from harness.method import Asset, Task
 from methods.shared import weights
+from methods.shared.pixels import native_size
 
 N_L = 5  # labelled images where a category is of one type; of several types, one each
 TYPES = {"juice_bottle": 3, "splicing_connectors": 3}  # product types of LOCO's categories (paper)
@@ -166,12 +167,6 @@ def _in(folder: LabelFolder | None, train: ImageSet) -> Known:
         return Known({}, ())
     found = {i: folder.of(name) for i, name in enumerate(train.ids)}
     return Known({i: path for i, path in found.items() if path is not None}, folder.classes)
-
-
-def native_size(images: ImageSet, index: int) -> tuple[int, int]:
-    """(height, width) of an image as it is stored."""
-    source = images.sources[index]
-    return image_size(source) if isinstance(source, Path) else (source.shape[0], source.shape[1])
 
 
 def to_label(candidates: Sequence[int], number: int, pooled: NDArray[np.floating[Any]]) -> list[int]:

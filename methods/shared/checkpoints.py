@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from harness.errors import WeightsError
 from methods.shared import unpickling
-from methods.shared.layers import outputs
+from methods.shared.layers import outputs, patch_of
 from methods.shared.weight_files import shapes_of, table, unwrapped
 
-PROBE_SIZE = 64  # side of the image with which the reached parameters are found out
+PROBE_SIZE = 64  # least side of the image with which the reached parameters are found out
 COUNTER = "num_batches_tracked"  # a statistic of training that older files lack and inference ignores
 
 
@@ -65,7 +65,8 @@ def _reached(model: nn.Module, layers: Sequence[str]) -> set[str]:
 
     hooks = [module.register_forward_pre_hook(note) for module in model.modules()]
     try:
-        found = outputs(model.eval(), layers, torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE))
+        side = -(-PROBE_SIZE // (patch_of(model) or 1)) * (patch_of(model) or 1)
+        found = outputs(model.eval(), layers, torch.zeros(1, 3, side, side))
     finally:
         for hook in hooks:
             hook.remove()

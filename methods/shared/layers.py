@@ -43,8 +43,22 @@ def outputs(model: nn.Module, layers: Sequence[str], batch: Tensor) -> dict[str,
     return found
 
 
-def as_maps(model: nn.Module, layer: str, output: Tensor) -> Tensor:
+def patch_of(model: nn.Module) -> int | None:
+    """Side in pixels of the patches that a vision transformer makes tokens of; None for other networks."""
+    embed = getattr(model, "patch_embed", None)
+    if not (hasattr(model, "num_prefix_tokens") and hasattr(embed, "feat_ratio")):
+        return None
+    return int(embed.feat_ratio())  # pyright: ignore[reportOptionalMemberAccess, reportCallIssue, reportArgumentType]
+
+
+def as_maps(model: nn.Module, layer: str, output: Tensor, size: tuple[int, int] | None = None) -> Tensor:
     """An output as (n, channels, height, width), also from tokens and from channels-last models.
+
+    Args:
+        model: the plain model.
+        layer: for messages.
+        output: as the layer gives it; class and register tokens come first and are left out.
+        size: (height, width) of the input; where tokens do not tell, they are taken for a square.
 
     Raises:
         ConfigError: the layer gives no map.
@@ -54,10 +68,19 @@ def as_maps(model: nn.Module, layer: str, output: Tensor) -> Tensor:
         return output.permute(0, 3, 1, 2) if last else output
     prefix = getattr(model, "num_prefix_tokens", 0)
     tokens = output.shape[1] - int(prefix) if output.ndim == 3 else 0  # pyright: ignore[reportArgumentType]
-    side = round(tokens**0.5)
-    if tokens == 0 or side * side != tokens:
+    grid = _grid(model, tokens, size)
+    if tokens == 0 or grid[0] * grid[1] != tokens:
         raise ConfigError(f"layer {layer!r} gives {tuple(output.shape)}, which is no map of features")
-    return output[:, -tokens:].transpose(1, 2).unflatten(2, (side, side))
+    return output[:, -tokens:].transpose(1, 2).unflatten(2, grid)
+
+
+def _grid(model: nn.Module, tokens: int, size: tuple[int, int] | None) -> tuple[int, int]:
+    """Rows and columns of patches; a square for whoever has fewer or more tokens than patches."""
+    patch = patch_of(model)
+    if patch and size and (size[0] // patch) * (size[1] // patch) == tokens:
+        return size[0] // patch, size[1] // patch
+    side = round(tokens**0.5)
+    return side, side
 
 
 def check_layers(model: nn.Module, backbone: str, layers: Sequence[str]) -> None:

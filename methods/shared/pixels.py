@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, NamedTuple, final
 
@@ -21,7 +22,7 @@ from PIL import Image
 from pydantic import Field
 
 from harness.artifacts import ArtifactStore, Op
-from harness.data import ImageSet
+from harness.data import ImageSet, image_size
 from harness.errors import ConfigError
 from methods.shared.ahead import Ahead
 
@@ -61,10 +62,26 @@ class Geometry(NamedTuple):
         scale = side / max(native)
         return Geometry(max(1, round(scale * native[0])), max(1, round(scale * native[1])))
 
+    @staticmethod
+    def shorter(side: int, native: tuple[int, int]) -> "Geometry":
+        """Resize the shorter side of an image of size (height, width) to `side`; the aspect ratio is kept."""
+        scale = side / min(native)
+        return Geometry(round(scale * native[0]), round(scale * native[1]))
+
     @property
     def shape(self) -> tuple[int, int]:
         """(height, width) of the result."""
         return (self.crop, self.crop) if self.crop else (self.height, self.width)
+
+
+def native_size(images: ImageSet, index: int) -> tuple[int, int]:
+    """(height, width) of an image as it is stored.
+
+    Raises:
+        DataError: the file is missing or no image.
+    """
+    source = images.sources[index]
+    return image_size(source) if isinstance(source, Path) else (source.shape[0], source.shape[1])
 
 
 def square_input(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Geometry]:

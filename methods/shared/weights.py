@@ -7,7 +7,7 @@ pretrained weights. `weights` says where its values come from:
 - None: the library's own pretrained weights, from the local cache or else downloaded;
 - a path: a `.safetensors`, `.pth`, `.pt` or `.bin` file with the key names of that library;
 - "demo": small weights that ship with Ladder. `methods/demo_weights/manifest.json` says for each
-  backbone which architecture stands in for it; the entry `*` stands in for every other backbone.
+  backbone, by a pattern of its name, which architecture stands in for it; `*` is every other backbone.
 """
 
 import json
@@ -15,6 +15,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, final
 from urllib.parse import urlparse
@@ -41,6 +42,7 @@ class Weights:
         own: whether they are the library's own pretrained weights, to be loaded the library's way.
         mean, std: per-channel normalisation of [0, 1] images, or None for the library's.
         marks: what tables must say of numbers made with them.
+        options: of the architecture, where it is not built as its name says.
     """
 
     backbone: str
@@ -49,6 +51,7 @@ class Weights:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     marks: tuple[str, ...] = ()
+    options: tuple[tuple[str, Any], ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -112,7 +115,7 @@ def demo(name: str, kind: str = "backbones") -> Weights:
     """
     manifest = DEMO_FOLDER / "manifest.json"
     entries = json.loads(manifest.read_text()).get(kind, {}) if manifest.is_file() else {}
-    entry = entries.get(name) or entries.get(name.partition(".")[0]) or entries.get("*")
+    entry = _entry(entries, name.partition(".")[0])
     if entry is None:
         what = _KINDS[kind]
         raise WeightsError(f"weights: demo: no demo weights for the {what} {name!r}; {_listed(entries)}")
@@ -120,7 +123,14 @@ def demo(name: str, kind: str = "backbones") -> Weights:
     if not path.is_file() or file_digest(path) != entry["sha256"]:
         raise WeightsError(f"weights: demo: {path} is missing or not the file its manifest describes")
     mean, std = _triple(entry, "mean"), _triple(entry, "std")
-    return Weights(entry["architecture"], path, False, mean, std, ("demo weights",))
+    options = tuple(sorted(entry.get("options", {}).items()))
+    return Weights(entry["architecture"], path, False, mean, std, ("demo weights",), options)
+
+
+def _entry(entries: Mapping[str, Any], name: str) -> Any:
+    """What stands in for a name: of the patterns that fit, the one that says most."""
+    fitting = [pattern for pattern in entries if fnmatchcase(name, pattern)]
+    return entries[max(fitting, key=len)] if fitting else None
 
 
 _KINDS = {"backbones": "backbone", "image_text": "image–text model", "teachers": "teacher"}

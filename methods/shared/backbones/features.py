@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from harness.artifacts import ArtifactStore, Op
 from harness.data import ImageSet
 from methods.shared.pixels import Geometry, resized
+from methods.shared.turning import Turn, turned
 from methods.shared.weights import Weights, find
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class FeatureSpec:
         geometry: size of the network's input.
         precision: "float32", or "bfloat16"/"float16" arithmetic with features kept as float16.
         mean, std: normalisation of [0, 1] images; None for the library's.
+        turn: how images are turned before the network sees them; None leaves them as they are.
     """
 
     backbone: str
@@ -45,6 +47,7 @@ class FeatureSpec:
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    turn: Turn | None = None
 
     @cached_property
     def file(self) -> Weights:
@@ -68,6 +71,8 @@ class FeatureSpec:
             "mean": file.mean,
             "std": file.std,
             **self.geometry._asdict(),
+            **({"options": file.options} if file.options else {}),
+            **({"turn": self.turn} if self.turn else {}),
         }
         return Op("features", params)
 
@@ -119,6 +124,8 @@ class _Chunk:
     def _run(self, indices: Sequence[int]) -> None:
         new = [i for i in indices if self.keys[i] not in self.passes]
         pixels = resized(self.images.subset(new), self.spec.geometry, self.store)
+        if turn := self.spec.turn:
+            pixels = [turned(picture, turn) for picture in pixels]
         found = self._network(pixels) if new else []
         self.passes.update({self.keys[i]: maps for i, maps in zip(new, found, strict=True)})
         self.store.counters["backbone_passes"] += len(new)

@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from harness.errors import ConfigError
+from methods.shared.backbones.names import multiple
 from methods.shared.checkpoints import fill, read
-from methods.shared.layers import as_maps, check_layers, outputs
+from methods.shared.layers import as_maps, check_layers, outputs, patch_of
 from methods.shared.pixels import RGB
 from methods.shared.weights import TORCHVISION, Weights, timm_config, torchvision_weights
 
@@ -61,23 +63,41 @@ class Backbone:
 
     def tensors(self, images: Sequence[RGB]) -> dict[str, Tensor]:
         """Features of equally large images where they were computed, all in one batch: layer -> (n, ...)."""
+        batch = self._normalised(images)
+        size = batch.shape[-2], batch.shape[-1]
         with torch.inference_mode(), arithmetic(self.device, self.precision):
-            found = outputs(self.model, self.layers, self._normalised(images))
-            return {name: self._kept(name, found[name]) for name in self.layers}
+            found = outputs(self.model, self.layers, batch)
+            return {name: self._kept(name, found[name], size) for name in self.layers}
 
     def _batch(self, images: Sequence[RGB]) -> Iterator[Maps]:
         arrays = on_host(self.tensors(images))
         return ({name: maps[i] for name, maps in arrays.items()} for i in range(len(images)))
 
     def _normalised(self, images: Sequence[RGB]) -> Tensor:
-        pixels = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2)
+        height, width = whole_patches(self.model, images[0].shape[:2])
+        pixels = torch.from_numpy(np.stack([image[:height, :width] for image in images]))
+        pixels = pixels.to(self.device).permute(0, 3, 1, 2)
         batch = (pixels.float() / 255 - self.mean) / self.std
         order = torch.channels_last if self.on_gpu else torch.contiguous_format
         return batch.contiguous(memory_format=order)
 
-    def _kept(self, layer: str, output: Tensor) -> Tensor:
-        maps = as_maps(self.model, layer, output).float()
+    def _kept(self, layer: str, output: Tensor, size: tuple[int, int]) -> Tensor:
+        maps = as_maps(self.model, layer, output, size).float()
         return maps if self.precision == "float32" else half(maps)
+
+
+def whole_patches(model: nn.Module, size: Sequence[int]) -> tuple[int, int]:
+    """How much of (height, width) a network sees: of the longer side whole patches, the rest is cut off.
+
+    The remainder lies at the right or at the bottom, as AnomalyDINO cuts it.
+
+    Raises:
+        ConfigError: the shorter side is no multiple of a vision transformer's patches.
+    """
+    patch, (height, width) = patch_of(model) or 1, size
+    if min(height, width) % patch or min(height, width) < patch:
+        raise ConfigError(f"image_size: {min(height, width)} {multiple(patch, min(height, width))}")
+    return height // patch * patch, width // patch * patch
 
 
 @lru_cache(maxsize=2)
@@ -122,9 +142,9 @@ def _timm(weights: Weights) -> tuple[nn.Module, Triple, Triple]:
     import timm
 
     config = timm_config(weights.backbone)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = dict(weights.options)
     if weights.own:
-        options = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights.path)}}
+        options |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights.path)}}
     try:
         flexible: dict[str, Any] = {"dynamic_img_size": True} if config.get("fixed_input_size") else {}
         model = timm.create_model(weights.backbone, **options, **flexible)

@@ -11,18 +11,19 @@ from typing import Any
 import torch
 
 from harness.errors import ConfigError
+from methods.shared.layers import patch_of
 from methods.shared.weights import TORCHVISION, timm_config, torchvision_weights
 
 
 def facts(backbone: str) -> dict[str, Any]:
-    """The dotted names of all modules of a backbone and the keys of its weights, or why there is none."""
+    """Names of a backbone's modules, keys of its weights, side of its patches; or why there is none."""
     try:
         with torch.device("meta"):
             model = _built(backbone)
     except ConfigError as error:
-        return {"error": str(error), "layers": [], "keys": []}
+        return {"error": str(error), "layers": [], "keys": [], "patch": None}
     layers = [name for name, _ in model.named_modules() if name]
-    return {"error": "", "layers": layers, "keys": list(model.state_dict())}
+    return {"error": "", "layers": layers, "keys": list(model.state_dict()), "patch": patch_of(model)}
 
 
 def _built(backbone: str) -> torch.nn.Module:

@@ -28,17 +28,24 @@ Usual = tuple[str, *tuple[Sequence[str], ...]]  # a backbone, and layers of it
 
 
 def problems(
-    params: Mapping[str, Any], usual: Usual, keys: Sequence[str] = ("layers",)
+    params: Mapping[str, Any],
+    usual: Usual,
+    keys: Sequence[str] = ("layers",),
+    side: str = "image_size",
+    step: int = 1,
 ) -> list[tuple[str, str]]:
-    """What is wrong with the hyper-parameters `backbone` and `layers`; for `Card.problems`.
+    """What is wrong with the hyper-parameters `backbone`, `layers` and `image_size`; for `Card.problems`.
 
     Args:
         params: complete hyper-parameters, `weights` among them.
         usual: the method's own backbone and layers, which are not asked about.
         keys: the hyper-parameters that name layers, in the order of `usual`.
+        side: the hyper-parameter that says how large the shorter side of the network's input is.
+        step: multiples of it fit the patches of the usual backbone, and of what stands in for it in the demo.
     """
     own = params["weights"] not in (None, DEMO)
-    if (params["backbone"], *(tuple(params[key]) for key in keys)) == usual and not own:
+    as_usual = (params["backbone"], *(tuple(params[key]) for key in keys)) == usual
+    if as_usual and not own and params[side] % step == 0:
         return []
     backbone = _architecture(params["backbone"], params["weights"])
     known = facts(backbone)
@@ -52,6 +59,8 @@ def problems(
         for layer in params[key]
         if layer not in known["layers"]
     ]
+    if (patch := known.get("patch")) and params[side] % patch:
+        found.append((side, f"{params[side]} {multiple(patch, params[side])} of {backbone!r}"))
     strange = _misfit(params["weights"], backbone, known["keys"]) if own else ""
     return found + ([("weights", strange)] if strange else [])
 
@@ -83,6 +92,13 @@ def no_layer(backbone: str, layer: str, known: Sequence[str]) -> str:
     return f"backbone {backbone!r} has no layer {layer!r}{nearest(layer, known)}; it has: {shallow}"
 
 
+def multiple(patch: int, side: int) -> str:
+    """The sentence for a side in pixels that patches do not fill."""
+    below = side // patch * patch
+    nearest_ones = " or ".join(str(n) for n in (below, below + patch) if n)
+    return f"is no multiple of {patch}, the side of the patches (nearest: {nearest_ones})"
+
+
 def _architecture(backbone: str, weights: str | None) -> str:
     try:
         return demo(backbone).backbone if weights == DEMO else backbone
@@ -92,14 +108,14 @@ def _architecture(backbone: str, weights: str | None) -> str:
 
 @lru_cache(maxsize=256)
 def facts(backbone: str) -> Mapping[str, Any] | None:
-    """`error` (empty if there is such a backbone), `layers` and `keys`; None where nobody can say."""
+    """`error` (empty if there is such a backbone), `layers`, `keys`, `patch`; None where nobody can say."""
     file = _file(backbone)
     if file is None:
         return None
     with suppress(OSError, ValueError, TypeError, KeyError):  # not there yet, or damaged
         kept = json.loads(file.read_bytes())
         names = {what: [str(name) for name in kept[what]] for what in ("layers", "keys")}
-        return {"error": str(kept["error"]), **names}
+        return {"error": str(kept["error"]), **names, "patch": int(kept["patch"] or 0) or None}
     found = ask(backbone).get(backbone)
     if found is not None:
         with suppress(OSError), whole(file, durable=False) as hidden:  # a full or read-only cache costs time

@@ -1,0 +1,149 @@
+"""Counts, sums and second moments of the patches of an image and of its turned copies, once per image.
+
+They add up: those of k images are the sum of k matrices, whatever the number of shots and the draw. They are
+kept in float64, for a covariance is the difference of two large numbers: the mean of tokens is far larger
+than their spread, and the components that are cut off hold a hundredth of the variance.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.artifacts import ArtifactStore, Op
+from harness.data import ImageSet
+from harness.errors import ConfigError
+from methods.shared.backbones.features import FeatureSpec, Maps, features
+from methods.shared.backbones.grids import Grid, patch_vectors
+from methods.shared.pixels import resized
+from methods.shared.turning import Border, Turn, turned
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Combine = Literal["mean", "concat"]
+Moments = NDArray[np.float64]
+
+
+@final
+@dataclass(frozen=True)
+class MomentSpec:
+    """Of which vectors.
+
+    Attributes:
+        features: layers of an upright image.
+        combine: the mean of the layers, or all of them side by side.
+        rotations: how many turned copies are added.
+        seed: of their angles, which depend on it and on the image alone.
+        border: what comes in at their corners.
+    """
+
+    features: FeatureSpec
+    combine: Combine
+    rotations: int
+    seed: int
+    border: Border
+
+    def op(self, device: str) -> Op:
+        """The operation "image -> moments"."""
+        params = {"layers": [self.features.op(layer, device).params for layer in self.features.layers]}
+        turns = {"rotations": self.rotations, "seed": self.seed, "border": self.border}
+        return Op("moments", params | {"combine": self.combine} | (turns if self.rotations else {}))
+
+    def turns(self, key: str) -> list[Turn]:
+        """The turns of an image, uniform over the full circle.
+
+        Args:
+            key: the image's content hash.
+        """
+        rng = np.random.default_rng([self.seed, *key.encode()])
+        return [Turn(float(angle), self.border) for angle in rng.uniform(0, 360, self.rotations)]
+
+
+def total_moments(images: ImageSet, spec: MomentSpec, store: ArtifactStore, device: str) -> Moments:
+    """The sum over images of [x 1]ᵀ[x 1], float64 (d + 1, d + 1): the last entry is the number of vectors.
+
+    Images are added in the order of their keys, so that the order of a support set changes no bit.
+
+    Raises:
+        ConfigError, DataError, WeightsError: see `methods.shared.backbones.features.features`.
+        ConfigError: the mean was asked for of layers of different widths.
+    """
+    keys = images.keys()
+
+    def compute(missing: list[int]) -> list[Moments]:
+        upright = features(images.subset(missing), spec.features, store, device)
+        return [
+            _packed(_moments(images.subset([i]), keys[i], maps, spec, store, device))
+            for i, maps in zip(missing, upright, strict=True)
+        ]
+
+    found = store.get_many(spec.op(device), keys, compute, batch=1)
+    ordered = [found[i] for i in sorted(range(len(keys)), key=keys.__getitem__)]
+    return _unpacked(np.sum(ordered, axis=0))
+
+
+def _moments(
+    image: ImageSet, key: str, upright: Maps, spec: MomentSpec, store: ArtifactStore, device: str
+) -> Moments:
+    total = _second(upright, spec.combine, device)
+    for maps in _turned(image, spec.turns(key), spec, store, device):
+        total += _second(maps, spec.combine, device)
+    return total
+
+
+def _turned(
+    image: ImageSet, turns: Sequence[Turn], spec: MomentSpec, store: ArtifactStore, device: str
+) -> Sequence[Maps]:
+    """Layers of the turned copies; not kept: nobody else turns an image by these angles."""
+    from methods.shared.backbones.frozen import load
+
+    if not turns:
+        return ()
+    (pixels,) = resized(image, spec.features.geometry, store)
+    layers = tuple(sorted(spec.features.layers))
+    network = load(spec.features.file, layers, device, spec.features.precision)
+    store.counters["backbone_passes"] += len(turns)
+    found = network([turned(pixels, turn) for turn in turns])
+    return [{layer: maps[layer] for layer in spec.features.layers} for maps in found]
+
+
+def _second(maps: Maps, combine: Combine, device: str) -> Moments:
+    import torch
+
+    vectors, _ = combined(maps, combine, device)
+    ones = torch.ones(len(vectors), 1, dtype=torch.float64, device=vectors.device)
+    extended = torch.cat([vectors.double(), ones], dim=1)
+    return (extended.T @ extended).cpu().numpy()
+
+
+def combined(maps: Maps, combine: Combine, device: str) -> tuple["Tensor", Grid]:
+    """One vector per patch, float32 (rows * columns, d), and (rows, columns).
+
+    Raises:
+        ConfigError: layers of different widths have no mean.
+    """
+    import torch
+
+    layers, grid = patch_vectors(maps, device)
+    if combine == "concat":
+        return torch.cat(layers, dim=1), grid
+    widths = {name: layer.shape[1] for name, layer in zip(maps, layers, strict=True)}
+    if len(set(widths.values())) > 1:
+        told = ", ".join(f"{name} has {width}" for name, width in widths.items())
+        raise ConfigError(f"combine: mean needs layers of the same width ({told}); or combine: concat")
+    return torch.stack(layers).mean(dim=0), grid
+
+
+def _packed(matrix: Moments) -> Moments:
+    """The upper triangle, row by row: half the bytes."""
+    return matrix[np.triu_indices(len(matrix))]
+
+
+def _unpacked(triangle: Moments) -> Moments:
+    side = int(((8 * len(triangle) + 1) ** 0.5 - 1) / 2)
+    matrix = np.zeros((side, side))
+    matrix[np.triu_indices(side)] = triangle
+    return matrix + np.triu(matrix, 1).T
