@@ -132,6 +132,7 @@ class Task:
 
 Params = Mapping[str, Any]
 Size = tuple[int, int, int | None]  # height, width, side of the centre that is cut out or None
+Read = tuple[str, str]  # a pass of a network, and one of its outputs
 
 
 def _no_assets(params: Params, category: str) -> tuple[Asset, ...]:
@@ -160,6 +161,11 @@ def _alone(params: Params) -> str | None:
 
 
 def _unknown(params: Params, native: tuple[int, int]) -> Sequence[Size]:
+    del params, native
+    return ()
+
+
+def _unread(params: Params, native: tuple[int, int]) -> Sequence[Read]:
     del params, native
     return ()
 
@@ -215,6 +221,8 @@ class Card:
             cannot be used together, or name what does not exist. Asked while planning, without torch.
         together: parameters -> a text; trials of one category and support set for which it is the same can
             be trained as one by the method's `fit_together`. None for parameters that are trained alone.
+        reads: (parameters, native (height, width) of the images) -> what it reads of passes of networks: (the
+            pass, an output). An economy: a pass also gives what other trials of the sweep read of it.
         sizes: (parameters, native (height, width) of the images) -> sizes at which it asks for images. An
             economy: an image is decoded once for all of them, and once more for a size that is not named.
     """
@@ -238,6 +246,7 @@ class Card:
     problems: Callable[[Params], Sequence[tuple[str, str]]] = _possible
     together: Callable[[Params], str | None] = _alone
     sizes: Callable[[Params, tuple[int, int]], Sequence[Size]] = _unknown
+    reads: Callable[[Params, tuple[int, int]], Sequence[Read]] = _unread
 
 
 @runtime_checkable

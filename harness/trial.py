@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, final
 
-from harness.method import Asset, Size
+from harness.method import Asset, Read, Size
 
 IDENTITY_VERSION = 1
 
@@ -43,6 +43,7 @@ class Trial:
         reason: why it is skipped, if the planner already knows; not identity.
         together: trials that have this in common can be trained as one (`Card.together`); not identity.
         sizes: at which it asks for images (`Card.sizes`); not identity.
+        reads: what it reads of passes (`Card.reads`); not identity.
     """
 
     method: str
@@ -61,6 +62,7 @@ class Trial:
     reason: str | None = None
     together: str | None = None
     sizes: tuple[Size, ...] = ()
+    reads: tuple[Read, ...] = ()
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:

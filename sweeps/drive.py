@@ -211,6 +211,7 @@ def _setting(config: SweepConfig, trials: Sequence[Trial]) -> Setting:
         scratch=config.run_directory / "scratch",
         keep_checkpoints=config.keep_checkpoints,
         sizes=Setting.sizes_of(trials),
+        reads=Setting.reads_of(trials),
     )
 
 

@@ -11,7 +11,7 @@ from harness.data import Split, image_size
 from harness.data.fewshot import draw
 from harness.document import read
 from harness.errors import ConfigError, DataError, HarnessError
-from harness.method import Asset, Card, Resources, Size, Task
+from harness.method import Asset, Card, Read, Resources, Size, Task
 from harness.metrics.defined import undefined
 from harness.source import Source, Splits
 from harness.trial import Trial
@@ -41,6 +41,7 @@ class Variant:
         # dictionaries, and no `functools.cache`: there are 100,000 variants
         self._assets: dict[str, tuple[Asset, ...]] = {}
         self._sizes: dict[tuple[int, int], tuple[Size, ...]] = {}
+        self._reads: dict[tuple[int, int], tuple[Read, ...]] = {}
 
     def assets(self, category: str) -> tuple[Asset, ...]:
         """The files whose content decides the numbers in a category.
@@ -57,6 +58,12 @@ class Variant:
         if native not in self._sizes:
             self._sizes[native] = tuple(self.card.sizes(self.params, native))
         return self._sizes[native]
+
+    def reads(self, native: tuple[int, int]) -> tuple[Read, ...]:
+        """What the method will read of the passes of images of a native size (height, width)."""
+        if native not in self._reads:
+            self._reads[native] = tuple(self.card.reads(self.params, native))
+        return self._reads[native]
 
 
 @final
@@ -246,7 +253,7 @@ def _trial(split: Split, variant: Variant, shots: int | None, seed: int, support
     reason = variant.card.unmet(variant.params, task)
     # a method that declines needs no weights either
     assets = variant.assets(split.category) if reason is None else ()
-    sizes = variant.sizes(image_size(split.train[0].path)) if reason is None and split.train else ()
+    native = image_size(split.train[0].path) if reason is None and split.train else None
     return Trial(
         method=variant.name,
         method_version=variant.card.version,
@@ -263,5 +270,6 @@ def _trial(split: Split, variant: Variant, shots: int | None, seed: int, support
         marks=tuple(dict.fromkeys((*split.marks, *(m for asset in assets for m in asset.marks)))),
         reason=reason,
         together=variant.together,
-        sizes=sizes,
+        sizes=variant.sizes(native) if native else (),
+        reads=variant.reads(native) if native else (),
     )

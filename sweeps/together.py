@@ -15,6 +15,7 @@ from harness.notes import noted
 from harness.run import fit_data
 from harness.seeding import seeded
 from harness.trial import Trial, TrialResult
+from methods.shared.onepass import shared
 from sweeps.plan import WorkUnit
 from sweeps.worker import Setting, build, context_of, greeted, splits_of, threads
 
@@ -80,7 +81,8 @@ def train(
 def _train(unit: WorkUnit, setting: Setting) -> None:
     # the first member's seed, for libraries below; members draw from their own
     sizes = setting.sizes.get(unit.trials[0].category, ())
-    with threads(unit.resources.cpus, sizes), seeded(unit.trials[0].run_seed or 0):
+    cpus, seed = unit.resources.cpus, unit.trials[0].run_seed or 0
+    with threads(cpus, sizes), shared(setting.reads), seeded(seed):
         members = [_member(trial, unit, setting) for trial in unit.trials]
         type(members[0][0]).fit_together(members)
 

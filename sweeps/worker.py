@@ -22,6 +22,7 @@ from harness.run import Scored, measured, scored
 from harness.source import Source, Splits
 from harness.trial import Status, Trial, TrialResult
 from methods import METHODS
+from methods.shared.onepass import shared
 from methods.shared.pixels import working
 from sweeps.handshake import Answer, Shown, answer, refused
 
@@ -41,6 +42,7 @@ class Setting:
         scratch: folder for checkpoints of unfinished trials, one sub-folder per trial.
         keep_checkpoints: leave them there when a trial is ok.
         sizes: category -> sizes at which its images are wanted, by whatever trial.
+        reads: pass of a network -> what is wanted of it, by whatever trial.
         expected: what the planner has, for workers that may stand elsewhere; None where it runs them itself.
     """
 
@@ -51,6 +53,7 @@ class Setting:
     scratch: Path
     keep_checkpoints: bool = False
     sizes: Mapping[str, tuple[Size, ...]] = field(default_factory=dict)
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     expected: Shown | None = None
 
     @staticmethod
@@ -60,6 +63,15 @@ class Setting:
         for trial in trials:
             found.setdefault(trial.category, {}).update(dict.fromkeys(trial.sizes))
         return {category: tuple(sizes) for category, sizes in found.items()}
+
+    @staticmethod
+    def reads_of(trials: Iterable[Trial]) -> Mapping[str, tuple[str, ...]]:
+        """What trials read of passes, by pass."""
+        found: dict[str, dict[str, None]] = {}
+        for each in {trial.reads for trial in trials}:
+            for of, name in each:
+                found.setdefault(of, {})[name] = None
+        return {of: tuple(sorted(names)) for of, names in found.items()}
 
 
 def execute(
@@ -112,7 +124,7 @@ def _on_card(
     on_failure: Callable[[Exception], None] | None,
 ) -> Scored:
     context = context_of(trial, setting, resources)
-    with threads(resources.cpus, setting.sizes.get(trial.category, ())):
+    with threads(resources.cpus, setting.sizes.get(trial.category, ())), shared(setting.reads):
         try:
             if resources.gpus > 0:
                 gpu.fence(resources.gpus)

@@ -274,6 +274,7 @@ CHANGES: Mapping[str, tuple[str, Any]] = {
     "reason": (OUT, "no masks"),
     "together": (OUT, "all but the margin"),
     "sizes": (OUT, ((64, 64, None),)),
+    "reads": (OUT, (("pass", "layer1"),)),
 }
 
 

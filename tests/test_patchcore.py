@@ -253,7 +253,7 @@ def test_lower_precision_stores_half_and_scores_alike(weights: str, tmp_path: Pa
     method = fitted(weights, store=tmp_path, precision="bfloat16")
     np.testing.assert_allclose(method.score(plates().test).image, exact, rtol=0.1)
     store = ArtifactStore(tmp_path)
-    stored = features(plates().test, method._spec, store, "cpu")
+    stored = features(plates().test, method.spec, store, "cpu")
     assert {maps.dtype for image in stored for maps in image.values()} == {np.dtype(np.float16)}
     assert store.counters["features.computes"] == 0
 

@@ -1,1 +1,1 @@
-"""How the demo weights were made: `python -m training.{backbone,image_text,teacher}`."""
+"""How the demo weights were made: `python -m training.{backbone,image_text,teacher,vit}`."""

@@ -90,6 +90,13 @@ class ArtifactStore:
         digest = bytes.fromhex(key)
         return _Lookup(self._shelf(op), [digest]).arrays.get(digest)
 
+    def read_many(self, op: Op, inputs: Sequence[str | tuple[str, ...]]) -> list[Array | None]:
+        """The stored arrays of many keys, in order and read-only; None where there is none."""
+        keys = op.digests((each,) if isinstance(each, str) else each for each in inputs)
+        found = _Lookup(self._shelf(op), keys).arrays
+        self._count(f"{op.name}.hits", sum(key in found for key in keys))
+        return [found.get(key) for key in keys]
+
     def _compute(
         self, op: Op, found: "_Lookup", keys: Sequence[bytes], compute: Callable[[list[int]], Sequence[Array]]
     ) -> list[bytes]:

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from harness.citation import Citation
 from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
-from harness.method import Card, Context, Demo, Resources, Scores
+from harness.method import Card, Context, Demo, Read, Resources, Scores
 from methods.anomaly_dino.mask import Masking, foreground, masked
 from methods.shared.backbones import names
 from methods.shared.backbones.features import FeatureSpec, Maps, features
@@ -34,6 +34,12 @@ def _problems(params: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _sizes(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Geometry]:
     return (_geometry(params["image_size"], params["aspect"], native),)
+
+
+def _reads(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Read]:
+    method = AnomalyDINO(Context(), **params)
+    method.geometry = _geometry(method.image_size, method.aspect, native)
+    return [read for turn in method.turns for read in replace(method.spec, turn=turn).reads]
 
 
 def _geometry(side: int, aspect: Aspect, native: tuple[int, int]) -> Geometry:
@@ -80,15 +86,16 @@ class AnomalyDINO:
         weights_licence="Apache-2.0 (vit_small_patch14_dinov2.lvd142m)",
         trained=False,
         demo=Demo(
-            {"image_size": 112, "rotations": 2},
+            {"image_size": 112, "aspect": "square", "rotations": 2},
             "14 x 14 patches and two rotations; the small demo transformer takes the place of DINOv2",
-            {"shots": [1, 4]},
+            {"categories": ["breakfast_box", "juice_bottle"], "shots": [1, 4]},
         ),
         paths=frozenset({"weights"}),
         assets=assets,
         ignores=lambda params: frozenset({"run_seed"}),
         problems=_problems,
         sizes=_sizes,
+        reads=_reads,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
     )
     check_params: ClassVar[Mapping[str, Any]] = {"weights": "demo", "image_size": 64, "rotations": 2}
@@ -137,7 +144,7 @@ class AnomalyDINO:
             the patches, smoothed, (n, height, width).
         """
         parts = batches(images, 32)
-        distances = [self._distances(m) for part in parts for m in self._features(part, self._spec)]
+        distances = [self._distances(m) for part in parts for m in self._features(part, self.spec)]
         ordered = [np.sort(each, axis=None)[::-1].astype(np.float64) for each in distances]
         top = np.array([each[: max(1, int(self.top_fraction * len(each)))].mean() for each in ordered])
         maps = np.stack([whole_map(each, self.geometry.shape, self.map_smoothing) for each in distances])
@@ -170,15 +177,21 @@ class AnomalyDINO:
         return unit.cpu().numpy(), torch.cat(layers, dim=1).cpu().numpy(), grid
 
     def _turned(self, images: ImageSet) -> Iterator[Maps]:
-        for i in range(self.rotations):
-            turn = Turn(360 * i / self.rotations, self.border) if i else None
-            yield from self._features(images, replace(self._spec, turn=turn))
+        for turn in self.turns:
+            yield from self._features(images, replace(self.spec, turn=turn))
 
     def _features(self, images: ImageSet, spec: FeatureSpec) -> Sequence[Maps]:
         return features(images, spec, self.context.artifacts, self.context.device)
 
     @property
-    def _spec(self) -> FeatureSpec:
+    def turns(self) -> Sequence[Turn | None]:
+        """How the normal images are turned; None leaves one as it is."""
+        angles = [360 * i / self.rotations for i in range(self.rotations)]
+        return [Turn(angle, self.border) if angle else None for angle in angles]
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """Which features of an upright image it looks at; known once the geometry is."""
         mean, std = (None if v is None else tuple(v) for v in (self.mean, self.std))
         layers = tuple(self.layers)
         return FeatureSpec(self.backbone, self.weights, layers, self.geometry, self.precision, mean, std)

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from harness.citation import Citation
 from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
-from harness.method import Card, Context, Demo, Resources, Scores
+from harness.method import Card, Context, Demo, Read, Resources, Scores
 from methods.patchcore.score import reweighted
 from methods.shared.backbones import names
 from methods.shared.backbones.features import FeatureSpec, Maps, features
@@ -46,6 +46,11 @@ def _problems(params: Mapping[str, Any]) -> list[tuple[str, str]]:
     crop, size = params["crop"], params["image_size"]
     found = [("crop", f"{crop} is larger than image_size: {size}")] if crop and crop > size else []
     return found + names.problems(params, (BACKBONE, LAYERS), side="crop" if crop else "image_size")
+
+
+def _reads(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Read]:
+    del native
+    return PatchCore(Context(), **params).spec.reads
 
 
 def _sizes(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Geometry]:
@@ -96,6 +101,7 @@ class PatchCore:
         ignores=_ignores,
         problems=_problems,
         sizes=_sizes,
+        reads=_reads,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
     )
     check_params: ClassVar[Mapping[str, Any]] = {
@@ -166,10 +172,11 @@ class PatchCore:
         return padded.astype(np.float32, copy=False)
 
     def _features(self, images: ImageSet) -> Sequence[Maps]:
-        return features(images, self._spec, self.context.artifacts, self.context.device)
+        return features(images, self.spec, self.context.artifacts, self.context.device)
 
     @property
-    def _spec(self) -> FeatureSpec:
+    def spec(self) -> FeatureSpec:
+        """Which features it looks at."""
         mean, std = (None if v is None else tuple(v) for v in (self.mean, self.std))
         geometry = Geometry.square(self.image_size, self.crop)
         layers = tuple(self.layers)

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt
 from harness.citation import Citation
 from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
-from harness.method import Card, Context, Demo, Resources, Scores
+from harness.method import Card, Context, Demo, Read, Resources, Scores
 from methods.shared.backbones import names
 from methods.shared.backbones.features import FeatureSpec, Maps, features
 from methods.shared.backbones.grids import whole_map
@@ -36,6 +36,12 @@ def _problems(params: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _sizes(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Geometry]:
     return (_geometry(params["image_size"], params["aspect"], native),)
+
+
+def _reads(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Read]:
+    method = SubspaceAD(Context(), **params)
+    method.geometry = _geometry(method.image_size, method.aspect, native)
+    return method.spec.reads
 
 
 def _geometry(side: int, aspect: Aspect, native: tuple[int, int]) -> Geometry:
@@ -82,13 +88,14 @@ class SubspaceAD:
         demo=Demo(
             {"layers": ("blocks.6", "blocks.7", "blocks.8"), "image_size": 112, "rotations": 4},
             "three middle blocks of the small demo transformer in place of seven of DINOv2 giant",
-            {"shots": [1, 4]},
+            {"categories": ["breakfast_box", "juice_bottle"], "shots": [1, 4]},
         ),
         paths=frozenset({"weights"}),
         assets=assets,
         ignores=lambda params: frozenset({"run_seed"}),
         problems=_problems,
         sizes=_sizes,
+        reads=_reads,
         resources=Resources(gpus=0.5, cpus=2, timeout_minutes=240),
     )
     check_params: ClassVar[Mapping[str, Any]] = {
@@ -128,9 +135,7 @@ class SubspaceAD:
         if not len(data.train):
             raise NeedNotMet("SubspaceAD needs at least one training image")
         self.geometry = _geometry(self.image_size, self.aspect, native_size(data.train, 0))
-        moments = (self._features, self.combine, self.rotations, self.rotation_seed, self.border)
-        context = self.context
-        total = total_moments(data.train, MomentSpec(*moments), context.artifacts, context.device)
+        total = total_moments(data.train, self.spec, self.context.artifacts, self.context.device)
         self.subspace = Subspace.of(total, self.pca_ev)
         return self
 
@@ -145,7 +150,7 @@ class SubspaceAD:
         grids = [
             self._residuals(maps)
             for part in batches(images, 32)
-            for maps in features(part, self._features, store, device)
+            for maps in features(part, self.spec.features, store, device)
         ]
         parts = {
             "map": np.array([self._largest(self._enlarged(grid)) for grid in grids]),
@@ -175,7 +180,8 @@ class SubspaceAD:
         return float(np.partition(values.ravel(), -number)[-number:].astype(np.float64).mean())
 
     @property
-    def _features(self) -> FeatureSpec:
+    def spec(self) -> MomentSpec:
+        """Which vectors it looks at; known once the geometry is."""
         mean, std = (None if v is None else tuple(v) for v in (self.mean, self.std))
-        layers = tuple(self.layers)
-        return FeatureSpec(self.backbone, self.weights, layers, self.geometry, self.precision, mean, std)
+        given = self.backbone, self.weights, tuple(self.layers), self.geometry, self.precision, mean, std
+        return MomentSpec(FeatureSpec(*given), self.combine, self.rotations, self.rotation_seed, self.border)

@@ -5,8 +5,9 @@ kept in float64, for a covariance is the difference of two large numbers: the me
 than their spread, and the components that are cut off hold a hundredth of the variance.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Literal, final
 
 import numpy as np
@@ -17,6 +18,7 @@ from harness.data import ImageSet
 from harness.errors import ConfigError
 from methods.shared.backbones.features import FeatureSpec, Maps, features
 from methods.shared.backbones.grids import Grid, patch_vectors
+from methods.shared.onepass import OnePass, wanted
 from methods.shared.pixels import resized
 from methods.shared.turning import Border, Turn, turned
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 Combine = Literal["mean", "concat"]
 Moments = NDArray[np.float64]
+TURNED = 8  # copies that are turned and held at a time
 
 
 @final
@@ -46,11 +49,31 @@ class MomentSpec:
     seed: int
     border: Border
 
+    @property
+    def pass_key(self) -> str:
+        """Stands for the passes of an image and its turned copies."""
+        turns = {"rotations": self.rotations, "seed": self.seed, "border": self.border}
+        return Op("turned", {"of": self.features.pass_key, **turns}).key()
+
+    @property
+    def vectors(self) -> str:
+        """Which vectors are made of a pass, as text: "mean blocks.6 blocks.7"."""
+        return " ".join([self.combine, *self.features.layers])
+
+    @property
+    def reads(self) -> list[tuple[str, str]]:
+        """What is read, for `Card.reads`."""
+        return [*self.features.reads, (self.pass_key, self.vectors)]
+
+    def of(self, vectors: str) -> "MomentSpec":
+        """The same of other vectors of the same passes, named as `vectors` names them."""
+        combine, *layers = vectors.split()
+        return replace(self, features=replace(self.features, layers=tuple(layers)), combine=combine)
+
     def op(self, device: str) -> Op:
         """The operation "image -> moments"."""
-        params = {"layers": [self.features.op(layer, device).params for layer in self.features.layers]}
-        turns = {"rotations": self.rotations, "seed": self.seed, "border": self.border}
-        return Op("moments", params | {"combine": self.combine} | (turns if self.rotations else {}))
+        params = {"pass": self.pass_key, "vectors": self.vectors, "device": device.partition(":")[0]}
+        return Op("moments", params)
 
     def turns(self, key: str) -> list[Turn]:
         """The turns of an image, uniform over the full circle.
@@ -72,42 +95,51 @@ def total_moments(images: ImageSet, spec: MomentSpec, store: ArtifactStore, devi
         ConfigError: the mean was asked for of layers of different widths.
     """
     keys = images.keys()
+    every = {name: spec.of(name) for name in wanted(spec.pass_key, [spec.vectors], store)}
 
-    def compute(missing: list[int]) -> list[Moments]:
-        upright = features(images.subset(missing), spec.features, store, device)
-        return [
-            _packed(_moments(images.subset([i]), keys[i], maps, spec, store, device))
-            for i, maps in zip(missing, upright, strict=True)
-        ]
+    def run(indices: list[int]) -> list[Mapping[str, Moments]]:
+        return [_moments(images.subset([i]), keys[i], every, store, device) for i in indices]
 
-    found = store.get_many(spec.op(device), keys, compute, batch=1)
-    ordered = [found[i] for i in sorted(range(len(keys)), key=keys.__getitem__)]
+    ops = {name: each.op(device) for name, each in every.items()}
+    found = OnePass(store, keys, ops, run, batch=1).arrays([spec.vectors])
+    ordered = [found[i][spec.vectors] for i in sorted(range(len(keys)), key=keys.__getitem__)]
     return _unpacked(np.sum(ordered, axis=0))
 
 
 def _moments(
-    image: ImageSet, key: str, upright: Maps, spec: MomentSpec, store: ArtifactStore, device: str
-) -> Moments:
-    total = _second(upright, spec.combine, device)
-    for maps in _turned(image, spec.turns(key), spec, store, device):
-        total += _second(maps, spec.combine, device)
-    return total
+    image: ImageSet, key: str, every: Mapping[str, MomentSpec], store: ArtifactStore, device: str
+) -> Mapping[str, Moments]:
+    """The moments of one image for all kinds of vectors."""
+    spec = next(iter(every.values()))
+    layers = tuple(sorted({layer for each in every.values() for layer in each.features.layers}))
+    joint = replace(spec.features, layers=layers)
+    views = chain(
+        features(image, joint, store, device), _turned(image, spec.turns(key), joint, store, device)
+    )
+    total: dict[str, Moments] = {}
+    for maps in views:
+        for name, each in every.items():
+            total[name] = total.get(name, 0) + _second(_some(maps, each), each.combine, device)
+    return {name: _packed(matrix) for name, matrix in total.items()}
+
+
+def _some(maps: Maps, spec: MomentSpec) -> Maps:
+    return {layer: maps[layer] for layer in spec.features.layers}
 
 
 def _turned(
-    image: ImageSet, turns: Sequence[Turn], spec: MomentSpec, store: ArtifactStore, device: str
-) -> Sequence[Maps]:
-    """Layers of the turned copies; not kept: nobody else turns an image by these angles."""
+    image: ImageSet, turns: Sequence[Turn], spec: FeatureSpec, store: ArtifactStore, device: str
+) -> Iterator[Maps]:
+    """Layers of the turned copies, one at a time; not kept: nobody else turns an image by these angles."""
     from methods.shared.backbones.frozen import load
 
     if not turns:
-        return ()
-    (pixels,) = resized(image, spec.features.geometry, store)
-    layers = tuple(sorted(spec.features.layers))
-    network = load(spec.features.file, layers, device, spec.features.precision)
+        return
+    (pixels,) = resized(image, spec.geometry, store)
+    network = load(spec.file, spec.layers, device, spec.precision)
     store.counters["backbone_passes"] += len(turns)
-    found = network([turned(pixels, turn) for turn in turns])
-    return [{layer: maps[layer] for layer in spec.features.layers} for maps in found]
+    for start in range(0, len(turns), TURNED):
+        yield from network([turned(pixels, turn) for turn in turns[start : start + TURNED]])
 
 
 def _second(maps: Maps, combine: Combine, device: str) -> Moments:
