@@ -16,9 +16,9 @@ from harness.metrics import (
     upsample,
 )
 from harness.metrics.curves import image_curves
-from harness.metrics.evidence import defects_of
 from harness.metrics.pixel import pixel_ap_at, pixel_auroc_at
 from harness.metrics.spro import aupro_at, auspro_at
+from harness.metrics.targets import defects_of
 
 KINDS = ("regions", "components", "pixels")
 

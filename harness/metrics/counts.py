@@ -96,6 +96,13 @@ class NormalCounts:
             return self._thresholds[:0], Counts(0)
         return self._thresholds[self._places[subset]], self._counts[subset]
 
+    def rank(self, subset: str) -> Array:
+        """How many of a subset's thresholds are below each of all thresholds that it has, uint32 (m,)."""
+        ranks = np.zeros(self._thresholds.size, np.uint32)
+        places = self._places.get(subset, ranks[:0])
+        ranks[places] = np.arange(places.size, dtype=np.uint32)
+        return ranks
+
     def sift(self, normals: Array, subsets: Subsets) -> Sifted:
         """Prepare pixels (k,), in any order, to be counted in `subsets`; changes nothing."""
         return Sifted(subsets, *self._sieve.sift(normals))

@@ -11,10 +11,11 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.metrics.evidence import Evidence, top_sorted
+from harness.metrics.evidence import Evidence
 from harness.metrics.inputs import check_labels, check_size, checked_map, mean
 from harness.metrics.regions import Region, union
 from harness.metrics.spro import count_regions
+from harness.metrics.targets import top_sorted
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]

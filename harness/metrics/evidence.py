@@ -15,36 +15,17 @@ Memory: the scores of the regions, two integers for each, and one chunk of maps.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.metrics.ahead import ahead
 from harness.metrics.counts import Counts, NormalCounts, Sifted
-from harness.metrics.regions import Region, components, union
+from harness.metrics.regions import Region, union
+from harness.metrics.targets import Groups, Target, all_groups, distinct, places_of, targets_of
 
 Array = NDArray[Any]
-Groups = tuple[str, ...]
-
-
-@final
-@dataclass(frozen=True)
-class Target:
-    """Something to be found in one image.
-
-    Attributes:
-        scores: of its `saturation` highest pixels, sorted; lower pixels cannot matter.
-        groups: subsets that it counts in.
-    """
-
-    scores: Array
-    groups: Groups
-
-    @property
-    def saturation(self) -> int:
-        """Number of pixels at which it counts as found."""
-        return self.scores.size
 
 
 @final
@@ -57,39 +38,24 @@ class Evidence:
         normals: counts of the normal pixels of this subset below and up to each threshold.
     """
 
-    def __init__(self, targets: Mapping[str, Sequence[Target]], thresholds: Array, normals: Counts):
+    def __init__(
+        self,
+        targets: Mapping[str, Sequence[Target]],
+        thresholds: Array,
+        normals: Counts,
+        places: Callable[[str], list[Array]],
+    ):
         self.targets = targets
         self.thresholds = thresholds
         self.normals = normals
+        self._find = places
         self._places: dict[str, list[Array]] = {}
 
     def places(self, kind: str) -> list[Array]:
         """For each target of a kind: where its scores are among the thresholds, (saturation,)."""
         if kind not in self._places:
-            find = self.thresholds.searchsorted
-            self._places[kind] = [find(target.scores).astype(np.uint32) for target in self.targets[kind]]
+            self._places[kind] = self._find(kind)
         return self._places[kind]
-
-
-def _regions(scores: Array, regions: Sequence[Region]) -> list[tuple[Array, int]]:
-    return [(scores[region.mask], region.saturation) for region in regions]
-
-
-def _components(scores: Array, regions: Sequence[Region]) -> list[tuple[Array, int]]:
-    return [(scores.ravel()[p], p.size) for p in components(union(regions))]
-
-
-def _pixels(scores: Array, regions: Sequence[Region]) -> list[tuple[Array, int]]:
-    inside = scores[union(regions)]
-    return [(inside, inside.size)]
-
-
-# What can be looked for in an image: kind -> (map, regions) -> (scores, saturation) of each target.
-KINDS: dict[str, Callable[[Array, Sequence[Region]], list[tuple[Array, int]]]] = {
-    "regions": _regions,
-    "components": _components,
-    "pixels": _pixels,
-}
 
 
 @final
@@ -97,7 +63,7 @@ class AnomalousScores:
     """First pass: the scores inside anomalous regions.
 
     Args:
-        kinds: which targets to collect, of `KINDS`.
+        kinds: which targets to collect, of `targets.KINDS`.
     """
 
     def __init__(self, kinds: Collection[str] = ("regions",)):
@@ -111,31 +77,34 @@ class AnomalousScores:
             regions: its regions. Where they name defect types, each counts in its own type's subset.
             groups: subsets that the image counts in.
         """
-        for members, found_in in by_group(regions, groups):
-            for kind, targets in self.targets.items():
-                targets += [
-                    Target(top_sorted(scores, saturation), found_in)
-                    for scores, saturation in KINDS[kind](anomaly_map, members)
-                ]
+        self.take(self.find(anomaly_map, regions, groups))
+
+    def find(
+        self, anomaly_map: Array, regions: Sequence[Region], groups: Groups
+    ) -> Mapping[str, Sequence[Target]]:
+        """The part of `add` that changes nothing: for other threads, before `take`."""
+        return targets_of(anomaly_map, regions, groups, self.targets)
+
+    def take(self, found: Mapping[str, Sequence[Target]]) -> None:
+        """The rest of `add`."""
+        for kind, targets in self.targets.items():
+            targets += found[kind]
 
     def merge(self, other: Self) -> None:
         """Add what another worker collected."""
-        for kind, targets in self.targets.items():
-            targets += other.targets[kind]
-
-    def in_group(self, group: str) -> dict[str, list[Target]]:
-        """Targets of one subset, by kind."""
-        return {
-            kind: [target for target in targets if group in target.groups]
-            for kind, targets in self.targets.items()
-        }
+        self.take(other.targets)
 
     def counts(self) -> "PixelCounts":
         """The second pass, with nothing counted yet."""
-        thresholds = distinct(self.targets)
-        groups = sorted({g for targets in self.targets.values() for t in targets for g in t.groups})
-        places = {g: thresholds.searchsorted(distinct(self.in_group(g))) for g in groups}
-        return PixelCounts(self, NormalCounts(thresholds, places))
+        every = [target for targets in self.targets.values() for target in targets]
+        thresholds = distinct(every)
+        places = places_of(every, thresholds)
+        within = {g: np.zeros(thresholds.size, bool) for g in sorted({g for t in every for g in t.groups})}
+        for target, at in zip(every, places, strict=True):
+            for group in target.groups:
+                within[group][at] = True
+        normals = NormalCounts(thresholds, {g: np.flatnonzero(used) for g, used in within.items()})
+        return PixelCounts(self.targets, places, normals)
 
 
 @final
@@ -143,12 +112,16 @@ class PixelCounts:
     """Second pass: the anomaly-free pixels below and up to every score of the first pass.
 
     Args:
-        first: the finished first pass.
-        normals: the counter, with all its scores as thresholds.
+        targets: of the finished first pass, by kind.
+        places: where the scores of each of them, in order, are among the thresholds.
+        normals: the counter, with all their scores as thresholds.
     """
 
-    def __init__(self, first: AnomalousScores, normals: NormalCounts):
-        self._first = first
+    def __init__(
+        self, targets: Mapping[str, Sequence[Target]], places: Sequence[Array], normals: NormalCounts
+    ):
+        rest = iter(places)
+        self._found = {kind: [(target, next(rest)) for target in some] for kind, some in targets.items()}
         self._normals = normals
 
     def add(self, anomaly_map: Array, regions: Sequence[Region], groups: Groups | None) -> None:
@@ -176,66 +149,40 @@ class PixelCounts:
 
     def evidence(self, subset: str) -> Evidence:
         """All that is known of one subset so far; without targets where it has none."""
-        return Evidence(self._first.in_group(subset), *self._normals.of(subset))
+        mine = {
+            kind: [(t, at) for t, at in found if subset in t.groups] for kind, found in self._found.items()
+        }
+        thresholds, counts = self._normals.of(subset)
+        rank = self._normals.rank(subset)
+        return Evidence(
+            {kind: [target for target, _ in found] for kind, found in mine.items()},
+            thresholds,
+            counts,
+            lambda kind: [rank[at] for _, at in mine[kind]],
+        )
 
 
 def two_passes(
     load: Callable[[int], tuple[Array, Sequence[Region]]],
     groups: Sequence[Groups | None],
     kinds: Collection[str],
+    threads: int = 1,
 ) -> PixelCounts:
     """Both passes over images that can be loaded twice.
 
     Args:
         load: index -> (map (h, w), regions of that size).
         groups: per image the subsets that it counts in; None if it is good.
-        kinds: which targets to look for, of `KINDS`.
+        kinds: which targets to look for, of `targets.KINDS`.
+        threads: that load and look at images; how many does not show in the outcome.
     """
     first = AnomalousScores(kinds)
-    for i, members in enumerate(groups):
-        if members is not None:
-            first.add(*load(i), members)
+    anomalous = [(i, members) for i, members in enumerate(groups) if members is not None]
+    for found in ahead(lambda item: first.find(*load(item[0]), item[1]), anomalous, threads):
+        first.take(found)
     second = first.counts()
-    for i in sorted(range(len(groups)), key=lambda i: groups[i] or ()):
-        second.add(*load(i), groups[i])
+    # Images of the same subsets one after the other.
+    order = sorted(range(len(groups)), key=lambda i: groups[i] or ())
+    for sifted in ahead(lambda i: second.sift(*load(i), groups[i]), order, threads):
+        second.count(sifted)
     return second
-
-
-def all_groups(regions: Sequence[Region], groups: Groups) -> Groups:
-    """Subsets that an image counts in: `groups` and the defect types of its regions."""
-    return tuple(dict.fromkeys(groups + defects_of(regions)))
-
-
-def defects_of(regions: Sequence[Region]) -> Groups:
-    """Defect types that regions name, sorted."""
-    return tuple(sorted({region.defect for region in regions if region.defect}))
-
-
-def by_group(regions: Sequence[Region], groups: Groups) -> list[tuple[list[Region], Groups]]:
-    """The sets of regions that are looked for together, each with the subsets that it counts in.
-
-    A defect type's figure looks for the regions of that type only, while the normal pixels are those
-    outside of all regions (MVTec's `get_auc_spros_per_defect_type`).
-    """
-    if len({region.defect for region in regions}) == 1:
-        return [(list(regions), all_groups(regions, groups))]
-    defects = defects_of(regions)
-    together = tuple(group for group in groups if group not in defects)
-    return [(list(regions), together), *(([r for r in regions if r.defect == d], (d,)) for d in defects)]
-
-
-def top_sorted(scores: Array, n: int) -> Array:
-    """The n highest of `scores`, sorted upwards."""
-    if n < scores.size:
-        scores = np.partition(scores, scores.size - n)[scores.size - n :]
-    return np.sort(scores)
-
-
-def distinct(targets: Mapping[str, Sequence[Target]]) -> Array:
-    """All different scores of targets, sorted."""
-    found = [target.scores for some in targets.values() for target in some]
-    scores = np.concatenate(found) if found else np.zeros(0, np.float32)
-    scores.sort()
-    if scores.size == 0:
-        return scores
-    return scores[np.append(scores[1:] != scores[:-1], True)]

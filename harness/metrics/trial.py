@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import DataError
-from harness.metrics.evidence import Groups, PixelCounts, two_passes
+from harness.metrics.evidence import PixelCounts, two_passes
 from harness.metrics.image import checked_scores
 from harness.metrics.inputs import check_size, checked_map, mean
 from harness.metrics.record import Metric
 from harness.metrics.regions import Region
 from harness.metrics.table import METRICS
+from harness.metrics.targets import Groups
 from harness.metrics.upsample import upsample
 
 GOOD, LOGICAL, STRUCTURAL = "good", "logical", "structural"
