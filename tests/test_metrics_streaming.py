@@ -12,6 +12,7 @@ from harness.metrics import (
     auspro,
     counts,
     image_metrics,
+    sieve,
     two_passes,
     upsample,
 )
@@ -61,13 +62,20 @@ def test_the_order_of_images_does_not_show():
     assert None not in in_one_go(maps, regions, labels)[:-12]
 
 
-@pytest.mark.parametrize(("chunk", "block"), [(1, 1), (700, 64), (5000, 7)])
-def test_chunks_and_blocks_do_not_show(monkeypatch, chunk: int, block: int):
+@pytest.mark.parametrize(("most", "block"), [(8, 1), (64, 7), (1 << 20, 64)])
+def test_bins_and_blocks_do_not_show(monkeypatch, most: int, block: int):
     expected = in_one_go(*images())
-    monkeypatch.setattr(counts, "CHUNK_PIXELS", chunk)
-    monkeypatch.setattr(counts, "LARGEST_CHUNK_PIXELS", chunk)
-    monkeypatch.setattr(counts, "BLOCK", block)
+    monkeypatch.setattr(sieve, "FEWEST_BINS", most)
+    monkeypatch.setattr(sieve, "MOST_BINS", most)
+    monkeypatch.setattr(sieve, "BLOCK", block)
     assert in_one_go(*images()) == expected
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_the_number_of_threads_does_not_show(threads: int):
+    maps, regions, labels = images()
+    found = two_passes(lambda i: (maps[i], regions[i]), groups_of(labels), KINDS, threads)
+    assert figures(found) == in_one_go(maps, regions, labels)
 
 
 @pytest.mark.parametrize("workers", [1, 3, 5])
@@ -143,15 +151,6 @@ def test_counts_beyond_32_bits():
     total.grow(5)
     total.add(np.array([5, 5]), np.array([5, 5]))
     assert total.up_to.tolist() == [2**32 + 4, 8] and total.below.tolist() == [6, 7]
-
-
-@pytest.mark.parametrize("sizes", [(0, 5), (5, 0), (3, 400), (400, 3), (50, 50)])
-def test_counting_in_sorted_arrays(sizes: tuple[int, int]):
-    rng = np.random.default_rng(0)
-    u, v = np.unique(rng.integers(0, 60, sizes[0])), np.sort(rng.integers(0, 60, sizes[1]))
-    below, up_to = counts.count_sorted(u, v)
-    assert below.tolist() == [(v < x).sum() for x in u]
-    assert up_to.tolist() == [(v <= x).sum() for x in u]
 
 
 def test_curves_per_image_give_the_areas_of_resamples():

@@ -1,25 +1,15 @@
 """How many anomaly-free pixels lie below each of many scores: integers, so that they add up in any order."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.sieve import Sieve
+from harness.metrics.sieve import Sieve, Sifted
 
 Array = NDArray[Any]
 Subsets = tuple[str, ...] | None
-
-# Searches run over slices of this many thresholds, so that both sides of a search stay in cache.
-BLOCK = 1 << 16
-
-# Pixels that the sieve leaves over are held back before they are sorted and searched for: the more
-# thresholds, the more pixels a walk over them should serve.
-CHUNK_PIXELS = 1 << 22
-LARGEST_CHUNK_PIXELS = 1 << 24
-CHUNK_PER_THRESHOLD = 8
 
 
 @final
@@ -51,24 +41,8 @@ class Counts:
 
 
 @final
-@dataclass(frozen=True)
-class Sifted:
-    """Normal pixels ready to be counted.
-
-    Attributes:
-        subsets: that they count in; None for all.
-        bins: of the pixels in the sieve, in pieces.
-        rest: those of them that share a bin with a threshold, (r,).
-    """
-
-    subsets: Subsets
-    bins: list[Array]
-    rest: Array
-
-
-@final
 class NormalCounts:
-    """Counts of several subsets from one search: a subset's thresholds are some of all thresholds.
+    """Counts of several subsets from one look: a subset's thresholds are some of all thresholds.
 
     Args:
         thresholds: (m,), sorted, distinct.
@@ -80,14 +54,9 @@ class NormalCounts:
         self._places = {subset: at.astype(np.uint32) for subset, at in places.items()}
         self._counts = {subset: Counts(at.size) for subset, at in places.items()}
         self._sieve = Sieve(thresholds)
-        wanted = CHUNK_PER_THRESHOLD * thresholds.size
-        self._chunk = int(np.clip(wanted, CHUNK_PIXELS, LARGEST_CHUNK_PIXELS))
-        # Of one set of subsets at a time: what is sifted and not yet in their counts.
+        # What the sieve holds, of one set of subsets at a time, and is not yet in their counts.
         self._subsets: Subsets = None
-        self._tally = self._sieve.tally()
-        self._n_tally = 0
-        self._rest: list[Array] = []
-        self._n_rest = 0
+        self._n = 0
 
     def of(self, subset: str) -> tuple[Array, Counts]:
         """The thresholds (m,) of a subset, and its counts; both empty for one without thresholds."""
@@ -103,22 +72,23 @@ class NormalCounts:
         ranks[places] = np.arange(places.size, dtype=np.uint32)
         return ranks
 
-    def sift(self, normals: Array, subsets: Subsets) -> Sifted:
-        """Prepare pixels (k,), in any order, to be counted in `subsets`; changes nothing."""
-        return Sifted(subsets, *self._sieve.sift(normals))
+    def sift(self, normals: Array) -> Sifted:
+        """Prepare pixels (k,), in any order, to be counted; changes nothing, so threads may do it."""
+        return self._sieve.sift(normals)
 
-    def count(self, sifted: Sifted) -> None:
-        """Count what `sift` prepared."""
-        n = sum(some.size for some in sifted.bins)
-        if sifted.subsets != self._subsets or self._n_tally + n >= 2**32:
+    def count(self, sifted: Sifted, n: int, subsets: Subsets) -> None:
+        """Count n pixels in some subsets.
+
+        Args:
+            sifted: what `sift` made of them.
+            n: at most 2**31.
+            subsets: None for all. Least is to be done where the same follow each other.
+        """
+        if subsets != self._subsets or self._n + n >= 2**32:
             self._finish()
-        self._subsets = sifted.subsets
-        self._sieve.count(sifted.bins, self._tally)
-        self._n_tally += n
-        self._rest.append(sifted.rest)
-        self._n_rest += sifted.rest.size
-        if self._n_rest >= self._chunk:
-            self._count_rest()
+        self._subsets = subsets
+        self._n += n
+        self._sieve.count(sifted)
 
     def merge(self, other: Self) -> None:
         """Add the counts that another worker made for the same thresholds."""
@@ -129,58 +99,12 @@ class NormalCounts:
             self._counts[subset].add(theirs.below, theirs.up_to)
 
     def _finish(self) -> None:
-        if self._n_tally:
-            self._share_out(*self._sieve.counts(self._tally))
-            self._tally[:] = 0
-            self._n_tally = 0
-        if self._n_rest:
-            self._count_rest()
-
-    def _count_rest(self) -> None:
-        rest = np.concatenate(self._rest)
-        rest.sort()
-        self._share_out(*count_in_blocks(self._thresholds, rest), rest.size)
-        self._rest.clear()
-        self._n_rest = 0
-
-    def _share_out(self, below: Array, up_to: Array, n: int) -> None:
-        """Add the counts of n pixels, for each of all thresholds (m,), to those of their subsets."""
+        if self._n == 0:
+            return
+        below, up_to, n = self._sieve.counts()
         for subset, counts in self._counts.items():
             if self._subsets is None or subset in self._subsets:
                 at = self._places[subset]
                 counts.grow(n)
                 counts.add(below[at], up_to[at])
-
-
-def count_in_blocks(u: Array, v: Array) -> tuple[Array, Array]:
-    """`count_sorted`, a block of thresholds at a time."""
-    below, up_to = np.empty(u.size, np.intp), np.empty(u.size, np.intp)
-    for start in range(0, u.size, BLOCK):
-        part = slice(start, start + BLOCK)
-        first, last = v.searchsorted(u[part][0], "left"), v.searchsorted(u[part][-1], "right")
-        below[part], up_to[part] = count_sorted(u[part], v[first:last])
-        below[part] += first
-        up_to[part] += first
-    return below, up_to
-
-
-def count_sorted(u: Array, v: Array) -> tuple[Array, Array]:
-    """(#(v < u), #(v <= u)) for sorted distinct u (m,) and sorted v (k,)."""
-    # A search costs by what is looked up, so the shorter is looked up in the longer.
-    return _search_u_in_v(u, v) if u.size <= v.size else _search_v_in_u(u, v)
-
-
-def _search_u_in_v(u: Array, v: Array) -> tuple[Array, Array]:
-    below = v.searchsorted(u, "left")
-    up_to = below.copy()
-    tied = v[np.minimum(below, v.size - 1)] == u
-    up_to[tied] = v.searchsorted(u[tied], "right")
-    return below, up_to
-
-
-def _search_v_in_u(u: Array, v: Array) -> tuple[Array, Array]:
-    # v <= u_j exactly if at most j thresholds are < v, and v < u_j exactly if at most j are <= v.
-    smaller = u.searchsorted(v, "left")
-    not_larger = smaller + (u[np.minimum(smaller, u.size - 1)] == v)
-    below = np.cumsum(np.bincount(not_larger, minlength=u.size)[: u.size])
-    return below, np.cumsum(np.bincount(smaller, minlength=u.size)[: u.size])
+        self._n = 0

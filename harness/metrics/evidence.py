@@ -21,11 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.ahead import ahead
-from harness.metrics.counts import Counts, NormalCounts, Sifted
+from harness.metrics.counts import Counts, NormalCounts
 from harness.metrics.regions import Region, union
+from harness.metrics.sieve import Sifted
 from harness.metrics.targets import Groups, Target, all_groups, distinct, places_of, targets_of
 
 Array = NDArray[Any]
+Looked = tuple[Sifted, int, Groups | None]
+"""Normal pixels of an image: where they are among the thresholds, how many, the subsets (None: all)."""
 
 
 @final
@@ -134,14 +137,15 @@ class PixelCounts:
         """
         self.count(self.sift(anomaly_map, regions, groups))
 
-    def sift(self, anomaly_map: Array, regions: Sequence[Region], groups: Groups | None) -> Sifted:
+    def sift(self, anomaly_map: Array, regions: Sequence[Region], groups: Groups | None) -> Looked:
         """The part of `add` that changes nothing: for other threads, before `count`."""
         normals = anomaly_map[~union(regions)] if regions else anomaly_map.ravel()
-        return self._normals.sift(normals, None if groups is None else all_groups(regions, groups))
+        subsets = None if groups is None else all_groups(regions, groups)
+        return self._normals.sift(normals), normals.size, subsets
 
-    def count(self, sifted: Sifted) -> None:
+    def count(self, looked: Looked) -> None:
         """The rest of `add`."""
-        self._normals.count(sifted)
+        self._normals.count(*looked)
 
     def merge(self, other: Self) -> None:
         """Add what another worker counted after the same first pass."""
@@ -183,6 +187,6 @@ def two_passes(
     second = first.counts()
     # Images of the same subsets one after the other.
     order = sorted(range(len(groups)), key=lambda i: groups[i] or ())
-    for sifted in ahead(lambda i: second.sift(*load(i), groups[i]), order, threads):
-        second.count(sifted)
+    for looked in ahead(lambda i: second.sift(*load(i), groups[i]), order, threads):
+        second.count(looked)
     return second

@@ -1,12 +1,12 @@
-"""Most anomaly-free pixels lie between two thresholds; between which is counted without sorting them.
+"""How many pixels lie below each of many scores, without sorting the pixels.
 
-Thresholds and pixels are put into bins by one rising function. Pixels in another bin than a threshold are
-above it if their bin is, so for them the number in each bin is enough. Pixels that share a bin with a
-threshold are handed back, to be compared with it. Which function it is decides about speed, never about
-the counts.
+Scores (thresholds) and pixels are put into bins by one rising function. A pixel in another bin than a
+threshold is above it if its bin is, so for most pixels the number in each bin is enough. Those that share
+a bin with a threshold are compared with the few that are in it. Which function it is decides about speed,
+never about the counts.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# Few pixels share a bin with a threshold, and bins that are touched at random still mostly lie in cache.
-BINS_PER_THRESHOLD = 8
-FEWEST_BINS, MOST_BINS = 1 << 12, 1 << 23
+# So that few pixels share a bin with a threshold; three tables of this size are kept, 150 MB at most.
+BINS_PER_THRESHOLD = 16
+FEWEST_BINS, MOST_BINS = 1 << 12, 1 << 24
+
+# Thresholds of its bin that a pixel is compared with before it is searched for among all of them.
+STEPS = 4
 
 # What is made of so many pixels stays in the second-level cache.
 BLOCK = 1 << 15
@@ -41,62 +44,116 @@ class Bins:
 
 
 @final
+@dataclass(frozen=True)
+class Sifted:
+    """Where pixels are among the thresholds.
+
+    Attributes:
+        bins: of the pixels, in pieces, intp; what is in a bin with a threshold is told by `ranks`.
+        ranks: of those that share a bin with a threshold, in pieces, intp: twice the number of thresholds
+            below the pixel, and one more if one is equal to it.
+    """
+
+    bins: list[Array]
+    ranks: list[Array]
+
+
+@final
 class Sieve:
-    """Counts pixels into the bins between the thresholds.
+    """Tells where pixels are among thresholds, and counts them.
 
     Args:
         thresholds: (m,), sorted, distinct.
     """
 
     def __init__(self, thresholds: Array):
-        self._dtype = thresholds.dtype
+        # An end that no pixel passes.
+        self._u = np.append(thresholds, np.array(np.inf, thresholds.dtype))
         self._bins = chosen_bins(thresholds)
         self._at = np.zeros(thresholds.size, np.uint32)
         for at, u in zip(blocks(self._at), blocks(thresholds), strict=True):
             at[:] = self._bins.of(u)
+        self._first = first_in_bins(self._at, 0 if self._bins.exact else self._bins.n)
         self._shared = np.zeros(self._bins.n, bool)
         self._shared[self._at] = not self._bins.exact
+        self._in_bin = np.zeros(self._bins.n, np.uint32)
+        self._of_rank = np.zeros(2 * thresholds.size + 1, np.uint32)
 
-    def tally(self) -> Array:
-        """Nothing counted yet: one count per bin, for less than 2**32 pixels."""
-        return np.zeros(self._bins.n, np.uint32)
-
-    def sift(self, values: Array) -> tuple[list[Array], Array]:
-        """Sort out pixels; changes nothing, so any number of threads may do it.
-
-        Args:
-            values: finite (k,), in any order.
-
-        Returns:
-            Bins for `count`, in pieces; and copies of the pixels that share a bin with a threshold (r,),
-            which `count` does not count.
-        """
-        if values.dtype != self._dtype:
-            return [], values.copy()
-        bins, rest = [], [values[:0]]
+    def sift(self, values: Array) -> Sifted:
+        """Find the places of finite pixels (k,), in any order; changes nothing, so threads may do it."""
+        if values.dtype != self._u.dtype:
+            return Sifted([], [self._ranks(values, self._searched(values))])
+        found = Sifted([], [])
         for block in blocks(values):
-            bins.append(self._bins.of(block))
+            bins = self._bins.of(block)
+            found.bins.append(bins)
             if not self._bins.exact:
-                rest.append(block[self._shared.take(bins[-1])])
-        return bins, np.concatenate(rest)
+                shared = np.flatnonzero(self._shared.take(bins))
+                found.ranks.append(self._compared(block.take(shared), bins.take(shared)))
+        return found
 
-    @staticmethod
-    def count(bins: Iterable[Array], tally: Array) -> None:
-        """Add pixels to a tally of this sieve."""
-        for some in bins:
-            np.add.at(tally, some, ONES[: some.size])
+    def _compared(self, values: Array, bins: Array) -> Array:
+        """Ranks of pixels that share a bin with a threshold."""
+        at = self._first.take(bins)
+        behind = np.flatnonzero(self._u.take(at) < values)
+        for _ in range(STEPS):
+            at[behind] += 1
+            behind = behind[self._u.take(at[behind]) < values[behind]]
+        if behind.size:
+            at[behind] = self._searched(values[behind])
+        return self._ranks(values, at)
 
-    def counts(self, tally: Array) -> tuple[Array, Array, int]:
-        """What a tally says; it is used up.
+    def _searched(self, values: Array) -> Array:
+        # Neighbours are found quickly after one another.
+        order = np.argsort(values)
+        at = np.empty(values.size, np.intp)
+        at[order] = self._u[:-1].searchsorted(values[order])
+        return at
+
+    def _ranks(self, values: Array, at: Array) -> Array:
+        return 2 * at.astype(np.intp) + (self._u.take(at) == values)
+
+    def count(self, sifted: Sifted) -> None:
+        """Count pixels, less than 2**32 before the next `counts`."""
+        for tally, places in ((self._in_bin, sifted.bins), (self._of_rank, sifted.ranks)):
+            for some in places:
+                np.add.at(tally, some, ONES[: some.size])
+
+    def counts(self) -> tuple[Array, Array, int]:
+        """What was counted since the last time.
 
         Returns:
             (#(counted < u), #(counted <= u)) for each threshold u, uint32 (m,); number of counted pixels.
         """
-        tally[self._shared] = 0
-        own = tally[self._at]
-        up_to = np.cumsum(tally, dtype=np.uint32, out=tally)
-        found = up_to[self._at]
-        return found - own, found, int(up_to[-1])
+        self._in_bin[self._shared] = 0
+        own = self._in_bin[self._at]
+        n = add_up(self._in_bin) + add_up(self._of_rank)
+        up_to = self._in_bin[self._at]
+        below = up_to - own
+        below += self._of_rank[:-1:2]
+        up_to += self._of_rank[1::2]
+        self._in_bin[:] = 0
+        self._of_rank[:] = 0
+        return below, up_to, n
+
+
+def add_up(numbers: Array) -> int:
+    """Make of uint32 numbers (k,) the sums of each and those before it, and return the last."""
+    # In place and block by block: the tables are the largest arrays that there are.
+    total = np.uint32(0)
+    for block in blocks(numbers):
+        block[0] += total
+        np.cumsum(block, dtype=np.uint32, out=block)
+        total = block[-1]
+    return int(total)
+
+
+def first_in_bins(at: Array, n: int) -> Array:
+    """For each of n bins that holds a threshold: the place of its first, int32 (n,); `at`: bin of each."""
+    first = np.zeros(n, np.int32)
+    if n:
+        first[at[::-1]] = np.arange(at.size - 1, -1, -1, dtype=np.int32)
+    return first
 
 
 def chosen_bins(u: Array) -> Bins:
