@@ -40,7 +40,12 @@ class Job:
 
 
 def metric_rows(
-    names: Sequence[str], split: Split, image: NDArray[np.float64], maps: NDArray[Any] | None, kept: str = ""
+    names: Sequence[str],
+    split: Split,
+    image: NDArray[np.float64],
+    maps: NDArray[Any] | None,
+    kept: str = "",
+    threads: int = 1,
 ) -> list[Mapping[str, Any]]:
     """Rows of the metrics table; pixel metrics only where there are maps and masks.
 
@@ -50,6 +55,7 @@ def metric_rows(
         image: one score per test image, (n,).
         maps: their maps (n, h, w), or None.
         kept: what happened to the maps since the method made them; recorded with pixel metrics.
+        threads: for pixel metrics.
 
     Raises:
         DataError: a map or mask is not what it should be; the file is named.
@@ -60,7 +66,7 @@ def metric_rows(
     # an anomalous image without a mask would count as all good: pixel metrics are of the others
     used = [i for i, s in enumerate(split.test) if s.label == GOOD or s.masks]
     if maps is not None and any(split.test[i].masks for i in used):
-        values += _pixel_values([n for n in names if n not in plain], split, samples, maps, used)
+        values += _pixel_values([n for n in names if n not in plain], split, samples, maps, used, threads)
     values.sort(key=lambda value: names.index(value.metric))
     rule = "; ".join(filter(None, (UPSAMPLING, kept)))
     return [
@@ -74,6 +80,7 @@ def _pixel_values(
     samples: Sequence[ScoredSample],
     maps: NDArray[Any],
     used: Sequence[int],
+    threads: int,
 ) -> list[MetricValue]:
     """Metrics of pixels over the test images at these places, whose masks are known."""
     chosen = [split.test[i] for i in used]
@@ -85,6 +92,7 @@ def _pixel_values(
         lambda i: maps[used[i]],
         lambda i: read_regions(chosen[i], split),
         sizes,
+        threads,
     )
 
 

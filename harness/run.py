@@ -163,7 +163,8 @@ def _measured(
     scores: Scores, kept: Mapping[str, bytes], split: Split, job: Job, clock: _Clock
 ) -> TrialResult:
     with clock.phase("metric"):
-        metrics = metric_rows(job.metrics, split, scores.image, scores.maps)
+        cores = provenance.thread_count(job.cpus or 1)
+        metrics = metric_rows(job.metrics, split, scores.image, scores.maps, threads=cores)
     if job.keep_maps and scores.maps is not None:
         kept = {maps.KIND: maps.pack([sample.id for sample in split.test], scores.maps), **kept}
     return TrialResult({}, tuple(metrics), tuple(score_rows(split.test, scores)), kept)

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 from scipy import ndimage
 
 from harness.metrics import Region
+from harness.metrics.counts import Counts
+from harness.metrics.evidence import Evidence
+from harness.metrics.targets import Target, all_groups, by_group
 
 Point = tuple[Fraction, Fraction]
 
@@ -95,3 +98,25 @@ def counts(thresholds: Sequence[float], normals: Sequence[float]) -> tuple[list[
     """How many of the normals are below, and up to, each threshold."""
     below = [sum(x < u for x in normals) for u in thresholds]
     return below, [sum(x <= u for x in normals) for u in thresholds]
+
+
+def evidence(maps, regions, groups, subset: str) -> Evidence:
+    """What pixel metrics are functions of, from one sort of all normal pixels of the subset."""
+    found: dict[str, list[np.ndarray]] = {"regions": [], "components": [], "pixels": []}
+    normals = [np.zeros(0, np.float32)]
+    for m, rs, members in zip(maps, regions, groups, strict=True):
+        if members is None or subset in all_groups(rs, members):
+            normals.append(m[~_union(m, rs)])
+        for some, found_in in by_group(rs, members) if members else ():
+            if subset in found_in:
+                inside = _union(m, some)
+                labelled, n = ndimage.label(inside, np.ones((3, 3)))
+                found["regions"] += [np.sort(m[r.mask])[-r.saturation :] for r in some]
+                found["components"] += [np.sort(m[labelled == k]) for k in range(1, n + 1)]
+                found["pixels"].append(np.sort(m[inside]))
+    thresholds = np.unique(np.concatenate([np.zeros(0, np.float32), *chain(*found.values())]))
+    counts, every = Counts(thresholds.size), np.sort(np.concatenate(normals))
+    counts.grow(every.size if thresholds.size else 0)
+    counts.add(every.searchsorted(thresholds, "left"), every.searchsorted(thresholds, "right"))
+    targets = {kind: [Target(x, x.size, (subset,)) for x in some] for kind, some in found.items()}
+    return Evidence(targets, thresholds, counts, lambda kind: list(map(thresholds.searchsorted, found[kind])))

@@ -1,7 +1,10 @@
-"""The two passes: any order, any chunking, any number of workers, the same bits."""
+"""The two passes: any order, any bins, any number of workers and threads, the same bits."""
 
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 
+import metrics_twin
 import numpy as np
 import pytest
 
@@ -17,6 +20,7 @@ from harness.metrics import (
     upsample,
 )
 from harness.metrics.curves import image_curves
+from harness.metrics.evidence import Evidence
 from harness.metrics.pixel import pixel_ap_at, pixel_auroc_at
 from harness.metrics.spro import aupro_at, auspro_at
 from harness.metrics.targets import defects_of
@@ -40,18 +44,39 @@ def groups_of(labels):
     return [None if label == "good" else ("all", label) for label in labels]
 
 
-def figures(found) -> list[float | None]:
+def figures(evidence: Callable[[str], Evidence]) -> list[float | None]:
     """Every figure of every subset, to be compared bit for bit."""
     values = []
     for subset in ("all", "logical", "structural", "type_0", "type_1", "nowhere"):
-        known = found.evidence(subset)
+        known = evidence(subset)
         values += [auspro_at(known, limit) for limit in LIMITS] + [aupro_at(known, limit) for limit in LIMITS]
         values += [pixel_auroc_at(known), pixel_ap_at(known)]
     return values
 
 
 def in_one_go(maps, regions, labels):
-    return figures(two_passes(lambda i: (maps[i], regions[i]), groups_of(labels), KINDS))
+    return figures(two_passes(lambda i: (maps[i], regions[i]), groups_of(labels), KINDS).evidence)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_figures_are_those_of_one_sort_of_all_pixels_to_the_last_bit(seed: int):
+    maps, regions, labels = (images(seed), smooth_images())[seed % 2] if seed else shapes()
+    if seed == 4:
+        maps = [m.astype((np.float32, np.float64)[i % 2]) for i, m in enumerate(maps)]
+    expected = figures(partial(metrics_twin.evidence, maps, regions, groups_of(labels)))
+    assert in_one_go(maps, regions, labels) == expected
+    assert any(expected)
+
+
+def shapes():
+    """Constant maps, one that is flat but for a few pixels, a full mask, a region of one pixel."""
+    one = np.zeros((20, 30), bool)
+    one[3, 4] = True
+    clipped = np.maximum(np.random.default_rng(0).normal(size=(20, 30)) - 1.5, 0).astype(np.float32)
+    masks = [[], [one], [np.ones_like(one)], [one, ~one], [clipped > 0.5], []]
+    maps = [np.full(one.shape, x, np.float32) for x in (0, 0, 1, -1)] + [clipped, clipped]
+    regions = [[Region(m, 0.3, True, f"type_{k}") for k, m in enumerate(some)] for some in masks]
+    return maps, regions, ["good", "logical", "structural", "logical", "structural", "good"]
 
 
 def test_the_order_of_images_does_not_show():
@@ -75,7 +100,7 @@ def test_bins_and_blocks_do_not_show(monkeypatch, most: int, block: int):
 def test_the_number_of_threads_does_not_show(threads: int):
     maps, regions, labels = images()
     found = two_passes(lambda i: (maps[i], regions[i]), groups_of(labels), KINDS, threads)
-    assert figures(found) == in_one_go(maps, regions, labels)
+    assert figures(found.evidence) == in_one_go(maps, regions, labels)
 
 
 @pytest.mark.parametrize("workers", [1, 3, 5])
@@ -85,8 +110,8 @@ def test_the_number_of_workers_does_not_show(workers: int):
     for worker in range(workers):
         mine = AnomalousScores(KINDS)
         for i in range(worker, len(maps), workers):
-            if groups[i] is not None:
-                mine.add(maps[i], regions[i], groups[i])
+            if members := groups[i]:
+                mine.add(maps[i], regions[i], members)
         first.merge(mine)
     second = first.counts()
     for worker in range(workers):
@@ -94,7 +119,7 @@ def test_the_number_of_workers_does_not_show(workers: int):
         for i in range(worker, len(maps), workers):
             part.add(maps[i], regions[i], groups[i])
         second.merge(part)
-    assert figures(second) == in_one_go(maps, regions, labels)
+    assert figures(second.evidence) == in_one_go(maps, regions, labels)
 
 
 def test_a_map_may_be_overwritten_after_it_was_added():
@@ -105,7 +130,7 @@ def test_a_map_may_be_overwritten_after_it_was_added():
         buffer[:] = maps[i]
         return buffer, regions[i]
 
-    assert figures(two_passes(load, groups_of(labels), KINDS)) == in_one_go(maps, regions, labels)
+    assert figures(two_passes(load, groups_of(labels), KINDS).evidence) == in_one_go(maps, regions, labels)
 
 
 def test_a_defect_types_figure_finds_its_own_regions_and_spares_all_others():

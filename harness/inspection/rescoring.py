@@ -1,5 +1,6 @@
 """Metrics anew from what a run has kept."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,5 +106,5 @@ def _rows(
     if kept is not None and list(kept.ids) != ids:
         raise DataError(f"{path}: the kept maps of {trial_id} are not of the test images of {split.category}")
     maps = kept.maps if kept else None
-    rows = metric_rows(names, split, image, maps, KEPT)
+    rows = metric_rows(names, split, image, maps, KEPT, os.cpu_count() or 1)
     return rows if bootstrap is None else with_intervals(rows, split, image, maps, bootstrap)

@@ -83,12 +83,14 @@ def trial_metrics(
     maps: Maps | None = None,
     regions: Regions | None = None,
     native: Sequence[tuple[int, int]] | None = None,
+    threads: int = 1,
 ) -> list[MetricValue]:
     """Every asked metric on every subset: all, logical, structural, their mean, and each defect type.
 
     Logical, structural and mean appear where the data set knows one of the two labels. Pixel metrics are
     left out where maps or regions are missing. Maps and regions are asked for twice per image at most
-    and not kept: the memory needed is that of the scores inside anomalous regions and a chunk of pixels.
+    and not kept: the memory needed is that of the scores inside anomalous regions, some tables of fixed
+    size, and an image or two per thread.
 
     Args:
         names: metrics, of the table.
@@ -96,6 +98,7 @@ def trial_metrics(
         maps: index -> map (h, w) at any resolution; resized by the declared rule (`upsample.UPSAMPLING`).
         regions: index -> regions at native size; none for good images.
         native: (h, w) per image; maps must have the masks' size where it is not given.
+        threads: that ask for maps and regions, and look at pixels; how many does not show in the values.
 
     Raises:
         ConfigError: unknown metric.
@@ -107,7 +110,8 @@ def trial_metrics(
     judge = _image_values(chosen, samples, scores, truth)
     kinds = {entry.targets for entry in chosen.values() if entry.kind == "pixel"}
     if kinds and maps is not None and regions is not None:
-        counts = two_passes(_loader(samples, maps, regions, native), [s.groups for s in samples], kinds)
+        load = _loader(samples, maps, regions, native)
+        counts = two_passes(load, [s.groups for s in samples], kinds, threads)
         judge |= _pixel_values(chosen, samples, counts)
     return [row for name in chosen for row in _rows(name, chosen[name], samples, judge)]
 
