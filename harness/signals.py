@@ -43,5 +43,10 @@ def _end(number: int, frame: FrameType | None) -> Never:
     del number, frame
     # the next one would break off the closing; Slurm's warning is followed by SIGTERM
     for each in ENDS:
-        signal.signal(each, signal.SIG_IGN)
+        signal.signal(each, _heard)
     raise SystemExit(TERMINATED)
+
+
+def _heard(number: int, frame: FrameType | None) -> None:
+    """Not SIG_IGN: that one would be inherited by what is started yet."""
+    del number, frame

@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,6 +39,7 @@ def test_a_signal_ends_the_block_once_and_handlers_come_back(number: int):
         finally:
             for again in ENDS:  # while it closes nobody breaks it off
                 os.kill(os.getpid(), again)
+                assert subprocess.run(f"kill -{again} $$", shell=True, check=False).returncode == -again
             closed = True
     assert (end.value.code, closed) == (TERMINATED, True)
     assert handlers() == before
