@@ -41,6 +41,7 @@ class Faulty:
         title="Faulty",
         summary="Misbehaves on purpose.",
         licence="Apache-2.0",
+        version=int(os.environ.get("LADDER_FAULTY_VERSION", "1")),  # a node may have another one
         paths=frozenset({"log", "gate"}),
         unmet=lambda params, task: "it declines" if params["behaviour"] == "declined" else None,
     )
