@@ -34,7 +34,7 @@ from reports import command as reports_command
 from sweeps.expand import expand
 from sweeps.problems import CHECKS
 
-FILES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "NOTICES.md")
+FILES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "NOTICES.md", "deploy/README.md")
 TEXTS = {name: (ROOT / name).read_text() for name in FILES}
 PARSERS: dict[str, argparse.ArgumentParser] = {
     "harness.sweep": sweep._parser(),
@@ -89,16 +89,20 @@ def test_commands_of_others_are_few_and_known(line: str):
         "git",
         "export",
         "ray",
-        "srun",
+        "sbatch",
+        "docker",
+        "apptainer",
+        "kubectl",
         "nvidia-cuda-mps-control",
-    } or line.startswith(".venv/bin/")
+    } or line.startswith((".venv/bin/", "HEAD=$(sbatch "))
 
 
 def test_every_option_that_is_mentioned_exists():
-    known = "".join(_help(parser) for parser in PARSERS.values()) + _said_by("harness.rescore")
+    known = "".join(_help(parser) for parser in PARSERS.values())
+    known += _said_by("harness.rescore") + _said_by("methods.efficientad.distill")
     mentioned = {o for text in TEXTS.values() for o in re.findall(r"`(--[a-z-]+)", text)}
     assert mentioned >= {"--dry-run", "--retry", "--dashboard"}
-    foreign = {"--exclusive"}
+    foreign = {"--exclusive", "--shm-size", "--working-dir"}  # of sbatch, docker, ray
     assert sorted(o for o in mentioned - foreign if not re.search(rf"{o}\b", known)) == []
 
 
@@ -195,6 +199,7 @@ def test_texts_stay_short_enough_to_be_read():
     lines = {name: len(text.splitlines()) for name, text in kept.items()}
     assert lines["README.md"] <= 230
     assert lines["CONTRIBUTING.md"] <= 90
+    assert lines["deploy/README.md"] <= 90
 
 
 # --- notices, changelog, citation ---------------------------------------------------------------------------

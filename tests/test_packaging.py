@@ -69,7 +69,7 @@ def test_tests_configs_and_benchmarks_are_not_inside(wheel: Path):
     assert [
         n
         for n in names(wheel)
-        if n.split("/")[0] in ("tests", "configs", "benchmarks", "training", "data", "runs")
+        if n.split("/")[0] in ("tests", "configs", "benchmarks", "training", "deploy", "data", "runs")
     ] == []
     assert [n for n in names(wheel) if n.endswith((".pyc", ".npy", ".png"))] == []
 
