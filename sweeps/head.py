@@ -4,6 +4,7 @@ Ray ends a driver whose control store has been away for a minute from within, wi
 Python. So it is looked at from here, and noticed before.
 """
 
+import errno
 import os
 import socket
 import sys
@@ -17,9 +18,10 @@ from harness.errors import HeadLost
 
 SETTING = "RAY_gcs_rpc_server_reconnect_timeout_s"
 RAY_WAITS = 60.0  # seconds, Ray's default of it
-PATIENCE = 0.5  # of Ray's: a head that is restarted in time goes unnoticed, and closing takes ten seconds
+PATIENCE = 0.7  # of Ray's: a head that is restarted in time goes unnoticed, and closing takes ten seconds
 LAST_MOMENT = 0.85  # of Ray's: whatever hangs until then would be killed without a word
 EVERY = 1.0  # seconds
+OURS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # it was not even asked
 
 
 @final
@@ -33,7 +35,9 @@ class Head:
 
     def __init__(self, address: str, waits: float):
         self.address, self.waits = address, waits
-        self._answered = time.monotonic()
+        self._answered = 0.0
+        # since when nobody answers; not since the last answer: this process may have been stopped meanwhile
+        self._lacking: float | None = None
         self._ended = threading.Event()
         threading.Thread(target=self._ask, daemon=True).start()
 
@@ -41,7 +45,7 @@ class Head:
         """To be called often by whoever waits for the cluster.
 
         Raises:
-            HeadLost: nobody has listened there for half of the time after which Ray gives up.
+            HeadLost: nobody has listened there for most of the time after which Ray gives up.
         """
         if self._silent() > self.waits * PATIENCE:
             raise HeadLost(self.said())
@@ -69,15 +73,20 @@ class Head:
         self._ended.set()
 
     def _silent(self) -> float:
-        return time.monotonic() - self._answered
+        since = self._lacking
+        return 0.0 if since is None else time.monotonic() - since
 
     def _ask(self) -> None:
         host, _, port = self.address.rpartition(":")
         while not self._ended.wait(EVERY):
+            asked = time.monotonic()
             try:
                 with socket.create_connection((host.strip("[]"), int(port)), timeout=self.waits / 10):
-                    self._answered = time.monotonic()
-            except OSError:
+                    self._answered, self._lacking = time.monotonic(), None
+            except OSError as error:
+                if error.errno in OURS:
+                    continue
+                self._lacking = asked if self._lacking is None else self._lacking
                 if self._silent() > self.waits * LAST_MOMENT:
                     print(f"error: {self.said()}", file=sys.stderr, flush=True)
                     os._exit(1)
