@@ -1,9 +1,10 @@
 """What the harness itself costs per trial: no-op trials through Ray Tune, one per work unit and grouped.
 
-    python -m benchmarks.trial_overhead [--trials 1000 10000]
+    python -m benchmarks.trial_overhead [--trials 1000 10000] [--nodes 4]
 
 CPU seconds are those of all processes of the run together (driver, Tune, raylet, workers), read from the
 operating system's accounting of the session that the run is started in; wall time depends on the machine.
+With `--nodes N` the sweeps run on a cluster of so many raylets on this machine, two slots each.
 The peer is Ray Tune as it is usually used: one fresh actor process per trial (`--peer N` trials of it).
 """
 
@@ -14,6 +15,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -42,17 +45,42 @@ def main() -> None:
     parser.add_argument(
         "--peer", type=int, default=20, metavar="N", help="trials of plain Ray Tune; 0 for none"
     )
+    parser.add_argument(
+        "--nodes", type=int, default=0, metavar="N", help="raylets; by default a Ray of its own"
+    )
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, cluster(options.nodes) as address:
         place = Path(folder)
         images(place / "data")
         print(f"{'trials':>8} {'per unit':>9} {'CPU s each':>11} {'wall s':>8} {'files':>6} {'rerun s':>8}")
         for trials in options.trials:
             for size in (1, 20):
-                ours = measure(place, trials, size)
+                ours = measure(place, trials, size, address)
                 print("{:8d} {:9d} {:11.4f} {:8.1f} {:6d} {:8.2f}".format(trials, size, *ours), flush=True)
         if options.peer:
             peer(place, options.peer, ours[0])
+
+
+@contextmanager
+def cluster(nodes: int) -> Iterator[str]:
+    """The address of a cluster of raylets; "local" where none are asked for."""
+    if not nodes:
+        yield "local"
+        return
+    os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]
+    from ray.cluster_utils import Cluster
+
+    size = {"object_store_memory": 80 << 20}
+    raylets = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **size}
+    )
+    try:
+        for _ in range(nodes):
+            raylets.add_node(num_cpus=2, **size)
+        yield raylets.address
+    finally:
+        raylets.shutdown()
 
 
 def images(root: Path) -> None:
@@ -68,7 +96,7 @@ def images(root: Path) -> None:
     Image.fromarray(mask).save(path)
 
 
-def measure(place: Path, trials: int, size: int) -> tuple[float, float, int, float]:
+def measure(place: Path, trials: int, size: int, address: str) -> tuple[float, float, int, float]:
     """CPU seconds per trial, wall seconds, files left, seconds to recognise the finished run."""
     run = place / f"run-{trials}-{size}"
     config = {
@@ -83,7 +111,7 @@ def measure(place: Path, trials: int, size: int) -> tuple[float, float, int, flo
     }
     path = place / "overhead.yaml"
     path.write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "harness.sweep", str(path)]
+    command = [sys.executable, "-m", "harness.sweep", str(path), "--address", address]
     cpu, wall = timed(command)
     began = time.perf_counter()
     again = subprocess.run(command, env=environment(), check=True, capture_output=True, text=True)
@@ -100,6 +128,8 @@ def environment() -> dict[str, str]:
 
 def timed(command: list[str]) -> tuple[float, float]:
     """CPU and wall seconds of a command with everything that it starts."""
+    # raylets are this process's children, as the run is: what they had spent before is not the run's
+    before = session_seconds(os.getpid())
     began = time.perf_counter()
     process = subprocess.Popen(
         command,
@@ -113,7 +143,7 @@ def timed(command: list[str]) -> tuple[float, float]:
 
     def sample() -> None:
         while not stop.wait(0.2):
-            spent.update(session_seconds(process.pid))
+            spent.update(session_seconds(os.getpid()))
 
     sampler = threading.Thread(target=sample)
     sampler.start()
@@ -122,7 +152,8 @@ def timed(command: list[str]) -> tuple[float, float]:
     sampler.join()
     if code:
         raise SystemExit(f"{command}: exit code {code}")
-    return sum(spent.values()), time.perf_counter() - began
+    of_run = sum(s - before.get(pid, 0.0) for pid, s in spent.items() if pid != os.getpid())
+    return of_run, time.perf_counter() - began
 
 
 def session_seconds(session: int) -> dict[int, float]:

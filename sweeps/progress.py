@@ -1,5 +1,6 @@
 """What a person sees of a running sweep: a live table on a terminal, plain lines elsewhere."""
 
+import socket
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -164,10 +165,19 @@ def failure_lines(rows: Sequence[dict[str, Any]], most: int = 8) -> list[str]:
     ordered = sorted(groups.items(), key=lambda item: -len(item[1]))
     lines = [
         f"{len(found)} × {status} {method}{f' ({kind})' if kind else ''}: "
-        f"{_first_line(found[0]['reason'])}  [e.g. {found[0]['trial_id']}]"
+        f"{_first_line(found[0]['reason'])}{_where(found)}  [e.g. {found[0]['trial_id']}]"
         for (status, kind, method, _), found in ordered[:most]
     ]
     return lines + ([f"and {len(ordered) - most} more kinds"] if len(ordered) > most else [])
+
+
+def _where(rows: Sequence[dict[str, Any]], most: int = 3) -> str:
+    """The hosts of rows, the one with most of them first; nothing where that is this machine alone."""
+    hosts = Counter(row.get("host") for row in rows)
+    if set(hosts) <= {None, socket.gethostname()}:
+        return ""
+    names = [f"{host} ({n})" if len(hosts) > 1 else f"{host}" for host, n in hosts.most_common(most)]
+    return f", on {', '.join(names)}" + (f" and {len(hosts) - most} more" if len(hosts) > most else "")
 
 
 def broken_lines(broken: Counter[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """What the errors of a GPU are taken for, which cards count, and what a training leaves behind."""
 
 import gc
+import socket
 import sys
 import weakref
 from pathlib import Path
@@ -207,3 +208,13 @@ def test_failures_are_told_by_cause():
         "2 × failed m (WeightsError): training diverged at step 7 ",
         "1 × failed m (WeightsError): a.pth: a Git-LFS pointer of 72 bytes ",
     ]
+
+
+def test_failures_on_other_machines_name_them():
+    from sweeps.progress import failure_lines
+
+    row = {"status": "crashed", "error_type": None, "method": "m", "reason": "died", "trial_id": "t"}
+    rows = [row | {"host": host} for host in ("n2", "n1", "n2", "n3", "n4")]
+    assert failure_lines(rows) == ["5 × crashed m: died, on n2 (2), n1 (1), n3 (1) and 1 more  [e.g. t]"]
+    assert failure_lines([row | {"host": "n1"}]) == ["1 × crashed m: died, on n1  [e.g. t]"]
+    assert failure_lines([row | {"host": socket.gethostname()}]) == ["1 × crashed m: died  [e.g. t]"]

@@ -18,13 +18,13 @@ from harness.errors import ConfigError, HeadLost, ResultsError
 from harness.signals import handlers_kept
 from sweeps import run_log
 from sweeps.dispatch import dispatcher_for
-from sweeps.dispatch.dispatcher import GPU_SECONDS
+from sweeps.dispatch.dispatcher import GPU_SECONDS as PATIENCE
 from sweeps.head import Head, watched
 from sweeps.ledger import Ledger
 from sweeps.plan import WorkUnit
 from sweeps.ray.board import Board
 from sweeps.ray.cards import Cards
-from sweeps.ray.nodes import Nodes, demand
+from sweeps.ray.nodes import Nodes, alive, demand
 from sweeps.ray.process import plain
 from sweeps.ray.quiet import quiet
 from sweeps.ray.tuning import run_tune
@@ -88,10 +88,10 @@ def run_ray(
             watch()
 
         cards = Cards(wanted=any(unit.resources.gpus for unit in units))
-        for line in cards.first([node for node in ray.nodes() if node["Alive"]]):
+        for line in cards.first(alive):
             ledger.say(line)
         nodes = Nodes(cards, ledger.say)
-        patience = GPU_SECONDS if grows else 0.0
+        patience = PATIENCE if grows else 0.0
         dispatcher = dispatcher_for(units, folder=cache_root(), most=most, patience=patience)
         board = Board(dispatcher, nodes, ledger, setting, units)
         waiting = Waiting(board, units, grows)

@@ -36,10 +36,10 @@ class Nodes:
     def now(self, fresh: bool = False) -> Sequence[Node]:
         """Nodes that may be used; those whose cards have not been tried yet have none."""
         if fresh or time.monotonic() - self._looked > LOOK_SECONDS:
-            alive = [node for node in ray.nodes() if node["Alive"]]
-            for line in self._cards.look(alive):
+            there = alive()
+            for line in self._cards.look(there):
                 self._say(line)
-            self._nodes = [self._node(node) for node in alive]
+            self._nodes = [self._node(node) for node in there]
             self.hosts |= {node.id: node.host for node in self._nodes}
             self._looked = time.monotonic()
         return self._nodes
@@ -57,6 +57,11 @@ class Nodes:
         has, found = node["Resources"], self._cards.found(node["NodeID"])
         gpus = max(has.get("GPU", 0.0) - self._parked[node["NodeID"]], 0.0) if found is not None else 0.0
         return Node(node["NodeID"], node["NodeManagerHostname"], has.get("CPU", 0.0), gpus, found or ())
+
+
+def alive() -> list[dict[str, Any]]:
+    """Nodes that live, in Ray's words."""
+    return [node for node in ray.nodes() if node["Alive"]]
 
 
 def demand(bundles: Sequence[Mapping[str, float]]) -> None:

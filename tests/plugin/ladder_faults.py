@@ -1,6 +1,7 @@
 """Methods that misbehave on purpose, registered as an outside package registers its own."""
 
 import ctypes
+import errno
 import os
 import signal
 import time
@@ -14,8 +15,9 @@ from harness.data import FitData, ImageSet
 from harness.method import Card, Context, Scores
 
 Behaviour = Literal[
-    "ok", "raise", "exit", "segfault", "hang", "hang_in_c", "memory", "declined", "not_finite", "crash_once"
-]
+    "ok", "raise", "exit", "segfault", "hang", "hang_in_c", "memory", "declined", "not_finite", "crash_once",
+    "broken_card", "broken_node",
+]  # fmt: skip
 
 
 def wait_at(gate: str) -> None:
@@ -35,6 +37,7 @@ class Faulty:
         log: file to which every fit appends its process id, category and seed.
         gate: file for which fits wait, those apart that find fewer than `free` others in the log.
         free: see `gate`.
+        seconds: that `fit` takes.
     """
 
     card: ClassVar[Card] = Card(
@@ -51,6 +54,7 @@ class Faulty:
     log: str = ""
     gate: str = ""
     free: int = 0
+    seconds: float = 0.0
 
     def fit(self, data: FitData) -> "Faulty":
         if self.log:
@@ -58,6 +62,7 @@ class Faulty:
                 file.write(f"{os.getpid()} {data.category} {self.context.run_seed}\n")
             if len(Path(self.log).read_text().splitlines()) > self.free:
                 wait_at(self.gate)
+        time.sleep(self.seconds)
         if self.category in ("", data.category):
             self._misbehave()
         return self
@@ -76,6 +81,10 @@ class Faulty:
                 ctypes.PyDLL(None).sleep(3600)  # holds the interpreter's lock
             case "memory":
                 raise MemoryError("out of memory on purpose")
+            case "broken_card":
+                raise RuntimeError("CUDA error: unspecified launch failure, on purpose")
+            case "broken_node" if "LADDER_BROKEN_NODE" in os.environ:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
             case "crash_once":
                 self._crash_once()
 
