@@ -2,11 +2,12 @@
 
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, final
 
 import ray
+from ray.exceptions import NodeDiedError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from harness.errors import ConfigError
@@ -79,20 +80,25 @@ class Cards:
             done, _ = ray.wait([job], timeout=0)
             if done or time.monotonic() - began > CARD_SECONDS:
                 del self._asked[node]
-                self._tried[node] = tried = _said(job)
+                if (tried := _said(job)) is None:
+                    continue
+                self._tried[node] = tried
                 if tried.fault:
                     yield node, tried.fault
 
-    def first(self, nodes: Sequence[Mapping[str, Any]]) -> list[str]:
+    def first(self, nodes: Callable[[], Sequence[Mapping[str, Any]]]) -> list[str]:
         """The same for the nodes that are there at the start, waited for.
+
+        Args:
+            nodes: those that are alive, when it is asked.
 
         Raises:
             ConfigError: no card of the cluster can be used; names the nodes and what to mend.
         """
-        lines = self.look(nodes)
+        lines = self.look(nodes())
         while self._asked:
             ray.wait([job for job, _ in self._asked.values()], timeout=1.0)
-            lines += self.look(nodes)
+            lines += self.look(nodes())
         if lines and all(tried.fault for tried in self._tried.values()):
             raise ConfigError([*lines, "or run without: resources: {gpus: 0}"])
         return lines
@@ -104,9 +110,12 @@ def _use_of(node: str) -> Any:
     return ray.remote(first_use).options(scheduling_strategy=place, num_cpus=0, num_gpus=0.01).remote()
 
 
-def _said(job: Any) -> Tried:
+def _said(job: Any) -> Tried | None:
+    """What came of it; None where the node was gone, which Ray may not have noticed yet."""
     try:
         return ray.get(job, timeout=1.0)
+    except (TaskUnschedulableError, NodeDiedError):
+        return None
     except Exception as error:  # noqa: BLE001 - a process that dies or hangs at its first use is a fault too
         said = f"the first use of a card failed ({type(error).__name__})"
         return Tried((said, "try `python -m harness.doctor` there"))

@@ -24,6 +24,8 @@ def raylets(patch: pytest.MonkeyPatch, **head: Any) -> Iterator[Cluster]:
     patch.setenv("RAY_AUTH_MODE", "disabled")
     places = [str(ROOT), str(ROOT / "tests" / "plugin"), os.environ.get("PYTHONPATH", "")]
     patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))
+    # a raylet that is gone is noticed after five of these; one that answers late is not taken for gone
+    patch.setenv("RAY_health_check_period_ms", "500")
     # nodes come from threads too, where Python lets nobody set one
     patch.setattr(ray._private.utils, "set_sigterm_handler", lambda handler: None)
     # a lambda travels by value, and says of cards on paper that they compute

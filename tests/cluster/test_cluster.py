@@ -32,7 +32,7 @@ def idle() -> Iterator[Cluster]:
 def cluster(idle: Cluster) -> Iterator[Cluster]:
     yield idle
     for node in list(idle.worker_nodes):
-        idle.remove_node(node, allow_graceful=False)
+        idle.remove_node(node)
 
 
 @pytest.fixture
