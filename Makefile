@@ -1,10 +1,10 @@
-# make demo | test | test-all | check | fix | bench      (each sets up what it needs in .venv first)
+# make demo | test | test-all | check | fix | bench | storm      (each sets up what it needs in .venv first)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 DEMO := --categories breakfast_box juice_bottle screw_bag --train 24 --validation 6 --good 12 --logical 16 --structural 12
 
-.PHONY: demo test test-all check fix bench clean
+.PHONY: demo test test-all check fix bench storm clean
 
 # Workers take tests in runs of neighbours, so that what a file shares is mostly made once; eight, because each
 # holds a torch of its own (1 GiB). On two cores that is two.
@@ -40,6 +40,9 @@ fix: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+storm: $(READY)
+	$(BIN)/python tests/cluster/storm.py --kills 200
 
 clean:
 	rm -rf .venv build dist *.egg-info
