@@ -54,6 +54,8 @@ def patch_of(model: nn.Module) -> int | None:
 def as_maps(model: nn.Module, layer: str, output: Tensor, size: tuple[int, int] | None = None) -> Tensor:
     """An output as (n, channels, height, width), also from tokens and from channels-last models.
 
+    One vector per image, as pooling gives it, is a map of a single cell.
+
     Args:
         model: the plain model.
         layer: for messages.
@@ -66,6 +68,8 @@ def as_maps(model: nn.Module, layer: str, output: Tensor, size: tuple[int, int] 
     if output.ndim == 4:
         last = getattr(model, "output_fmt", "NCHW") == "NHWC"
         return output.permute(0, 3, 1, 2) if last else output
+    if output.ndim == 2:
+        return output[:, :, None, None]
     prefix = getattr(model, "num_prefix_tokens", 0)
     tokens = output.shape[1] - int(prefix) if output.ndim == 3 else 0  # pyright: ignore[reportArgumentType]
     grid = _grid(model, tokens, size)
