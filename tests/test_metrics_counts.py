@@ -65,15 +65,15 @@ def by_value(u: np.ndarray, most: int) -> sieve.Bins:
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_bins_rise_and_bits_are_exact_where_they_fit(kind):
+def test_bins_rise_and_part_neighbours_where_they_can(kind):
     ends = np.array([1, 1 + 40 * np.finfo(kind).eps], kind)
     every = np.unique(np.linspace(ends[0], ends[1], 200).astype(kind))
-    exact = sieve.chosen_bins(ends)
-    assert exact.exact and np.unique(exact.of(every)).size == every.size == 41
+    fine = sieve.chosen_bins(ends)
+    assert np.unique(fine.of(every)).size == every.size == 41
     wide = np.sort(np.random.default_rng(0).normal(size=500).astype(kind) ** 5)
     for bins in (sieve.bins_of_bits(wide, 4096), by_value(wide, 4096)):
         found = bins.of(np.concatenate([[-1e30], wide, [1e30]]).astype(kind))
-        assert (np.diff(found) >= 0).all() and found[0] >= 0 and found[-1] < bins.n and not bins.exact
+        assert (np.diff(found) >= 0).all() and found[0] >= 0 and found[-1] < bins.n
 
 
 def test_the_bins_that_part_the_thresholds_best_are_taken():
@@ -82,8 +82,8 @@ def test_the_bins_that_part_the_thresholds_best_are_taken():
     linear, decades = np.unique(rng.normal(size=900)), np.unique(10 ** rng.uniform(-30, 30, 900))
     for scores, best in ((linear, by_value), (decades, sieve.bins_of_bits)):
         u = scores.astype(np.float32)
-        shared = [np.unique(bins.of(u)).size for bins in (sieve.chosen_bins(u), best(u, 1 << 14))]
-        assert shared[0] == shared[1] > 800
+        shared = [np.unique(bins.of(u)).size for bins in (sieve.chosen_bins(u), best(u, 1 << 12))]
+        assert shared[0] == shared[1] > 500
 
 
 def test_scores_that_no_bins_are_made_for_are_searched_for():

@@ -6,7 +6,7 @@ from typing import Any, Self, final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.sieve import Sieve, Sifted
+from harness.metrics.sieve import Sieve
 
 Array = NDArray[Any]
 Subsets = tuple[str, ...] | None
@@ -72,11 +72,11 @@ class NormalCounts:
         ranks[places] = np.arange(places.size, dtype=np.uint32)
         return ranks
 
-    def sift(self, normals: Array) -> Sifted:
+    def sift(self, normals: Array) -> list[Array]:
         """Prepare pixels (k,), in any order, to be counted; changes nothing, so threads may do it."""
         return self._sieve.sift(normals)
 
-    def count(self, sifted: Sifted, n: int, subsets: Subsets) -> None:
+    def count(self, sifted: list[Array], n: int, subsets: Subsets) -> None:
         """Count n pixels in some subsets.
 
         Args:

@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 from harness.metrics.ahead import ahead
 from harness.metrics.counts import Counts, NormalCounts
 from harness.metrics.regions import Region, union
-from harness.metrics.sieve import Sifted
 from harness.metrics.targets import Groups, Target, all_groups, distinct, places_of, targets_of
 
 Array = NDArray[Any]
-Looked = tuple[Sifted, int, Groups | None]
+Looked = tuple[list[Array], int, Groups | None]
 """Normal pixels of an image: where they are among the thresholds, how many, the subsets (None: all)."""
 
 
