@@ -16,6 +16,8 @@ METHODS: Registry[Any] = Registry(
         "padim": "methods.padim:PaDiM",
         "patchcore": "methods.patchcore:PatchCore",
         "psad": "methods.psad:PSAD",
+        "puad": "methods.efficientad:PUAD",
+        "puad_dfsc": "methods.efficientad:PUADDFSC",
         "spade": "methods.spade:SPADE",
         "subspace_ad": "methods.subspace_ad:SubspaceAD",
         "winclip": "methods.winclip:WinClip",

@@ -1,5 +1,6 @@
-"""EfficientAD (Batzner et al., WACV 2024) and EfficientAD-DFSC; see README.md beside this file."""
+"""EfficientAD (Batzner et al., WACV 2024), EfficientAD-DFSC, and PUAD on both; see README.md."""
 
 from methods.efficientad.method import EfficientAD, EfficientADDFSC
+from methods.efficientad.puad import PUAD, PUADDFSC
 
-__all__ = ["EfficientAD", "EfficientADDFSC"]
+__all__ = ["PUAD", "PUADDFSC", "EfficientAD", "EfficientADDFSC"]

@@ -1,10 +1,10 @@
 """From trained networks to scores: two maps per image, their scale, their sum.
 
 Batzner et al., EfficientAD, section 3.4; DFSC, section 4.1. The two maps of every image are stored under the
-identity of the training, so that everything below costs no network.
+identity of the training, and so are the means that PUAD looks at, so that everything below costs no network.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from harness.metrics import upsample
 from harness.views import Heat, View
 from methods.efficientad.fitting import train_together, trained
 from methods.efficientad.task import Task
+from methods.shared.onepass import OnePass
 
 Map = NDArray[np.float64]
 NormSource = Literal["validation", "support", "none"]
@@ -99,7 +100,12 @@ class Detector:
         return [(Heat("student – teacher", st), Heat("student – autoencoder", sa)) for st, sa in found]
 
     def _maps(self, images: ImageSet) -> list[NDArray[np.float32]]:
-        return _Reader(self.task, self.weights).maps(images)
+        return self.reader.maps(images)
+
+    @property
+    def reader(self) -> "Reader":
+        """What it sees of images."""
+        return Reader(self.task, self.weights)
 
 
 def fit(task: Task, fusion: Fusion, data: FitData) -> Detector:
@@ -114,7 +120,7 @@ def fit(task: Task, fusion: Fusion, data: FitData) -> Detector:
         raise NeedNotMet("EfficientAD needs at least one training image")
     weights = trained(task)
     normal = data.validation if fusion.norm_source == "validation" and len(data.validation) else data.train
-    maps = [] if fusion.norm_source == "none" else _Reader(task, weights).maps(normal)
+    maps = [] if fusion.norm_source == "none" else Reader(task, weights).maps(normal)
     return Detector(task, weights, fusion, fusion.levels(maps) if maps else None)
 
 
@@ -123,19 +129,27 @@ def fit_together(tasks: Sequence[Task]) -> None:
     train_together([task for task in tasks if len(task.images)])
 
 
-class _Reader:
-    """Runs trained networks; they are built when the first map is not in the store."""
+class Reader:
+    """Runs trained networks; they are built when the first array is not in the store."""
 
     def __init__(self, task: Task, weights: NDArray[np.float32]) -> None:
         self.task, self.weights = task, weights
 
     def maps(self, images: ImageSet) -> list[NDArray[np.float32]]:
         """M_ST and M_AE of every image, (2, h, w), unpadded and raw."""
-        store = self.task.context.artifacts
-        keys = [(self.task.key, key) for key in images.keys()]  # noqa: SIM118 - an ImageSet is no dict
-        return store.get_many(Op("efficientad_maps"), keys, lambda m: self._pass(images.subset(m)))
+        return [found["maps"] for found in self._read(images, "maps")]
 
-    def _pass(self, images: ImageSet) -> list[NDArray[np.float32]]:
+    def means(self, images: ImageSet) -> list[NDArray[np.float32]]:
+        """Means over all places of S^T and of T of every image, (2, channels)."""
+        return [found["means"] for found in self._read(images, "means")]
+
+    def _read(self, images: ImageSet, name: str) -> Sequence[Mapping[str, NDArray[np.float32]]]:
+        keys = [(self.task.key, key) for key in images.keys()]  # noqa: SIM118 - an ImageSet is no dict
+        ops = {"maps": Op("efficientad_maps"), "means": Op("efficientad_means")}
+        store = self.task.context.artifacts
+        return OnePass(store, keys, ops, lambda m: self._pass(images.subset(m))).arrays([name])
+
+    def _pass(self, images: ImageSet) -> list[dict[str, NDArray[np.float32]]]:
         import torch
 
         from methods.efficientad.teacher import batch_of
@@ -147,9 +161,9 @@ class _Reader:
         pixels = resized(images, Geometry.square(self.task.recipe.image_size), store)
         targets = self.task.teacher.maps(images, store)
         with torch.inference_mode(), arithmetic(self.task.recipe.precision):
-            return [self._pair(batch_of(x, device), t) for x, t in zip(pixels, targets, strict=True)]
+            return [self._seen(batch_of(x, device), t) for x, t in zip(pixels, targets, strict=True)]
 
-    def _pair(self, x: Any, target: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _seen(self, x: Any, target: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         import torch
 
         student, autoencoder, mean, deviation = self._networks
@@ -158,7 +172,8 @@ class _Reader:
             (S_T, S_A), A = student(x), autoencoder(x)
         M_ST = (T - S_T[0].float()).square().mean(dim=0)
         M_AE = (A[0].float() - S_A[0].float()).square().mean(dim=0)
-        return torch.stack([M_ST, M_AE]).cpu().numpy()
+        means = torch.stack([S_T[0].float().mean(dim=(1, 2)), T.mean(dim=(1, 2))])
+        return {"maps": torch.stack([M_ST, M_AE]).cpu().numpy(), "means": means.cpu().numpy()}
 
     @cached_property
     def _networks(self) -> tuple[Any, ...]:

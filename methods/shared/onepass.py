@@ -43,7 +43,7 @@ class OnePass:
 
     Args:
         store: keeps them.
-        keys: content hashes of the images.
+        keys: content hashes of the images, or what the store takes beside one.
         ops: name -> operation "image -> array", of everything that a pass gives; in the order of the names,
             which has to be the same everywhere: locks are taken in it, and others could wait for each other.
         run: indices of images -> for each, name -> array; called once per image.
@@ -53,7 +53,7 @@ class OnePass:
     def __init__(
         self,
         store: ArtifactStore,
-        keys: Sequence[str],
+        keys: Sequence[str | tuple[str, ...]],
         ops: Mapping[str, Op],
         run: Callable[[list[int]], Sequence[Mapping[str, Array]]],
         batch: int = 16,
