@@ -157,6 +157,15 @@ class OtherSizes(Sound):
         return super().score(images)
 
 
+class OtherLayers(Sound):
+    card = Card(title="x", summary="x", licence="x", reads=lambda params, native: [("pass", "layer1")])
+
+    def score(self, images: ImageSet) -> Scores:
+        op = Op("features", {"layer": "layer2"})
+        self.context.artifacts.get_many(op, images.keys(), lambda missing: [np.zeros(1) for _ in missing])
+        return super().score(images)
+
+
 class WritesToImages(Sound):
     def fit(self, data: FitData) -> Self:
         super().fit(data)
@@ -233,6 +242,7 @@ FAULTS = {
     GoesOnLearning: "scoring_leaves_no_trace",
     OneKeyForAllImages: "store_changes_nothing",
     OtherSizes: "sizes_are_named",
+    OtherLayers: "reads_are_named",
     WritesToImages: "inputs_untouched",
     GlobalRandom: "global_rng_untouched",
     GlobalNumpy: "global_rng_untouched",

@@ -100,6 +100,41 @@ def test_other_settings_make_lines_of_their_own(tmp_path: Path):
     }
 
 
+# Against layers and resolution
+
+
+def test_layers_and_sizes_of_a_backbone_are_one_figure(tmp_path: Path):
+    def params(backbone: str, layers: list[str], size: int, **others: Any) -> dict[str, Any]:
+        return {"backbone": backbone, "layers": layers, "image_size": size, "weights": backbone, **others}
+
+    vit = [["blocks.2"], ["norm"], ["blocks.6", "blocks.7", "blocks.8"]]
+    entries = [
+        *(
+            Entry("anomaly_dino", 0.6, params("vit", layers, size), (4,))
+            for layers in vit
+            for size in (224, 448)
+        ),
+        *(Entry("patchcore", 0.7, params("vit", ["blocks.2"], 224, crop=c), (4,)) for c in (None, 200)),
+        Entry("patchcore", 0.7, params("wrn", ["layer2", "layer3"], 256, crop=None), (4,)),
+        Entry("mean_image", 0.5, {"image_size": 64}, (4,)),
+    ]
+    path = write_run(tmp_path, entries)
+    found = {key: figure for key, figure in made(path).items() if key.startswith("layers")}
+    assert list(found) == ["layers-loco-vit-4"], "of wrn there is one setting alone"
+    (figure,) = found.values()
+    assert dict(figure.ticks) == {0.0: "2", 1.0: "norm", 2.0: "6–8"}
+    ours = curves(figure, "anomaly_dino")
+    assert {label: c.x for label, c in ours.items()} == {"224 px": (0.0, 1.0, 2.0), "448 px": (0.0, 1.0, 2.0)}
+    frame = load([path]).metrics
+    value = frame[
+        (frame["variant"].str.contains("norm")) & (frame["variant"].str.contains("448"))
+        & (frame["subset"] == "all") & (frame["measure"] == "auroc")
+    ]  # fmt: skip
+    assert ours["448 px"].y[1] == pytest.approx(100 * value["value"].mean())
+    assert sum(c.best is not None for c in ours.values()) == 1
+    assert set(curves(figure, "patchcore")) == {"224 px, crop=null", "224 px, crop=200"}
+
+
 # Against the number of shots
 
 

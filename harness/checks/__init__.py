@@ -36,6 +36,7 @@ CHECKS: Mapping[str, Callable[[Subject], None]] = {
         scored.scoring_leaves_no_trace,
         scored.store_changes_nothing,
         scored.sizes_are_named,
+        scored.reads_are_named,
         scored.inputs_untouched,
         scored.global_rng_untouched,
         scored.one_training_image,

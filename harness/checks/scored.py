@@ -106,6 +106,16 @@ def sizes_are_named(subject: Subject) -> None:
     require(not named or not missing, f"card.sizes names {sorted(named)}, and not {sorted(missing)}")
 
 
+def reads_are_named(subject: Subject) -> None:
+    """`card.reads`, if it names any, names all layers of networks that the method asks for."""
+    _ = subject.scores
+    asked = {op.params["layer"] for op in subject.asked if op.name == "features"}
+    native = subject.plates.test[0].shape[:2]
+    named = {name for _, name in subject.cls.card.reads(subject.params, native)}
+    missing = asked - named
+    require(not named or not missing, f"card.reads names {sorted(named)}, and not {sorted(missing)}")
+
+
 def inputs_untouched(subject: Subject) -> None:
     """No image array is written to, in fit or in score."""
     _ = subject.scores

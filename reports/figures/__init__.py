@@ -7,6 +7,7 @@ from reports.figures.banks import bank_histograms
 from reports.figures.cost import cost_accuracy
 from reports.figures.data import Data
 from reports.figures.figure import Figure
+from reports.figures.layers import layer_curves
 from reports.figures.shots import shots_curves
 from reports.figures.spro import spro_curves
 from reports.figures.sweeps import parameter_curves
@@ -15,6 +16,7 @@ from reports.frame.load import Frame
 FIGURES: Mapping[str, Callable[[Data], list[Figure]]] = {
     "shots": shots_curves,
     "parameters": parameter_curves,
+    "layers": layer_curves,
     "cost": cost_accuracy,
     "spro": spro_curves,
     "banks": bank_histograms,
