@@ -45,6 +45,8 @@ class Costs:
     ):
         self._path, self._kinds, self._guess = folder / FILE if folder else None, kinds, guess
         self._means = {key: m for key, e in recall(self._path).items() if (m := _read(e))}
+        self._names: dict[tuple[str, bool], tuple[str, str, str]] = {}
+        self._computed: dict[object, str] = {}
         self._changed: set[str] = set()
 
     def expected(self, trial: Trial, card: bool = False) -> Expected:
@@ -54,28 +56,47 @@ class Costs:
                 return Expected(self._means[key]["mean"], trust)
         return Expected(self._guess(trial.method), 0)
 
-    def again(self, trial: Trial, card: bool = False) -> float:
-        """Seconds that it costs to run a trial where its category's arrays are not."""
-        for key in self._keys(trial, card):
-            mean = self._means.get(key, {})
-            if "cold" in mean and "warm" in mean:
-                return max(mean["cold"] - mean["warm"], 0.0)
+    def again(self, trial: Trial, arrays: object, card: bool = False) -> float:
+        """Seconds that it costs to run a trial where its arrays are not.
+
+        Measured where one trial computed them and others found them, be it for another method; else as
+        long as others of this sweep take; else guessed.
+        """
+        for key in (self._keys(trial, card)[0], self._computed.get(arrays)):
+            if (found := self._pass(key)) is not None:
+                return found
+        if known := [found for key in self._computed.values() if (found := self._pass(key)) is not None]:
+            return sum(known) / len(known)
         return min(GUESSED_PART * self.expected(trial, card).seconds, GUESSED_MOST)
 
-    def learn(self, trial: Trial, seconds: float, *, card: bool, computed: bool) -> None:
+    def _pass(self, key: str | None) -> float | None:
+        mean = self._means.get(key or "", {})
+        return max(mean["cold"] - mean["warm"], 0.0) if "cold" in mean and "warm" in mean else None
+
+    def learn(self, trial: Trial, seconds: float, *, arrays: object, card: bool, computed: bool) -> None:
         """A trial has ended ok.
 
         Args:
             trial: which.
             seconds: that it took.
+            arrays: what identifies those that it needed.
             card: whether it ran on a GPU.
             computed: whether it computed arrays that others will find.
         """
-        for key in self._keys(trial, card):
+        keys = self._keys(trial, card)
+        if computed:
+            self._computed[arrays] = keys[0]
+        for key in keys:
             self._means[key] = _moved(self._means.get(key, {}), seconds, computed)
             self._changed.add(key)
 
     def _keys(self, trial: Trial, card: bool) -> tuple[str, str, str]:
+        """From the most to the least particular."""
+        if (trial.id, card) not in self._names:
+            self._names[trial.id, card] = self._named(trial, card)
+        return self._names[trial.id, card]
+
+    def _named(self, trial: Trial, card: bool) -> tuple[str, str, str]:
         where = "card" if card else "cores"
         kind = f"{where} {self._kinds.of(trial)} {trial.dataset}"
         return f"{kind}/{trial.category}", kind, f"{where} {trial.method} {trial.dataset}"

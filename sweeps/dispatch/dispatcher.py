@@ -5,26 +5,27 @@ Nothing here waits or looks at a cluster: it is told what there is, and what has
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, final
 
-from harness.method import Resources
 from harness.trial import Status, Trial
-from sweeps.dispatch.costs import Costs
+from sweeps.dispatch.choice import Choice
+from sweeps.dispatch.costs import Costs, Expected
+from sweeps.dispatch.homes import Homes, Load
+from sweeps.dispatch.lacking import Lacking, described
 from sweeps.dispatch.lanes import Lane, Lanes, unit_of
 from sweeps.dispatch.memory import Kinds
 from sweeps.dispatch.places import Assignment, Node, Place
+from sweeps.dispatch.rooms import Rooms
 from sweeps.dispatch.shares import Shares
 from sweeps.plan import MOST_UNITS, UNIT_TRIALS, WorkUnit
 
 PORTIONS = 4  # of a slot's part of what is left: units get shorter towards the end
 SHORTEST = 2.0  # seconds of a unit at least, where its trials are short: to start one costs Tune 30 ms
-PATIENCE = 8  # starts that may overtake a trial for which there is no room; then room is kept for it
 UNHEARD = (2.0, 1.5, 1.2, 1.0)  # by trust: what is not known may be long, and is begun earlier
 SAVE_SECONDS = 30.0
-GPU_SECONDS = (
-    60.0  # that a cluster of several machines is given to show its first card, or a node that is lacking
-)
+# that a cluster of several machines is given to show its first card, or a node for what fits nowhere
+GPU_SECONDS = 60.0
 
 
 @final
@@ -33,8 +34,7 @@ class _Given:
     """A unit that runs: where, on which cards, and what of it has ended."""
 
     assignment: Assignment
-    wanted: Resources
-    kind: str
+    lane: Lane
     cards: tuple[int, ...]
     card_mib: float | None
     began: float
@@ -78,15 +78,12 @@ class Dispatcher:
         self._lanes = Lanes(units, kinds)
         self._kinds, self._costs, self._shares, self._clock = kinds, costs, shares, clock
         self._most = most or max(UNIT_TRIALS, -(-len(self._lanes) // MOST_UNITS))
-        self._shared_store, self._patience = shared_store, patience
+        self._lacking = Lacking(patience)
         self._given: dict[str, _Given] = {}
         self._past: dict[str, _Given] = {}  # units that have ended, apart from metrics of their trials
         self._aside: dict[str, str] = {}
-        self._homes: dict[object, set[str]] = {}
-        self._nodes: tuple[Node, ...] = ()
+        self._homes, self._rooms = Homes(shared_store), Rooms((), shares)
         self._cards_seen = self._cpu_instead = self._idle = False
-        self._no_card_since: float | None = None
-        self._no_room_since: dict[str, float] = {}
         self._saved = clock()
 
     # What waits and what runs
@@ -119,116 +116,69 @@ class Dispatcher:
                 to be ended by whoever notices.
         """
         self._look(nodes)
-        places = self._places()
-        overtaken: list[Lane] = []
-        for lane in self._order():
-            place = self._place_for(lane, places)
-            if place:
-                self._idle = False
-                for other in overtaken:
-                    other.passed += 1
-                return self._start(lane, place)
-            possible = [p for p in places.values() if self._possible(lane, p.node)]
-            if possible and not any(p.fits(self._resources(lane, p.node)) for p in possible):
-                if lane.passed >= PATIENCE and not any(o.passed >= PATIENCE for o in overtaken):
-                    emptiest = max(possible, key=lambda p: (max(p.cards, default=0.0), p.cpus))
-                    emptiest.hold(self._resources(lane, emptiest.node))
-                overtaken.append(lane)
+        self._idle = False
+        choice = Choice(self._places(), self._rooms, self._homes, self._load)
+        found = choice.of(self._order())
+        if found:
+            return self._start(*found, choice.load)
         self._idle = True
         return None
 
     def _look(self, nodes: Sequence[Node]) -> None:
-        self._nodes = tuple(nodes)
         if any(node.gpus for node in nodes):
             # from now on what wants a card gets one or waits
             self._cards_seen, self._cpu_instead = True, False
+        # a head without CPUs is to do no work
+        usable = {node.id: node for node in nodes if node.id not in self._aside and node.cpus > 0}
+        if usable != self._rooms.nodes or self._rooms.cards == self._cpu_instead:
+            self._rooms = Rooms(usable.values(), self._shares, cards=not self._cpu_instead)
 
     def _places(self) -> dict[str, Place]:
         """What is free, by node."""
-        places = {node.id: Place(node) for node in self._nodes if self._usable(node)}
+        places = {name: Place(node) for name, node in self._rooms.nodes.items()}
         for given in self._given.values():
             if given.assignment.node in places:
                 places[given.assignment.node].took(given.assignment.resources, given.cards)
         return places
 
-    def _usable(self, node: Node) -> bool:
-        # a head without CPUs is to do no work
-        return node.id not in self._aside and node.cpus > 0
-
     def _order(self) -> list[Lane]:
         """Lanes, those that want a card before those that could run elsewhere, and the longest first."""
-        return sorted(self._lanes, key=lambda lane: (not self._on_card(lane), -self._weight(lane)))
+        return sorted(self._lanes, key=lambda lane: (not self._rooms.on_card(lane), -self._weight(lane)))
 
     def _weight(self, lane: Lane) -> float:
-        expected = self._costs.expected(lane.first, self._on_card(lane))
+        expected = self._expected(lane)
         return expected.seconds * UNHEARD[expected.trust] * len(lane.blocks[0])
 
-    def _on_card(self, lane: Lane) -> bool:
-        return lane.wanted.gpus > 0 and not self._cpu_instead
+    def _expected(self, lane: Lane) -> Expected:
+        return self._costs.expected(lane.sample, self._rooms.on_card(lane))
 
-    def _resources(self, lane: Lane, node: Node) -> Resources:
-        """What a trial would get of a node."""
-        gpus = self._shares.share(lane.kind, lane.wanted, node.card_mib) if self._on_card(lane) else 0.0
-        return replace(lane.wanted, cpus=min(lane.wanted.cpus, node.cpus), gpus=gpus)
+    def _load(self) -> Load:
+        now = self._clock()
+        running = ((g.lane, g.assignment.node, self._left(g, now)) for g in self._given.values())
+        return Load(self._lanes, running, self._rooms, self._homes, self._costs)
 
-    def _possible(self, lane: Lane, node: Node) -> bool:
-        """Whether an empty node would hold it."""
-        if not Place(node).room(self._resources(lane, node)):
-            return False
-        # what has been seen to need more than this card goes to larger ones, if there are any
-        need, card = self._shares.need(lane.kind), node.card_mib
-        largest = max((n.card_mib or 0.0 for n in self._nodes if self._usable(n)), default=0.0)
-        return not (self._on_card(lane) and lane.wanted.auto and need and card and card < min(need, largest))
+    def _left(self, given: _Given, now: float) -> float:
+        """Seconds that a running unit still takes."""
+        return max(len(given.left) * self._expected(given.lane).seconds - (now - given.began), 0.0)
 
-    def _place_for(self, lane: Lane, places: Mapping[str, Place]) -> Place | None:
-        """Where the first block of a lane has room, at home if it can be."""
-        fitting = [
-            place
-            for place in places.values()
-            if self._possible(lane, place.node) and place.fits(self._resources(lane, place.node))
-        ]
-        homes = self._homes.get(lane.arrays, set())
-
-        def rank(place: Place) -> tuple[bool, bool, float]:
-            idle_card = bool(place.node.gpus) and not self._on_card(lane)
-            return place.node.id not in homes, idle_card, -place.cpus / place.node.cpus
-
-        return min(fitting, key=rank, default=None)
-
-    def _start(self, lane: Lane, place: Place) -> Assignment:
-        wanted, resources = lane.wanted, self._resources(lane, place.node)
-        trials = lane.cut(self._portion(lane))
+    def _start(self, lane: Lane, place: Place, load: Load) -> Assignment:
+        resources = self._rooms.offers(lane)[place.node.id]
+        trials = lane.cut(self._portion(lane, load))
         lane.passed = 0
-        cards = place.take(resources)
-        assignment = Assignment(
-            unit_of(trials, resources),
-            place.node.id,
-            resources,
-            without_gpu=wanted.gpus > 0 and self._cpu_instead,
-        )
-        given = _Given(assignment, wanted, lane.kind, cards, place.node.card_mib, self._clock())
+        without = lane.wanted.gpus > 0 and self._cpu_instead
+        assignment = Assignment(unit_of(trials, resources), place.node.id, resources, without)
+        given = _Given(assignment, lane, place.take(resources), place.node.card_mib, self._clock())
         self._given[assignment.unit.id] = given
-        self._homes.setdefault(lane.arrays, set()).add(place.node.id)
+        self._homes.add(lane.arrays, place.node.id)
         return assignment
 
-    def _portion(self, lane: Lane) -> int:
+    def _portion(self, lane: Lane, load: Load) -> int:
         """How many trials the next unit of a lane has."""
-        expected = self._costs.expected(lane.first, self._on_card(lane))
+        expected = self._expected(lane)
         if not expected.trust:
             return 1  # it may take two hours
-        target = max(self._ahead() / PORTIONS, SHORTEST)
+        target = max(load.cluster / PORTIONS, SHORTEST)
         return max(1, min(self._most, int(target / max(expected.seconds, 1e-3))))
-
-    def _ahead(self) -> float:
-        """Seconds in which the cluster works off what waits."""
-        total = 0.0
-        for lane in self._lanes:
-            slots = sum(
-                Place(node).room(self._resources(lane, node)) for node in self._nodes if self._usable(node)
-            )
-            seconds = self._costs.expected(lane.first, self._on_card(lane)).seconds
-            total += seconds * sum(len(block) for block in lane.blocks) / max(slots, 1)
-        return total
 
     # What has ended
 
@@ -240,9 +190,12 @@ class Dispatcher:
         if row["status"] == Status.OK and row.get("total_seconds") is not None:
             card = given.assignment.resources.gpus > 0
             computed = bool(row.get("artifact_computes"))
-            self._costs.learn(trial, row["total_seconds"], card=card, computed=computed)
+            self._costs.learn(
+                trial, row["total_seconds"], arrays=given.lane.arrays, card=card, computed=computed
+            )
             if card:
-                self._shares.learn(given.kind, row.get("peak_gpu_mib"))
+                self._shares.learn(given.lane.kind, row.get("peak_gpu_mib"))
+                self._rooms.forget(given.lane.kind)
         self._settle(unit_id)
         if self._clock() - self._saved > SAVE_SECONDS:
             self.save()
@@ -259,13 +212,13 @@ class Dispatcher:
             it was the machine's memory; the row stands, and `trial_ended` is to be called.
         """
         given = self._given[unit_id]
-        share, wanted = given.assignment.resources.gpus, given.wanted
+        share, wanted = given.assignment.resources.gpus, given.lane.wanted
         on_card = str(row.get("device") or "").startswith("cuda")
         if not (on_card and wanted.auto and 0 < wanted.gpus <= 1):
             return False
-        largest = max((node.card_mib or 0.0 for node in self._nodes), default=0.0)
-        self._shares.short(given.kind, share, given.card_mib)
-        given.stale = share < 1 or (given.card_mib or 0.0) < largest
+        self._shares.short(given.lane.kind, share, given.card_mib)
+        self._rooms.forget(given.lane.kind)
+        given.stale = share < 1 or (given.card_mib or 0.0) < self._rooms.largest
         return given.stale
 
     def go_on(self, unit_id: str) -> bool:
@@ -304,7 +257,7 @@ class Dispatcher:
         given.ended |= {trial.id for trial in again}
         self._settle(unit_id)
         if again:
-            self._lanes.add(unit_of(again, given.wanted), again=True)
+            self._lanes.add(unit_of(again, given.lane.wanted), again=True)
 
     def _settle(self, unit_id: str) -> None:
         if unit_id in self._past and not self._past[unit_id].left:
@@ -341,18 +294,10 @@ class Dispatcher:
             The line to print, once, when it is decided; None otherwise.
         """
         self._look(nodes)
-        wanting = sorted({lane.first.method for lane in self._lanes if lane.wanted.gpus})
-        if (
-            self._cards_seen
-            or self._cpu_instead
-            or pending
-            or not wanting
-            or not any(map(self._usable, nodes))
-        ):
-            self._no_card_since = None
-            return None
-        self._no_card_since = self._clock() if self._no_card_since is None else self._no_card_since
-        if self._clock() - self._no_card_since < self._patience:
+        wanting = sorted({lane.sample.method for lane in self._lanes if lane.wanted.gpus})
+        decided = self._cards_seen or self._cpu_instead
+        lacking = bool(wanting and self._rooms.nodes) and not (decided or pending)
+        if not self._lacking.cards(lacking, self._clock()):
             return None
         self._cpu_instead = True
         return f"no GPU in the cluster: {', '.join(wanting)} run on CPUs (gpus: 0 says that it is meant)"
@@ -360,18 +305,15 @@ class Dispatcher:
     def stuck(self, nodes: Sequence[Node], now: float | None = None) -> list[str]:
         """What no node can hold, after it has been so for a minute: what is asked, what each node has."""
         self._look(nodes)
-        now = self._clock() if now is None else now
-        lacking = {self._asked(lane): lane for lane in self._lanes if not self._placeable(lane)}
-        self._no_room_since = {asked: self._no_room_since.get(asked, now) for asked in lacking}
-        late = [asked for asked, since in self._no_room_since.items() if now - since >= self._patience]
-        return [*late, *self._said_of_nodes()] if late else []
+        said = self._lacking.room(self._homeless(), self._rooms, self._clock() if now is None else now)
+        return [*said, *described(nodes, self._aside)] if said else []
 
     def give_up(self, nodes: Sequence[Node]) -> list[WorkUnit]:
         """Take out what no node can hold; whoever asks makes rows of it."""
         self._look(nodes)
-        units = []
-        for lane in [lane for lane in self._lanes if not self._placeable(lane)]:
-            units += [unit_of(block, lane.wanted) for block in lane.blocks]
+        lanes = self._homeless()
+        units = [unit_of(block, lane.wanted) for lane in lanes for block in lane.blocks]
+        for lane in lanes:
             lane.blocks.clear()
         return units
 
@@ -382,21 +324,7 @@ class Dispatcher:
             lane.blocks.clear()
         return units
 
-    def _placeable(self, lane: Lane) -> bool:
-        if self._on_card(lane) and not self._cards_seen:
-            # `without_gpus` is still to decide
-            return True
-        return any(self._possible(lane, node) for node in self._nodes if self._usable(node))
-
-    def _asked(self, lane: Lane) -> str:
-        gpus = f" and {lane.wanted.gpus:g} GPUs" if self._on_card(lane) else ""
-        return (
-            f"no node can hold {lane.first.method}: it asks for {lane.wanted.cpus:g} CPUs{gpus} of one node"
-        )
-
-    def _said_of_nodes(self) -> list[str]:
-        if not self._nodes:
-            return ["there is no node"]
-        return [
-            f"{n}{f', put aside: {self._aside[n.id]}' if n.id in self._aside else ''}" for n in self._nodes
-        ]
+    def _homeless(self) -> list[Lane]:
+        """Lanes that no node can hold; of those that want a card only after one was seen (`without_gpus`)."""
+        decided = [lane for lane in self._lanes if self._cards_seen or not self._rooms.on_card(lane)]
+        return [lane for lane in decided if not self._rooms.offers(lane)]

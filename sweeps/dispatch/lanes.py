@@ -23,6 +23,7 @@ class Lane:
         kind: what decides their memory (`Kinds`, and how many train as one).
         wanted: resources as the sweep asks for them.
         arrays: what their arrays depend on; trials of other methods may share them.
+        sample: one of them, to speak for all.
         blocks: that wait, in order.
         passed: how often shorter ones were started while the first block had no room.
     """
@@ -30,13 +31,14 @@ class Lane:
     kind: str
     wanted: Resources
     arrays: Arrays
+    sample: Trial
     blocks: deque[Block] = field(default_factory=deque)
     passed: int = 0
 
     @property
-    def first(self) -> Trial:
-        """Speaks for all of them."""
-        return self.blocks[0][0]
+    def waiting(self) -> int:
+        """How many trials wait; all blocks of a lane are of one length."""
+        return len(self.blocks) * len(self.blocks[0]) if self.blocks else 0
 
     def cut(self, most: int) -> Block:
         """Take out the next `most` trials, or a stack."""
@@ -69,7 +71,7 @@ class Lanes:
 
     def __len__(self) -> int:
         """How many trials wait."""
-        return sum(len(block) for lane in self for block in lane.blocks)
+        return sum(lane.waiting for lane in self)
 
     def add(self, unit: WorkUnit, again: bool = False) -> None:
         """Queue trials; those that come back go first: they were the longest."""
@@ -84,7 +86,8 @@ class Lanes:
         key = (kind, first.dataset, first.category, wanted)
         if key not in self._lanes:
             weights = tuple(sorted(asset.sha256 for asset in first.assets))
-            self._lanes[key] = Lane(kind, wanted, (first.fingerprint, first.category, first.sizes, weights))
+            arrays = (first.fingerprint, first.category, first.sizes, weights)
+            self._lanes[key] = Lane(kind, wanted, arrays, first)
         return self._lanes[key]
 
 

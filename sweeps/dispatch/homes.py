@@ -1,0 +1,99 @@
+"""Where a category's arrays are, and whether it is worth to compute them a second time elsewhere."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import final
+
+from sweeps.dispatch.costs import Costs
+from sweeps.dispatch.lanes import Arrays, Lane
+from sweeps.dispatch.rooms import Rooms
+
+SOON = 2.0  # times what is ahead: a trial that is longer cannot be put off
+
+
+@final
+class Homes:
+    """Nodes on which trials with certain arrays have been.
+
+    Args:
+        everywhere: all nodes see what one has computed.
+    """
+
+    def __init__(self, everywhere: bool = False):
+        self._everywhere = everywhere
+        self._nodes: dict[Arrays, set[str]] = {}
+
+    def add(self, arrays: Arrays, node: str) -> None:
+        """They are computed there now."""
+        if not self._everywhere:
+            self._nodes.setdefault(arrays, set()).add(node)
+
+    def of(self, arrays: Arrays, alive: Iterable[str]) -> set[str]:
+        """The nodes that have them, of those that can be used."""
+        return self._nodes.get(arrays, set()) & set(alive)
+
+
+@final
+class Load:
+    """How long each node, and the cluster, is busy with what runs and what waits.
+
+    Args:
+        lanes: that wait; each at its home, if it has one.
+        running: lane, node and seconds that are left of what runs.
+        rooms, homes, costs: what is known.
+
+    Attributes:
+        nodes: node -> seconds.
+        cluster: seconds, if everybody could take everything.
+        waiting: arrays -> seconds of all trials that wait and use them.
+    """
+
+    def __init__(
+        self,
+        lanes: Iterable[Lane],
+        running: Iterable[tuple[Lane, str, float]],
+        rooms: Rooms,
+        homes: Homes,
+        costs: Costs,
+    ):
+        self.nodes, self.cluster = dict.fromkeys(rooms.nodes, 0.0), 0.0
+        self._rooms, self._homes, self._costs = rooms, homes, costs
+        self.waiting = Counter[Arrays]()
+        for lane, name, seconds in running:
+            self._add(lane, {name}, seconds)
+        for lane in lanes:
+            work = lane.waiting * costs.expected(lane.sample, rooms.on_card(lane)).seconds
+            self.waiting[lane.arrays] += work  # pyright: ignore[reportArgumentType]
+            self._add(lane, homes.of(lane.arrays, rooms.nodes), work)
+
+    def _add(self, lane: Lane, homes: set[str], seconds: float) -> None:
+        slots = self._rooms.slots(lane)
+        self.cluster += seconds / max(sum(slots.values()), 1)
+        there = sum(slots.get(name, 0) for name in homes)
+        for name in homes & slots.keys():
+            self.nodes[name] += seconds / there
+
+    def pressing(self, lane: Lane) -> bool:
+        """Whether a trial is too long to be put off."""
+        return self._seconds(lane) > SOON * self.cluster
+
+    def bears(self, lane: Lane, node: str) -> bool:
+        """Whether a node can take all that needs the lane's arrays and not be the last to end."""
+        more = self.waiting[lane.arrays] / max(self._rooms.slots(lane)[node], 1)
+        return self.nodes[node] + more <= self.cluster
+
+    def behind(self, homes: set[str]) -> bool:
+        """Whether these nodes are busier than the cluster."""
+        return min(self.nodes[name] for name in homes) > self.cluster
+
+    def elsewhere(self, lane: Lane, homes: set[str]) -> bool:
+        """Whether an idle slot away from a lane's homes had better compute its arrays once more.
+
+        Else it waits: for no longer than that takes.
+        """
+        slots = max(sum(self._rooms.slots(lane).get(name, 0) for name in homes), 1)
+        free = min(self.nodes[name] for name in homes) - self._seconds(lane) / slots
+        return free > self._costs.again(lane.sample, lane.arrays, self._rooms.on_card(lane))
+
+    def _seconds(self, lane: Lane) -> float:
+        return self._costs.expected(lane.sample, self._rooms.on_card(lane)).seconds
