@@ -150,6 +150,18 @@ def test_where_no_supervisor_comes_up_nothing_more_is_begun():
     assert not rows.rows
 
 
+def test_where_no_supervisor_comes_up_on_any_node_everything_is_a_row():
+    b = board([Node("a", "only", 1)], unit(2, Resources(), method="m"))
+    while not b.finished:
+        seat = b.open()
+        assert seat is not None
+        b.lost(seat, "ModuleNotFoundError: No module named 'sweeps'")
+    rows: Any = b.ledger
+    assert [(row["status"], row["reason"]) for row in rows.rows] == 2 * [
+        ("lost", "node only: no supervisor comes up there: ModuleNotFoundError: No module named 'sweeps'")
+    ]
+
+
 def test_rays_text_is_one_line_that_begins_with_what_was_raised():
     text = (
         "\x1b[36mray::Worker\x1b[39m (pid=1)\n  File x\nModuleNotFoundError: No module named 'sweeps'\n\nmore"

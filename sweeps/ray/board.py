@@ -18,7 +18,8 @@ from sweeps.ray.supervisor import Heard
 from sweeps.worker import Setting
 
 LOSSES = 3  # a trial that was under way so often when its node, or its supervisor, was lost is given up
-STARTS = 3  # seats in a row that never came up on a node: it is used no more
+STARTS = 3  # seats in a row that never came up on a node: it is used no more,
+LAST_STARTS = 9  # and if it is the last one, all that waits is given up
 ON_CPU = "a CPU for a GPU"  # the mark of numbers that were to come from a GPU
 
 
@@ -121,7 +122,9 @@ class Board:
         for unit in units:
             for trial in unit.trials:
                 job = replace(self.setting.job, attempt=self._losses[trial.id], unit=unit.id)
-                self.ledger.finished(ended(trial, job, Status.LOST, why))
+                result = ended(trial, job, Status.LOST, why)
+                # by this process, which is no host of any trial
+                self.ledger.finished(replace(result, trial={**result.trial, "host": None}))
 
     def stranded(self) -> list[Seat]:
         """Seats that wait for a node that is gone."""
@@ -205,8 +208,13 @@ class Board:
     def _never_came(self, seat: Seat, why: str) -> None:
         self._unborn[seat.node] += 1
         alive = seat.node in {node.id for node in self.nodes.now(fresh=True)}
-        if alive and self._unborn[seat.node] >= STARTS and self._others(seat.node):
-            self.put_aside(seat.node, f"no supervisor comes up there: {why[:300]}")
+        if not alive or self._unborn[seat.node] < STARTS:
+            return
+        said = f"no supervisor comes up there: {why[:300]}"
+        if self._others(seat.node):
+            self.put_aside(seat.node, said)
+        elif self._unborn[seat.node] >= LAST_STARTS:
+            self.give_up(self.dispatcher.rest(), f"node {self._host(seat.node)}: {said}")
 
     def put_aside(self, node: str, why: str) -> None:
         """Nothing more is begun on a node."""
