@@ -11,6 +11,7 @@ QUIET = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # `uv run` would resolve the environment again in every worker
     "RAY_AIR_NEW_OUTPUT": "0",  # hundreds of lines for twenty trials, also where verbose is 0
     "RAY_ENABLE_AUTO_CONNECT": "0",  # Tune's thread, interrupted, would start another cluster
+    "RAY_NUM_REDIS_GET_RETRIES": "4",  # of 40 s; by default a dead head is tried for 14 minutes
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the folder that the sweep was started in
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial without GPUs sees none
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # five files per seat, and 0.7 MB of driver memory

@@ -2,8 +2,10 @@
 
 import logging
 import shutil
+import socket
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +36,7 @@ from sweeps.worker import Setting, slots_here
 
 BARREN_ROUNDS = 3  # so often Tune may come back without a single trial ended
 POLL_SECONDS = 0.5
+CALLS, CALL_SECONDS = 10, 1.0
 LOCAL = "local"
 
 
@@ -122,6 +125,7 @@ def _connected(cluster: Cluster) -> Iterator[Head]:
         logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         options |= {"include_dashboard": cluster.dashboard, "dashboard_host": "127.0.0.1"}
     try:
+        _call(cluster.address)
         with handlers_kept():
             ray.init(address=cluster.address, **options)
     except Exception as error:  # plain ones too: a node that does not come up in time
@@ -133,6 +137,25 @@ def _connected(cluster: Cluster) -> Iterator[Head]:
             yield head
         finally:
             ray.shutdown()  # inside: without a head it might not come back
+
+
+def _call(address: str) -> None:
+    """Try a "host:port": Ray itself tries a wrong one for minutes. A head that is starting is waited for.
+
+    Raises:
+        OSError: nobody listens there.
+    """
+    host, _, port = address.rpartition(":")
+    for tries in range(CALLS):
+        if not (host and port.isdigit()):
+            return  # "auto", and other words that Ray knows
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=CALL_SECONDS).close()
+            return
+        except OSError:
+            if tries + 1 == CALLS:
+                raise
+            time.sleep(CALL_SECONDS)
 
 
 def _rounds(board: Board, waiting: Waiting, watch: Callable[[], None], scratch: Path, head: Head) -> None:

@@ -175,3 +175,12 @@ def test_no_card_anywhere_is_said_and_marked(
     assert {tuple(marks) for marks in rows["marks"]} == {("a CPU for a GPU",)}
     assert set(rows["device"]) == {"cpu"}
     assert json.loads(rows["params"].iloc[0])["behaviour"] == "ok"
+
+
+def test_an_address_where_nobody_listens_is_refused(
+    sweep_file: Write, log: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(backend, "CALL_SECONDS", 0.01)
+    done = sweep_here(sweep_file(methods=[faulty(log)]), "--address", "127.0.0.1:1")
+    assert done.returncode == 2
+    assert "--address 127.0.0.1:1: [Errno 111] Connection refused" in done.stderr
