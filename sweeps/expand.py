@@ -18,7 +18,7 @@ from harness.trial import Trial
 from methods import METHODS
 from sweeps.axes import Axes
 from sweeps.combine import completed
-from sweeps.problems import DEMO, parts_of
+from sweeps.problems import NAMED, parts_of
 
 MOST_SAID = 1000  # problems after which no more trials are tried
 MANIFEST_BYTES = 1 << 19  # some 50,000 file names
@@ -186,7 +186,7 @@ def _resources(entry: MethodConfig, default: Resources) -> Resources:
 
 def _absolute(value: Any) -> Any:
     """A path that exists from here, as workers elsewhere will need it; a folder called demo is not meant."""
-    if isinstance(value, str) and value not in ("", DEMO) and (path := Path(value).expanduser()).exists():
+    if isinstance(value, str) and value not in ("", *NAMED) and (path := Path(value).expanduser()).exists():
         return str(path.absolute())
     return value
 

@@ -20,9 +20,11 @@ from harness.metrics import METRICS
 from harness.params import Problem, instance, model_of, resolve
 from harness.places import no_file, no_folder, too_long, trouble
 from methods import METHODS
+from methods.shared.installed import INSTALLED
+from methods.shared.weights import DEMO
 from sweeps.combine import Parts, completed, refused
 
-DEMO = "demo"  # in place of a path: what ships with the project
+NAMED = frozenset({DEMO, *INSTALLED})  # in place of a path: what ships with the project, or installs
 MOST_TRIALS = SweepConfig.model_fields["max_trials"].default
 
 
@@ -92,7 +94,7 @@ def parts_of(owner: type, entry: Mapping[str, Any], weights: Any) -> Parts | Non
         return None
     takes = "weights" in getattr(owner, "__dataclass_fields__", {})
     given = takes and isinstance(weights, str) and "weights" not in {**grid, **zipped}
-    given = given and (weights == DEMO or not trouble(weights))
+    given = given and (weights in NAMED or not trouble(weights))
     return Parts({"weights": weights} | params if given else params, grid, zipped)
 
 
@@ -123,7 +125,7 @@ def _impossible(owner: type, parts: Parts, most: int) -> Problems:
 def _pathless(card: Card, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key in card.paths:
         value = params.get(key)
-        if isinstance(value, str) and value not in ("", DEMO) and (text := trouble(value)):
+        if isinstance(value, str) and value not in ("", *NAMED) and (text := trouble(value)):
             yield key, text
 
 
@@ -260,7 +262,7 @@ def place_problems(raw: Mapping[str, Any]) -> Problems:
     support, cache = (part if isinstance(part := raw.get(k), dict) else {} for k in ("support", "cache"))
     found = [("out", _no_run(raw)), ("cache.folder", _unusable(cache.get("folder"), no_folder))]
     weights = raw.get("weights")
-    if isinstance(weights, str) and weights not in ("", DEMO):
+    if isinstance(weights, str) and weights not in ("", *NAMED):
         found.append(("weights", trouble(weights)))
     if support.get("rule") == "manifest":
         given = support.get("manifest")

@@ -46,6 +46,18 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], layers: Sequence[str], w
     model.load_state_dict({k: v for k, v in state.items() if k not in shapes}, strict=False)
 
 
+def in_order(state: Mapping[str, Tensor], model: nn.Module, what: str) -> dict[str, Tensor]:
+    """Tensors under the names that a model has for them, of a file whose names are another library's.
+
+    Raises:
+        WeightsError: there are more or fewer, or one has another shape than the model's at its place.
+    """
+    own = model.state_dict()
+    if [t.shape for t in state.values()] != [t.shape for t in own.values()]:
+        raise WeightsError(f"{what}: its {len(state)} tensors are not those of the {len(own)} in their order")
+    return dict(zip(own, state.values(), strict=True))
+
+
 def _listed(problems: Mapping[str, set[str]]) -> str:
     return "\n".join(f"  {what}: {_first(sorted(keys))}" for what, keys in problems.items() if keys)
 

@@ -7,7 +7,8 @@ pretrained weights. `weights` says where its values come from:
 - None: the library's own pretrained weights, from the local cache or else downloaded;
 - a path: a `.safetensors`, `.pth`, `.pt` or `.bin` file with the key names of that library;
 - "demo": small weights that ship with Ladder. `methods/demo_weights/manifest.json` says for each
-  backbone, by a pattern of its name, which architecture stands in for it; `*` is every other backbone.
+  backbone, by a pattern of its name, which architecture stands in for it; `*` is every other backbone;
+- "lite0": ImageNet weights of `tf_efficientnet_lite0` that install as a package (`methods.shared.installed`).
 """
 
 import json
@@ -23,6 +24,7 @@ from urllib.parse import urlparse
 from harness.data.digest import file_digest
 from harness.errors import ConfigError, DataError, WeightsError, nearest
 from harness.method import Asset
+from methods.shared.installed import INSTALLED, of_backbone
 from methods.shared.weight_files import shapes_of
 
 DEMO = "demo"
@@ -43,6 +45,7 @@ class Weights:
         mean, std: per-channel normalisation of [0, 1] images, or None for the library's.
         marks: what tables must say of numbers made with them.
         options: of the architecture, where it is not built as its name says.
+        in_order: whether its tensors are the architecture's by their order, and not by their names.
     """
 
     backbone: str
@@ -52,6 +55,7 @@ class Weights:
     std: tuple[float, ...] | None = None
     marks: tuple[str, ...] = ()
     options: tuple[tuple[str, Any], ...] = ()
+    in_order: bool = False
 
     @property
     def sha256(self) -> str:
@@ -72,10 +76,12 @@ def find(backbone: str, weights: str | None) -> Weights:
     Raises:
         ConfigError: the library does not know the backbone or its tag.
         WeightsError: there is no such file, there are no demo weights for it, or it can be neither
-            found in the local cache nor downloaded.
+            found in the local cache nor downloaded, or is not installed.
     """
     if weights == DEMO:
         return demo(backbone)
+    if weights is not None and weights in INSTALLED:
+        return Weights(backbone, of_backbone(weights, backbone), in_order=True)
     if weights is not None:
         return Weights(backbone, _existing(Path(weights).expanduser()))
     return Weights(backbone, _own(backbone), own=True)
@@ -99,7 +105,7 @@ def _existing(path: Path) -> Path:
     if path.is_file():
         raise WeightsError(f"weights: {path} ends in none of {', '.join(SUFFIXES)}")
     there = [p.name for p in path.parent.glob("*") if p.suffix in SUFFIXES] if path.parent.is_dir() else []
-    raise WeightsError(f"weights: no file {path}{nearest(path.name, there)}")
+    raise WeightsError(f"weights: no file {path}{nearest(path.name, [*there, DEMO, *INSTALLED])}")
 
 
 def demo(name: str, kind: str = "backbones") -> Weights:

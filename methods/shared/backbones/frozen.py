@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.errors import ConfigError
 from methods.shared.backbones.names import multiple
-from methods.shared.checkpoints import fill, read
+from methods.shared.checkpoints import fill, in_order, read
 from methods.shared.layers import as_maps, check_layers, outputs, patch_of
 from methods.shared.pixels import RGB
 from methods.shared.weights import TORCHVISION, Weights, timm_config, torchvision_weights
@@ -121,7 +121,8 @@ def load(
     check_layers(model, weights.backbone, layers)
     if not weights.own:
         what = f"{weights.path} does not fit the backbone {weights.backbone!r}"
-        fill(model, read(weights.path), layers, what)
+        state = read(weights.path)
+        fill(model, in_order(state, model, what) if weights.in_order else state, layers, what)
     model.eval().requires_grad_(False).to(device)
     if device.startswith("cuda"):
         nn.Module.to(model, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

@@ -20,6 +20,7 @@ from typing import Any
 from harness.cache import cache_root
 from harness.errors import WeightsError, nearest
 from harness.whole import whole
+from methods.shared.installed import INSTALLED
 from methods.shared.weight_files import shapes_of, unwrapped
 from methods.shared.weights import DEMO, demo
 
@@ -43,7 +44,7 @@ def problems(
         side: the hyper-parameter that says how large the shorter side of the network's input is.
         step: multiples of it fit the patches of the usual backbone, and of what stands in for it in the demo.
     """
-    own = params["weights"] not in (None, DEMO)
+    own = params["weights"] not in (None, DEMO, *INSTALLED)
     as_usual = (params["backbone"], *(tuple(params[key]) for key in keys)) == usual
     if as_usual and not own and params[side] % step == 0:
         return []
