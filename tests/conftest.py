@@ -136,6 +136,7 @@ def sweep_here(*words: str | Path) -> subprocess.CompletedProcess[str]:
     For what a sweep does; how a process starts, ends and imports is seen with `sweep` and `start_sweep`.
     """
     given, out, err = [str(word) for word in words], io.StringIO(), io.StringIO()
+    assert METHODS.external is not None  # looked up, and kept, before the plugin is on the path
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setenv("COLUMNS", "200")
         patch.setattr(sys, "orig_argv", [sys.executable, "-m", "harness.sweep", *given])
