@@ -14,6 +14,7 @@ from ray.cluster_utils import Cluster
 from raylets import add, kill, raylets
 
 from harness.results import read_run
+from sweeps.health import Health
 from sweeps.ray import backend
 
 pytestmark = pytest.mark.ray
@@ -184,3 +185,25 @@ def test_an_address_where_nobody_listens_is_refused(
     done = sweep_here(sweep_file(methods=[faulty(log)]), "--address", "127.0.0.1:1")
     assert done.returncode == 2
     assert "--address 127.0.0.1:1: [Errno 111] Connection refused" in done.stderr
+
+
+def test_a_node_with_another_version_of_the_method_computes_nothing(
+    cluster: Cluster, sweep_file: Write, tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+):
+    add(cluster, num_cpus=1)
+    add(cluster, num_cpus=1, env_vars={"LADDER_FAULTY_VERSION": "7"})
+    gate, put_aside = tmp_path / "gate", Health.put_aside
+
+    def opened(health: Health, node: str, host: str, why: str) -> None:
+        put_aside(health, node, host, why)
+        gate.touch()
+
+    # the good node is not to run all of them before the other one has come up
+    monkeypatch.setattr(Health, "put_aside", opened)
+    path = sweep_file(methods=[faulty(log, gate=str(gate))], categories=["cap"], seeds=4, unit_trials=1)
+    done = sweep_here(path, "--address", str(cluster.address))
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = trials(tmp_path / "run")
+    assert (set(rows["status"]), set(rows["method_version"])) == ({"ok"}, {1})
+    assert set(fitted(log).values()) == {1}
+    assert "went elsewhere: method faulty is version 7, planned with version 1" in done.stdout
