@@ -12,7 +12,8 @@ STARTED = ("limit", "pdb", "dashboard", "dry_run", "address")  # of what the oth
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add them to a parser, under a heading of their own."""
     add = parser.add_argument_group(
-        "on a batch system", "a sweep as K disjoint shards, each with its own run directory OUT.shards/IofK"
+        "on a batch system",
+        "a sweep as K disjoint shards, each with a run directory OUT.shards/IofK (OUT: of the sweep file)",
     ).add_argument
     add(
         "--slurm-array",

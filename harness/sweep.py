@@ -137,7 +137,12 @@ def _parser() -> argparse.ArgumentParser:
     add("config", type=local, nargs="?", help="sweep file (YAML)")
     add("overrides", nargs="*", metavar="key=value", help="replace a value of the file; keys are dotted")
     add("--dry-run", action="store_true", help="say what would run, and start nothing")
-    add("--only", default="", metavar="AXIS=A|B,…", help="only such trials, e.g. method=patchcore,shots=1|2")
+    add(
+        "--only",
+        default="",
+        metavar="AXIS=A|B,…",
+        help="only such trials: method=a|b,shots=1; also category, seed, id",
+    )
     add("--limit", type=_positive, metavar="N", help="at most N trials")
     add("--retry", default="", metavar="STATUS,…", help=f"run such trials again: {', '.join(RETRY)}")
     add("--backend", choices=("ray", "serial"), default="ray", help="default: %(default)s")
