@@ -119,11 +119,13 @@ def _about_shards(
     from sweeps.expand import expanded
 
     planned = expanded(config, options.config).trials
-    if options.merge_shards:
-        trials, there = [trial for trial, _ in planned], shards.folders(config.run_directory)
-        return 0 if gathering.merge(config, trials, there, console) else 1
-    array = slurm.array_of(options.slurm_array, options.sbatch)
+    array = slurm.array_of(options.slurm_array, options.sbatch) if options.slurm_array else None
     wanted = plan.chosen(planned, chosen.only)
+    # also before an array is written: `harness.status` knows the run from then on
+    trials, there = [trial for trial, _ in planned], shards.folders(config.run_directory)
+    fine = gathering.merge(config, trials, there, console)
+    if array is None:
+        return 0 if fine else 1
     for line in slurm.write_array(config, wanted, chosen.retry, array, words):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return 0

@@ -101,13 +101,13 @@ def write_array(
     run = config.run_directory
     left = remaining(run, planned, array.of, retry, config.unit_trials)
     if not left:
-        return [f"{run}: nothing is left to run; shards are put together with --merge-shards"]
+        return [f"{run}: nothing is left to run"]
     path = write_script(run, config.name, array, left, task_words(words))
     counts = ", ".join(str(left[number]) for number in sorted(left))
     return [
         f"{sum(left.values())} trials to run in {len(left)} of {array.of} shards ({counts}) → {home(run)}",
         f"submit it with: {shlex.join(['sbatch', str(path)])}",
-        f"each task puts its rows into {run} when it ends; the same command again writes what is incomplete",
+        "each task hands in its rows as it ends; this command again does so for all and writes what is left",
     ]
 
 

@@ -13,6 +13,7 @@ from conftest import LIMIT, sweep_here, wait_for
 
 from harness.batch import joined
 from harness.errors import ConfigError
+from harness.results import read_run
 from sweeps.slurm import Array, array_of, ranges, task_words, write_script
 
 Write = Callable[..., Path]
@@ -47,7 +48,7 @@ def test_the_file_says_what_was_asked_for(sweep_file: Write, tmp_path: Path):
     ]
     assert body.index("module load cuda") < body.index("harness.sweep")
     assert "RAY_USAGE_STATS_ENABLED=0" in body
-    assert not (tmp_path / "run").exists()
+    assert read_run(tmp_path / "run").remaining.shape[0] == 12  # `harness.status` knows it from now on
 
 
 def test_bash_reads_it_whatever_the_names(tmp_path: Path):
