@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import correlate1d, map_coordinates
+from scipy.special import ndtr
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,10 +43,11 @@ def _largest(grids: Sequence[Grid]) -> Grid:
 
 
 def whole_map(values: NDArray[np.floating[Any]], size: Grid, sigma: float) -> NDArray[np.float32]:
-    """Values of patches, smoothed, as a map that covers the whole picture.
+    """Values of patches, enlarged and smoothed, as a map that covers the whole picture.
 
-    Vision transformers leave out what is over at the right or at the bottom (`frozen.whole_patches`); there
-    the map repeats the nearest patch.
+    What bilinear enlargement to the network's input and a Gaussian over its pixels give at the centre of
+    every patch, without the enlarged map. Vision transformers leave out what is over at the right or at the
+    bottom (`frozen.whole_patches`); there the map repeats the nearest patch.
 
     Args:
         values: (rows, columns), one per patch.
@@ -56,7 +58,8 @@ def whole_map(values: NDArray[np.floating[Any]], size: Grid, sigma: float) -> ND
         float32 (rows, columns).
     """
     patch = min(size) / min(values.shape)
-    smooth = gaussian_filter(np.asarray(values, np.float64), sigma / patch)
+    weights = _weights(sigma / patch)
+    smooth = correlate1d(correlate1d(np.asarray(values, np.float64), weights, 0), weights, 1)
     # centres of the map's cells, in patches
     axes = [
         (np.arange(n) + 0.5) * max(1.0, side / (n * patch)) - 0.5
@@ -65,3 +68,17 @@ def whole_map(values: NDArray[np.floating[Any]], size: Grid, sigma: float) -> ND
     return map_coordinates(smooth, np.meshgrid(*axes, indexing="ij"), order=1, mode="nearest").astype(
         np.float32
     )
+
+
+def _weights(sigma: float) -> NDArray[np.float64]:
+    """How much each neighbour counts at the centre of a patch: E tent(k + g), g ~ N(0, σ), σ in patches.
+
+    The tent is bilinear interpolation; its second antiderivative has one kink each at -1, 0 and 1.
+    """
+    if sigma == 0:
+        return np.ones(1)
+    reach = int(np.ceil(4 * sigma)) + 1
+    t = np.arange(-reach - 1, reach + 2) / sigma
+    ramp = sigma * (t * ndtr(t) + np.exp(-t * t / 2) / np.sqrt(2 * np.pi))  # E max(t - g, 0)
+    weights = np.diff(ramp, 2)
+    return weights / weights.sum()
