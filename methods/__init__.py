@@ -10,6 +10,7 @@ METHODS: Registry[Any] = Registry(
         "anomaly_dino": "methods.anomaly_dino:AnomalyDINO",
         "clip": "methods.clip:Clip",
         "clip_lad": "methods.clip_lad:ClipLad",
+        "comad": "methods.comad:ComAD",
         "efficientad": "methods.efficientad:EfficientAD",
         "efficientad_dfsc": "methods.efficientad:EfficientADDFSC",
         "mean_image": "methods.mean_image:MeanImage",
