@@ -99,6 +99,8 @@ def run_ray(
         board = Board(dispatcher, nodes, ledger, setting, units)
         waiting = Waiting(board, units, grows)
         ledger.say(headline(nodes.now(), units))
+        if cards.wanted and patience and not any(node.gpus for node in nodes.now()):
+            ledger.say(f"no node has a GPU: {patience:.0f} s are given to those that may join")
         try:
             _rounds(board, waiting, look, scratch, head)
         finally:

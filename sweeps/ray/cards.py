@@ -52,7 +52,7 @@ class Cards:
     """
 
     def __init__(self, wanted: bool):
-        self._wanted = wanted
+        self.wanted = wanted
         self._asked: dict[str, tuple[Any, float]] = {}
         self._tried: dict[str, Tried] = {}
 
@@ -63,7 +63,7 @@ class Cards:
 
     def look(self, nodes: Sequence[Mapping[str, Any]]) -> list[str]:
         """Begin to try what is new, take in what has been tried; a line for every fault."""
-        if not self._wanted:
+        if not self.wanted:
             return []
         carded = {
             node["NodeID"]: node["NodeManagerHostname"] for node in nodes if node["Resources"].get("GPU")
