@@ -19,6 +19,7 @@ METHODS: Registry[Any] = Registry(
         "psad": "methods.psad:PSAD",
         "puad": "methods.efficientad:PUAD",
         "puad_dfsc": "methods.efficientad:PUADDFSC",
+        "sinbad": "methods.sinbad:SINBAD",
         "spade": "methods.spade:SPADE",
         "subspace_ad": "methods.subspace_ad:SubspaceAD",
         "winclip": "methods.winclip:WinClip",

@@ -26,7 +26,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def padim(weights: str, store: Path | None = None, run_seed: int = 0, **params: Any) -> PaDiM:
-    small = dict(PaDiM.check_params) | {"weights": weights} | params
+    small: dict[str, Any] = dict(PaDiM.check_params) | {"weights": weights} | params
     return PaDiM(Context(run_seed=run_seed, artifacts=ArtifactStore(store)), **small)
 
 

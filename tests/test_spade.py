@@ -27,7 +27,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def fitted(weights: str, images: list[int], store: Path | None = None, **params: Any) -> SPADE:
-    small = dict(SPADE.check_params) | {"weights": weights} | params
+    small: dict[str, Any] = dict(SPADE.check_params) | {"weights": weights} | params
     method = SPADE(Context(artifacts=ArtifactStore(store)), **small)
     return method.fit(FitData(plates().train.subset(images)))
 
@@ -112,7 +112,8 @@ def test_a_truncated_gallery_lacks_the_last_columns(weights: str):
     assert grid == (8, 8)
     maps = method.score(TEST.subset([0])).maps
     expected = pixel_map([_slow_grid(query["layer2"], [*whole[:3], whole[3][:, :, :1]])], (64, 64), 0)
-    np.testing.assert_allclose(maps, expected[None], rtol=1e-4)
+    assert maps is not None
+    np.testing.assert_allclose(maps[0], expected, rtol=1e-4)
 
 
 # Reuse and invariants
@@ -150,6 +151,8 @@ def test_more_shots_never_raise_a_distance(weights: str):
 def test_order_of_support_is_irrelevant(weights: str):
     forth, back = (fitted(weights, order).score(TEST) for order in ([0, 1, 2], [2, 1, 0]))
     np.testing.assert_array_equal(forth.image, back.image)
+    assert forth.maps is not None
+    assert back.maps is not None
     np.testing.assert_array_equal(forth.maps, back.maps)
 
 
