@@ -37,6 +37,7 @@ class MeanImage:
         trained=False,
         demo=Demo(),
         ignores=lambda params: frozenset({"run_seed"}),
+        seconds=5.0,
         sizes=square_input,
     )
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.balance import CARD_MIB, play, world
+from benchmarks.balance import clusters as slotted
 from harness.method import Resources
 from harness.trial import Trial
 from sweeps.dispatch import Assignment, Costs, Dispatcher, Kinds, Node, Shares
@@ -247,6 +249,40 @@ def test_a_running_unit_gives_back_what_others_could_begin():
     assert not d.go_on(a.unit.id)
     d.unit_ended(a.unit.id)
     assert {b.node for b in started(d, *two)} == {"h", "i"}
+
+
+def test_units_of_a_category_stay_where_its_arrays_are_until_somebody_is_idle():
+    units = [unit(6, Resources(), category=c, fingerprint=c, method=m) for m in ("m", "n") for c in "ab"]
+    d, nodes = dispatcher(*units, most=1), [Node("1", "one", 1), Node("2", "two", 1)]
+    where: dict[str, set[str]] = {"a": set(), "b": set()}
+    left = sorted(started(d, *nodes), key=lambda a: a.node)
+    while left:
+        a = left.pop(0)
+        where[a.unit.trials[0].category].add(a.node)
+        end(d, a, seconds=10.0)
+        # the last trials are anybody's: an idle slot costs more than the arrays of one
+        left += started(d, *nodes) if d.waiting > 2 else []
+    assert sorted(map(len, where.values())) == [1, 1]
+    d2 = dispatcher(unit(20, Resources()), most=1)
+    assert {a.node for a in started(d2, *nodes)} == {"1", "2"}  # one category alone is for all
+
+
+@pytest.mark.parametrize(("slots", "known"), [("2+2+2+2", 3.0), ("8+4+2+2", 0.0)])
+def test_makespan_and_passes_stay_near_what_is_possible(slots: str, known: float):
+    """What `benchmarks/balance.py` prints, of one sweep each."""
+    truth, nodes = world(1, known), dict(slotted())[slots]
+    played = play(truth, nodes, Resources())
+    assert played.makespan <= 1.15 * truth.bound(sum(int(node.cpus) for node in nodes))
+    assert played.passes <= 1.25 * len(truth.passes)
+
+
+def test_packing_gives_what_is_needed_and_no_trial_runs_out():
+    truth, nodes = world(7, 3.0, (1, None), 4), [Node("g", "cards", 32, 1, (CARD_MIB,))]
+    packed = play(truth, nodes, Resources(gpus=0.25))
+    alone = play(truth, nodes, Resources(gpus=1, auto=False))
+    assert packed.ooms == 0
+    assert packed.makespan < 0.6 * alone.makespan
+    assert packed.needed < packed.asked < 3 * packed.needed
 
 
 def test_a_stack_stays_together():

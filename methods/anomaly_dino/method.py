@@ -97,6 +97,7 @@ class AnomalyDINO:
         sizes=_sizes,
         reads=_reads,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
+        seconds=45.0,
     )
     check_params: ClassVar[Mapping[str, Any]] = {"weights": "demo", "image_size": 64, "rotations": 2}
 

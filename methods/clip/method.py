@@ -68,6 +68,7 @@ class Clip:
         problems=lambda params: problems(params),
         sizes=square_input,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
+        seconds=30.0,
     )
     check_params: ClassVar[Mapping[str, Any]] = {"weights": "demo", "image_size": 64}
 

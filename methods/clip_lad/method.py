@@ -132,6 +132,7 @@ class ClipLad:
         problems=lambda params: problems(params, ("cluster_stages", "patch_stages")),
         sizes=square_input,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
+        seconds=60.0,
     )
     check_params: ClassVar[Mapping[str, Any]] = {"weights": "demo", "image_size": 112}
 

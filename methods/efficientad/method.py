@@ -10,7 +10,7 @@ from harness.method import Card, Demo, Scores
 from harness.views import View
 from methods.efficientad import detector
 from methods.efficientad.kinds import Constrained, Vanilla
-from methods.efficientad.settings import RESOURCES, assets, together, unmet
+from methods.efficientad.settings import RESOURCES, SECONDS, assets, together, unmet
 from methods.shared.pixels import square_input
 
 Either = TypeVar("Either", "EfficientAD", "EfficientADDFSC")
@@ -85,6 +85,7 @@ class EfficientAD(Vanilla):
         unmet=unmet,
         together=together,
         resources=RESOURCES,
+        seconds=SECONDS,
         sizes=square_input,
     )
 

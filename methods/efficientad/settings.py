@@ -18,6 +18,7 @@ from methods.shared.training.precision import Precision, Used, used
 Side = Annotated[int, Field(ge=64, le=LARGEST_SIDE, multiple_of=32)]
 Part = Annotated[float, Field(ge=0, lt=1)]
 RESOURCES = Resources(gpus=0.5, cpus=2, timeout_minutes=720)
+SECONDS = 3600.0  # 70,000 steps
 # after the training: of maps, and of means
 READING = {"q_a", "q_b", "norm_source", "sigmoid", "sigmoid_scale", "of", "least_images"}
 CONSTRAINT = {"margin", "quantile", "alpha"}  # may differ between members of a joint training

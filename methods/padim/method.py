@@ -93,6 +93,7 @@ class PaDiM:
         sizes=_sizes,
         reads=_reads,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
+        seconds=45.0,
     )
     check_params: ClassVar[Mapping[str, Any]] = {
         "backbone": "test_resnet",

@@ -103,6 +103,7 @@ class PatchCore:
         sizes=_sizes,
         reads=_reads,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
+        seconds=60.0,
     )
     check_params: ClassVar[Mapping[str, Any]] = {
         "backbone": "test_resnet",

@@ -141,6 +141,7 @@ class PSAD:
         ),
         sizes=_sizes,
         resources=Resources(gpus=0.5, cpus=2, timeout_minutes=480),
+        seconds=900.0,
     )
     check_params: ClassVar[Mapping[str, Any]] = {
         "backbone": "test_resnet",

@@ -90,6 +90,7 @@ class SPADE:
         sizes=_sizes,
         reads=_reads,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=240),
+        seconds=60.0,
     )
     check_params: ClassVar[Mapping[str, Any]] = {
         "backbone": "test_resnet",

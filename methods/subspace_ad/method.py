@@ -97,6 +97,7 @@ class SubspaceAD:
         sizes=_sizes,
         reads=_reads,
         resources=Resources(gpus=0.5, cpus=2, timeout_minutes=240),
+        seconds=90.0,
     )
     check_params: ClassVar[Mapping[str, Any]] = {
         "weights": "demo",

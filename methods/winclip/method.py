@@ -92,6 +92,7 @@ class WinClip:
         problems=lambda params: problems(params, scales="scales"),
         sizes=square_input,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
+        seconds=45.0,
     )
     check_params: ClassVar[Mapping[str, Any]] = {"weights": "demo", "image_size": 48}
 
