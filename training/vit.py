@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness.addresses import local
 from methods.shared.backbones.frozen import Backbone, load
 from methods.shared.layers import as_maps, outputs
 from methods.shared.training.steps import Means, Plan, steps
@@ -95,7 +96,7 @@ def check(student: Student, teacher: Backbone, source: CropSampler, batches: int
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m training.vit", description=__doc__)
-    parser.add_argument("--out", type=Path, default=None, help="folder (default: where demo weights lie)")
+    parser.add_argument("--out", type=local, default=None, help="folder (default: where demo weights lie)")
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--scenes", type=int, default=60, help="per category")
     parser.add_argument("--heldout", type=int, default=10, help="per category, for the final measure")
@@ -103,8 +104,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw")
     parser.add_argument("--threads", type=int, default=1, help="other numbers give other roundings")
-    parser.add_argument("--cache", type=Path, help="folder that keeps the drawn scenes")
-    parser.add_argument("--state", type=Path, help="file that keeps the state of the training")
+    parser.add_argument("--cache", type=local, help="folder that keeps the drawn scenes")
+    parser.add_argument("--state", type=local, help="file that keeps the state of the training")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.use_deterministic_algorithms(True)
