@@ -90,6 +90,15 @@ def test_demo_weights_are_of_another_backbone(sweep_file: Write, asked: list[str
     assert asked == ["resnet10t"]
 
 
+@pytest.mark.parametrize(
+    ("method", "key", "layer"), [("spade", "global_layer", "global_pool"), ("sinbad", "layers", "layer4")]
+)
+def test_what_the_demo_weights_do_not_reach_is_said(method: str, key: str, layer: str, sweep_file: Write):
+    (line,) = said(sweep_file(methods=[{"name": method, "params": {"weights": "demo"}}]))
+    assert f"{layer!r} is not among what the demo weights (resnet10t) hold: " in line and key in line
+    assert "conv1, layer1, layer2, layer3" in line.replace("bn1, ", "")
+
+
 def test_where_nobody_can_say_nothing_is_said(sweep_file: Write, asked: list[str]):
     load(sweep_file(methods=[{"name": "patchcore", "params": {"backbone": "none"}}]), (), CHECKS)
     assert asked == ["none"]

@@ -1,6 +1,7 @@
 """The demo weights load like any others, are what their manifest says, and mean something."""
 
 import json
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,11 +12,19 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from harness.artifacts import ArtifactStore
+from harness.data import FitData, ImageSet
 from harness.datasets.demo import CATEGORIES, PART_NAMES, scene
+from harness.errors import WeightsError
+from harness.method import Context
+from methods import METHODS
 from methods.shared import weights
+from methods.shared.backbones.features import FeatureSpec, features
 from methods.shared.backbones.frozen import load
 from methods.shared.checkpoints import read
+from methods.shared.onepass import shared
 from methods.shared.openclip.naclip import Attend, naclip
+from methods.shared.pixels import Geometry
 from methods.shared.training.distillation import PatchTarget, difference, distil
 from methods.shared.training.pdn import pdn_from, pdn_small
 from methods.shared.training.steps import Means, Plan, steps
@@ -37,6 +46,33 @@ MOST_BYTES = 12_000_000
 @pytest.fixture(scope="module")
 def model() -> Model:
     return Model(FOLDER / "image_text")
+
+
+RUN_AT_ONCE = [n for n in METHODS.names() if not METHODS.load(n).card.trained]
+
+
+@pytest.mark.parametrize("name", RUN_AT_ONCE)
+def test_the_demo_of_a_method_runs(name: str):
+    """On four pictures, with the hyper-parameters and weights of `make demo`."""
+    cls = METHODS.load(name)
+    params = {
+        **cls.card.demo.params,
+        **({"weights": "demo"} if "weights" in {f.name for f in fields(cls)} else {}),
+    }
+    drawn = ImageSet.of_arrays([scene("juice_bottle", 0, "train", n, 128).image for n in range(4)])
+    data = FitData(drawn.subset([0]), drawn.subset([1, 2]), category="juice_bottle")
+    scores = cls(Context(), **params).fit(data).score(drawn.subset([3]))
+    assert np.isfinite(scores.image).all()
+
+
+def test_a_layer_that_others_want_and_the_file_lacks_costs_nobody_else(tmp_path: Path, picture: np.ndarray):
+    spec = FeatureSpec("any", "demo", ("layer2",), Geometry.square(64))
+    images, store = ImageSet.of_arrays([picture]), ArtifactStore(tmp_path)
+    with shared({spec.pass_key: ["global_pool", "layer2"]}):
+        (maps,) = features(images, spec, store, "cpu")
+    assert list(maps) == ["layer2"]
+    with pytest.raises(WeightsError, match="layers global_pool"):
+        features(images, replace(spec, layers=("global_pool",)), store, "cpu")
 
 
 @pytest.fixture

@@ -90,7 +90,13 @@ class SINBAD:
         weights_licence="BSD-3-Clause (wide_resnet50_2.tv_in1k)",
         trained=False,
         demo=Demo(
-            {"image_size": 256, "crop_size": 64, "projections": 100, "pixel_repetitions": 5},
+            {
+                "layers": ("layer3", "layer2"),
+                "image_size": 256,
+                "crop_size": 64,
+                "projections": 100,
+                "pixel_repetitions": 5,
+            },
             "small crops of a small picture; the small demo backbone takes the place of wide_resnet50_2",
             {"categories": ["juice_bottle"], "shots": [1, 4]},
         ),

@@ -79,7 +79,7 @@ class SPADE:
         weights_licence="BSD-3-Clause (wide_resnet50_2.tv_in1k)",
         trained=False,
         demo=Demo(
-            {"image_size": 128},
+            {"image_size": 128, "global_layer": "layer3"},
             "the small demo backbone takes the place of wide_resnet50_2",
             {"categories": ["breakfast_box", "juice_bottle"], "shots": [1, 4]},
         ),

@@ -5,7 +5,7 @@ normalisation, the geometry and the image. One array per layer, so that methods 
 layers of one network share what they have in common; a pass gives all layers that the sweep wants of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, final
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from harness.artifacts import ArtifactStore, Op
 from harness.data import ImageSet
+from harness.errors import ConfigError, WeightsError
 from methods.shared.onepass import OnePass, wanted
 from methods.shared.pixels import Geometry, batches, resized
 from methods.shared.turning import Turn, turned
@@ -97,11 +98,23 @@ def features(images: ImageSet, spec: FeatureSpec, store: ArtifactStore, device: 
         WeightsError: the weights are missing or do not fit.
     """
     layers = wanted(spec.pass_key, spec.layers, store)
+    try:
+        return _layers(images, replace(spec, layers=tuple(layers)), spec.layers, store, device)
+    except (ConfigError, WeightsError):
+        # what another trial wants may not be in this file: that is said in its row, and costs nobody else
+        if set(layers) <= set(spec.layers):
+            raise
+        return _layers(images, spec, spec.layers, store, device)
+
+
+def _layers(
+    images: ImageSet, spec: FeatureSpec, own: Sequence[str], store: ArtifactStore, device: str
+) -> list[Maps]:
+    """The layers `own` of every image, out of passes that give all of the spec."""
     # all layers of a chunk are in memory together: the more of them, the fewer images
-    size = max(FEWEST, CHUNK * len(spec.layers) // len(layers))
-    every = replace(spec, layers=tuple(layers))
-    parts = (_pass(part, every, store, device) for part in batches(images, size))
-    return [maps for part in parts for maps in part.arrays(spec.layers)]
+    size = max(FEWEST, CHUNK * len(own) // len(spec.layers))
+    parts = (_pass(part, spec, store, device) for part in batches(images, size))
+    return [maps for part in parts for maps in part.arrays(own)]
 
 
 def _pass(images: ImageSet, spec: FeatureSpec, store: ArtifactStore, device: str) -> OnePass:

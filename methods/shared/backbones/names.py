@@ -45,25 +45,38 @@ def problems(
         step: multiples of it fit the patches of the usual backbone, and of what stands in for it in the demo.
     """
     own = params["weights"] not in (None, DEMO, *INSTALLED)
+    beyond = _beyond(params, keys) if params["weights"] == DEMO else []
     as_usual = (params["backbone"], *(tuple(params[key]) for key in keys)) == usual
     if as_usual and not own and params[side] % step == 0:
-        return []
+        return beyond
     backbone = _architecture(params["backbone"], params["weights"])
     known = facts(backbone)
     if known is None:
-        return []
+        return beyond
     if known["error"]:
         return [("backbone", known["error"])]
-    found = [
-        (key, no_layer(backbone, layer, known["layers"]))
-        for key in keys
-        for layer in params[key]
-        if layer not in known["layers"]
-    ]
+    unknown = [(key, layer) for key in keys for layer in params[key] if layer not in known["layers"]]
+    found = [(key, no_layer(backbone, layer, known["layers"])) for key, layer in unknown]
+    found = found or beyond
     if (patch := known.get("patch")) and params[side] % patch:
         found.append((side, f"{params[side]} {multiple(patch, params[side])} of {backbone!r}"))
     strange = _misfit(params["weights"], backbone, known["keys"]) if own else ""
     return found + ([("weights", strange)] if strange else [])
+
+
+def _beyond(params: Mapping[str, Any], keys: Sequence[str]) -> list[tuple[str, str]]:
+    """Layers above those that the demo weights hold: they are cut off where the demo ends."""
+    try:
+        file = demo(params["backbone"])
+        held = dict.fromkeys(name.partition(".")[0] for name in shapes_of(file.path) or {})
+    except WeightsError:  # said where the weights are looked for
+        return []
+    return [
+        (key, f"{layer!r} is not among what the demo weights ({file.backbone}) hold: {', '.join(held)}")
+        for key in keys
+        for layer in params[key]
+        if layer.partition(".")[0] not in held
+    ]
 
 
 def _misfit(weights: str, backbone: str, keys: Sequence[str]) -> str:
