@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-DEMO := --categories breakfast_box juice_bottle screw_bag --train 24 --validation 6 --good 12 --logical 16 --structural 12
+DEMO := --categories breakfast_box juice_bottle screw_bag --train 20 --validation 6 --good 10 --logical 13 --structural 10
 
 .PHONY: demo test test-all check fix bench storm clean
 

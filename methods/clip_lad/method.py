@@ -124,7 +124,11 @@ class ClipLad:
         weights_licence="MIT (ViT-L-14, datacomp_xl_s13b_b90k)",
         trained=False,
         uses=frozenset({"text"}),
-        demo=Demo({"image_size": 224, "patch_stages": [4]}, "patches of one stage: `full` has many pairs"),
+        demo=Demo(
+            {"image_size": 224, "patch_stages": [4]},
+            "patches of one stage; a few-shot method: with all images there are many pairs",
+            {"shots": [1, 4]},
+        ),
         paths=frozenset({"weights", "prompts"}),
         assets=_assets,
         ignores=_ignores,

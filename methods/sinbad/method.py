@@ -98,7 +98,7 @@ class SINBAD:
                 "pixel_repetitions": 5,
             },
             "small crops of a small picture; the small demo backbone takes the place of wide_resnet50_2",
-            {"categories": ["juice_bottle"], "shots": [1, 4]},
+            {"categories": ["juice_bottle"], "shots": [4]},
         ),
         paths=frozenset({"weights"}),
         assets=assets,
