@@ -132,7 +132,7 @@ class PSAD:
         weights_licence="BSD-3-Clause (wide_resnet101_2.tv_in1k, resnet101.tv_in1k)",
         trained=True,
         uses=frozenset({"part labels"}),
-        demo=Demo(_DEMO, "some dozens of training steps instead of 7000"),
+        demo=Demo(_DEMO, "some dozens of training steps instead of 7000", {"seeds": [0]}),
         paths=frozenset({"weights", "comp_weights", "labels_dir"}),
         assets=labelling.assets,
         unmet=labelling.unmet,
