@@ -136,6 +136,7 @@ def test_a_broken_node_is_put_aside_and_its_trials_go_elsewhere(
     assert "Input/output error" in done.stdout
 
 
+@pytest.mark.slow  # half a minute of waiting for a card to be tried
 def test_a_broken_card_is_held_and_what_has_no_card_left_is_said(
     cluster: Cluster, sweep_file: Write, tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ):
