@@ -21,7 +21,7 @@ from methods.shared.pixels import RGB, Geometry, Side, batches, resized, square_
 @final
 @dataclass
 class MeanImage:
-    """Absolute difference to the pixel-wise mean of the training images.
+    """Absolute difference to the pixel-wise mean of the training images; with k = 1, to one image.
 
     Args:
         context: run seed, device, artifact store; only the store is used here.

@@ -223,6 +223,13 @@ def test_nothing_is_lacking_of_a_method(name: str):
     assert list(asks.of_method(name, METHODS)) == []
 
 
+def test_every_card_says_what_one_shot_means():
+    cards = [path for path in sorted((ROOT / "methods").glob("*/README.md")) if path.parent.name != "shared"]
+    texts = {path.parent.name: path.read_text() for path in [*cards, ROOT / "methods" / "mean_image.py"]}
+    assert len(texts) > 10
+    assert [name for name, text in texts.items() if "k = 1" not in text] == []
+
+
 def test_what_is_written_from_cards_and_records_is_up_to_date():
     assert asks.of_texts(METHODS) == []
 
