@@ -40,6 +40,7 @@ from methods.efficientad.recipe import Constraint, Recipe
 from methods.efficientad.stepper import Feeder, Stepper
 from methods.efficientad.task import Task
 from methods.efficientad.train import Pace, Trained, train
+from methods.shared.training.draws import index
 from methods.shared.training.pdn import (
     MEDIUM,
     OUTPUT,
@@ -340,7 +341,7 @@ def test_jitter_is_torchvisions():
 
 
 def test_every_epoch_takes_every_image_once():
-    epochs = [[draws.index(3, draws.IMAGES, e * 7 + i, 7) for i in range(7)] for e in range(4)]
+    epochs = [[index(3, draws.IMAGES, e * 7 + i, 7) for i in range(7)] for e in range(4)]
     assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 4
 
@@ -380,7 +381,7 @@ def slow_losses(task: Task) -> np.ndarray:
     deviation = ((maps - mean) ** 2).mean(dim=(0, 2, 3), keepdim=True).sqrt()
     found = []
     for step in range(r.steps):
-        n = draws.index(task.context.run_seed, draws.IMAGES, step, len(images))
+        n = index(task.context.run_seed, draws.IMAGES, step, len(images))
         T = ((maps[n : n + 1] - mean) / deviation)[0]
         S_T, S_A = (s[0] for s in student(images[n]))
         A = autoencoder(images[n])[0]

@@ -159,11 +159,11 @@ def _penalty(scale: Scale, folder: Path, precision: str) -> Iterator[Row]:
 
 def _eager(scale: Scale, folder: Path, precision: str) -> Iterator[Row]:
     """The same without a CUDA graph."""
-    captured, steps_of._captured = steps_of._captured, lambda step, device: step
+    captured, steps_of.captured = steps_of.captured, lambda step, device: step
     try:
         step = _step(stepper(EfficientADDFSC, precision, 1, scale, folder), scale)
     finally:
-        steps_of._captured = captured
+        steps_of.captured = captured
     yield row(f"{EfficientADDFSC.card.title}, {precision}, no graph: per step", 1000 * step, "ms")
 
 

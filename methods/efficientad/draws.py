@@ -1,27 +1,15 @@
 """Every random choice of a training, drawn from (seed, stream, step): any step can be taken anew."""
 
-from functools import lru_cache
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+
+from methods.shared.training.draws import torch_seed
 
 IMAGES, PENALTY, JITTER, GREY, DROPOUT, WEIGHTS = range(6)  # streams of a seed
 STRENGTH = 0.2
 GREY_PROBABILITY = 0.3
 GREY_WEIGHTS = (0.2989, 0.587, 0.114)  # ITU-R 601
-
-
-def index(seed: int, stream: int, step: int, number: int) -> int:
-    """Which of `number` images a step takes: each once per epoch, in a new order every time."""
-    epoch, place = divmod(step, number)
-    return int(_order(seed, stream, epoch, number)[place])
-
-
-@lru_cache(maxsize=64)
-def _order(seed: int, stream: int, epoch: int, number: int) -> NDArray[np.int64]:
-    return np.random.default_rng([seed, stream, epoch]).permutation(number)
 
 
 def jitter(seed: int, step: int) -> tuple[float, float, float]:
@@ -62,8 +50,3 @@ def uniform(seed: int, step: int, out: Tensor, generator: torch.Generator) -> No
     """Fill `out` with the numbers in [0, 1) that decide a step's dropout."""
     generator.manual_seed(torch_seed(seed, DROPOUT, step))
     out.uniform_(generator=generator)
-
-
-def torch_seed(*entropy: int) -> int:
-    """One 32-bit seed for torch of several numbers."""
-    return int(np.random.SeedSequence(entropy).generate_state(1)[0])

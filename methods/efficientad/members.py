@@ -13,12 +13,13 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from methods.efficientad.draws import WEIGHTS, jittered, torch_seed
+from methods.efficientad.draws import WEIGHTS, jittered
 from methods.efficientad.losses import Outputs, terms, weights
 from methods.efficientad.losses_at_once import Losses, agree
 from methods.efficientad.networks import WIDTH, Autoencoder, Student, joint, map_size, placed, sizes
 from methods.efficientad.recipe import Constraint, Recipe
 from methods.shared.training.distillation import IMAGENET
+from methods.shared.training.draws import seeded
 from methods.shared.training.pdn import Shape
 
 _towards, _copied = torch._foreach_lerp_, torch._foreach_copy_  # pyright: ignore[reportPrivateImportUsage]
@@ -46,8 +47,7 @@ class Feed:
 
 def pair(recipe: Recipe, shape: Shape, seed: int) -> tuple[Student, Autoencoder]:
     """Student and autoencoder with the random weights of a seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(torch_seed(seed, WEIGHTS))  # of the CPU alone
+    with seeded(seed, WEIGHTS):
         student = Student(shape)
         return student, Autoencoder(shape.output, recipe.image_size, recipe.in_relu, recipe.in_affine)
 
@@ -102,14 +102,6 @@ class Members:
         self.optimiser.step()
         self._average()
         return found.detach()
-
-    def set_rate(self, rate: float) -> None:
-        """The learning rate of the next step."""
-        for group in self.optimiser.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
 
     def losses(self, feed: Feed) -> Tensor:
         """The unweighted terms of the loss of every member, (n, 5)."""

@@ -1,6 +1,5 @@
 """One step after the other: data and random numbers are brought in place, then all members step at once."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
@@ -15,11 +14,13 @@ from methods.efficientad.members import Feed, Members, dropout_numbers
 from methods.efficientad.networks import Way, map_size
 from methods.efficientad.task import Task
 from methods.efficientad.ways import Clock, by_events, choose
+from methods.shared.training.draws import index
+from methods.shared.training.graphs import captured
+from methods.shared.training.optimisers import set_rate
 from methods.shared.training.pdn import shape_of
 from methods.shared.training.precision import arithmetic
 
 Array = NDArray[Any]
-EAGER = 3  # steps before the capture, in which libraries choose their algorithms
 
 
 @final
@@ -54,12 +55,13 @@ class Stepper:
         members, feed = self.members, self.feeder.feed
         self.ways = self._choose(by_events if clock is None and device.type == "cuda" else clock)
         # not through self: a cycle would keep a finished training on the card until Python looks for cycles
-        self._step = _captured(lambda: members.step(feed), device)
+        self._step = captured(lambda: members.step(feed), device)
 
     def take(self, step: int) -> Tensor:
         """Take the step of this number; the terms of the loss before it, (members, 5), on the device."""
         self.feeder.fill(step)
-        self.members.set_rate(self.recipe.rate(step))
+        for group in self.members.optimiser.param_groups:
+            set_rate(group, self.recipe.rate(step))
         return self._step()
 
     def _choose(self, clock: Clock | None) -> list[Way]:
@@ -121,7 +123,7 @@ class Feeder:
             self.others.close()
 
     def _fill(self, i: int, task: Task, seed: int, step: int) -> None:
-        n, feed = draws.index(seed, draws.IMAGES, step, len(task.images)), self.feed
+        n, feed = index(seed, draws.IMAGES, step, len(task.images)), self.feed
         pixels, maps = (_tensor(array) for array in self.data[i][n])
         feed.image[i].copy_(pixels.permute(2, 0, 1))
         feed.teacher[i].copy_(maps)
@@ -154,59 +156,6 @@ def _penalties(tasks: Sequence[Task]) -> Callable[[int, Tensor], None]:
 
 def _penalty(task: Task, seed: int, step: int) -> Tensor:
     """The image (3, s, s) in [0, 255] on which S^T is to be small, grey with a probability of 0.3."""
-    image = task.other(draws.index(seed, draws.PENALTY, step, task.others))
+    image = task.other(index(seed, draws.PENALTY, step, task.others))
     tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
     return draws.grey(tensor) if draws.is_grey(seed, step) else tensor
-
-
-def _captured(step: Callable[[], Tensor], device: torch.device) -> Callable[[], Tensor]:
-    """The step itself; on a GPU its replay as a CUDA graph, which spares the launch of every kernel."""
-    return _Captured(step) if device.type == "cuda" else step
-
-
-@final
-class _Captured:
-    """A step that is captured once and then replayed.
-
-    The first steps run as they are, on a stream beside, as CUDA wants it before a capture; they are
-    steps like any others. All that a step reads and writes has a fixed place: its feed, parameters,
-    their moments, averages and the learning rate.
-    """
-
-    def __init__(self, step: Callable[[], Tensor]) -> None:
-        self.step, self.calls = step, 0
-        self.graph: torch.cuda.CUDAGraph | None = None
-        self.result: Tensor | None = None
-        self.beside = torch.cuda.Stream()  # one: every stream has a pool of memory of its own
-        self.capture = True
-
-    def __call__(self) -> Tensor:
-        self.calls += 1
-        if self.calls <= EAGER:
-            return self._aside()
-        if self.capture and self.graph is None:
-            self._begin()
-        if self.graph is None:
-            return self.step()
-        self.graph.replay()
-        assert self.result is not None
-        return self.result
-
-    def _begin(self) -> None:
-        """Capture the step; where that fails (a full card), go on without: slower, with the same numbers."""
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph):
-                self.result = self.step()
-            self.graph = graph
-        except RuntimeError as error:
-            torch.cuda.synchronize()
-            self.capture, self.result = False, None
-            warnings.warn(f"no CUDA graph of the training step, it goes on without: {error}", stacklevel=2)
-
-    def _aside(self) -> Tensor:
-        self.beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self.beside):
-            result = self.step()
-        torch.cuda.current_stream().wait_stream(self.beside)
-        return result

@@ -4,7 +4,6 @@ Nothing waits for the device between two blocks of steps. After a block the loss
 are looked at, and a checkpoint is written where the last one is old enough.
 """
 
-import csv
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from harness.errors import HarnessError
 from methods.efficientad.losses import TERMS
 from methods.efficientad.stepper import Stepper
 from methods.efficientad.task import Task
+from methods.shared.training import curves
 from methods.shared.training.precision import arithmetic
 from methods.shared.training.states import Unfit, check_shapes, keep, restored
 
@@ -158,19 +158,12 @@ def _checked(content: Any, task: Task) -> dict[str, Any]:
 
 
 def write_curve(task: Task, losses: NDArray[np.float32]) -> None:
-    """Write the losses of all steps so far beside the checkpoint, as CSV with a header."""
-    if task.curve is None:
-        return
-    task.curve.parent.mkdir(parents=True, exist_ok=True)
-    with open(task.curve, "w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(("step", *TERMS))
-        rows.writerows((step, *map(str, row)) for step, row in enumerate(losses))
+    """Write the losses of all steps so far beside the checkpoint."""
+    if task.curve is not None:
+        curves.write_curve(task.curve, TERMS, losses)
 
 
 def diverged(outcome: Trained) -> HarnessError:
     """The error of a training whose loss is not finite any more."""
     assert outcome.diverged is not None
-    values = zip(TERMS, outcome.losses[-1].tolist(), strict=True)
-    told = ", ".join(f"{name} {value:g}" for name, value in values)
-    return HarnessError(f"training diverged at step {outcome.diverged}: {told}; try a smaller learning_rate")
+    return curves.diverged(outcome.diverged, TERMS, outcome.losses[-1].tolist())

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, TypeVar, final
 
@@ -128,6 +128,11 @@ def load(
         nn.Module.to(model, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     triples = [_per_channel(v, device) for v in (weights.mean or mean, weights.std or std)]
     return Backbone(model, layers, triples[0], triples[1], device, precision)
+
+
+def untrained(weights: Weights) -> nn.Module:
+    """The architecture that a weights file is of, with initial weights of torch's generator: a student."""
+    return _built(replace(weights, own=False))[0]
 
 
 def _per_channel(values: Triple, device: str) -> Tensor:

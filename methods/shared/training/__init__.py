@@ -1,1 +1,1 @@
-"""What training loops share: steps and their state, PDN, distillation."""
+"""What trained methods share: the training room (`room`), its draws and optimisers, PDN, distillation."""
