@@ -81,7 +81,7 @@ class STFPM:
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=240),
         seconds=180.0,
     )
-    check_params: ClassVar[Mapping[str, Any]] = {"backbone": "test_resnet", "image_size": 64, "steps": 15}
+    check_params: ClassVar[Mapping[str, Any]] = {"weights": "demo", "image_size": 64, "steps": 15}
 
     context: Context
     _: KW_ONLY
