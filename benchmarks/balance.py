@@ -108,9 +108,10 @@ def play(truth: World, nodes: Sequence[Node], wanted: Resources, shared_store: b
         kinds=kinds,
         costs=Costs(kinds, guess=truth.guesses.__getitem__),
         shares=Shares(),
-        shared_store=shared_store,
         clock=lambda: now[0],
     )
+    for node in nodes if shared_store else ():
+        dispatcher.shares_store(node.id)
     events: list[tuple[float, int, Assignment, int]] = []
     number = itertools.count()
     there: dict[str, set[object]] = {}

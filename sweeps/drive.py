@@ -32,7 +32,8 @@ from sweeps.run_log import FILE as LOG
 from sweeps.run_log import logged, rotate
 from sweeps.serial import run_serial
 from sweeps.shards import Shard
-from sweeps.worker import Setting, slots_here, tidied
+from sweeps.sign import put
+from sweeps.worker import Setting, tidied
 
 FINE = (Status.OK, Status.SKIPPED)
 
@@ -85,7 +86,6 @@ def plan_sweep(config: SweepConfig, options: Options) -> Plan:
         only=only,
         limit=options.limit,
         unit_trials=config.unit_trials,
-        slots=slots_here(),
     )
     notes += [*lacking_notes(run, stands.lacking), *beside.notes]
     return replace(plan, notes=(*found.notes, *notes))
@@ -114,7 +114,6 @@ def run_sweep(config: SweepConfig, options: Options, console: Console) -> bool:
             only=only,
             limit=options.limit,
             unit_trials=config.unit_trials,
-            slots=slots_here(),
         )
         own = config.model_copy(update={"out": run})
         describe_run(run, own, plan)
@@ -157,7 +156,8 @@ def _run(plan: Plan, config: SweepConfig, options: Options, progress: Progress) 
     shutil.rmtree(_tune(setting), ignore_errors=True)  # a driver that was killed leaves it
     if not plan.units and not plan.skipped:
         return
-    ledger = Ledger(config.run_directory)
+    wanting = {trial.id for unit in plan.units if unit.resources.gpus for trial in unit.trials}
+    ledger = Ledger(config.run_directory, wanting)
     try:
         # before anything runs: a retry that is interrupted leaves a missing row, not the old one
         ledger.forget([t.id for t in (*plan.remaining, *plan.skipped)])
@@ -193,8 +193,9 @@ def _execute(
 
     cluster = Cluster(options.address, options.dashboard)
     # after the import, which gives Ray's loggers handlers of their own
-    with logged(config.run_directory):
-        run_ray(plan.units, setting, ledger, watch, _tune(setting), cluster, config.unit_trials)
+    with logged(config.run_directory), put(setting.store, config.run_directory) as sign:
+        signed = replace(setting, sign=sign)
+        run_ray(plan.units, signed, ledger, watch, _tune(setting), cluster, config.unit_trials)
 
 
 def _tune(setting: Setting) -> Path:
@@ -217,12 +218,12 @@ def _setting(config: SweepConfig, trials: Sequence[Trial]) -> Setting:
 
 def headline(plan: Plan, run: Path) -> str:
     """One line: what is planned, done and left."""
-    units = f" in {len(plan.units)} work units" if plan.units else ""
+    # not the number of units: they are cut while they run, by the slots that there are
     stacks = [len(unit.trials) for unit in plan.units if unit.together]
     together = f", {sum(stacks)} of them trained together in {len(stacks)} stacks" if stacks else ""
     return (
         f"{len(plan.trials)} trials planned, {len(plan.done)} already there, {len(plan.skipped)} to skip, "
-        f"{len(plan.remaining)} to run{units}{together} → {run}"
+        f"{len(plan.remaining)} to run{together} → {run}"
     )
 
 

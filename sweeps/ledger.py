@@ -1,8 +1,8 @@
 """What has happened so far in this run of a sweep: results go in, news comes out."""
 
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -21,6 +21,7 @@ NEWS_COLUMNS = (
     "total_seconds",
     "host",
 )
+ON_CPU = "a CPU for a GPU"  # the mark of numbers that were to come from a GPU
 COUNTED = ("artifact_hits", "artifact_computes", "artifacts", "together_error", "notes")
 
 
@@ -44,13 +45,17 @@ class News:
 class Ledger:
     """Keeps the run's writer; the only object that trials report to, from any thread.
 
+    Args:
+        run: its directory.
+        wanting: ids of trials that are to have a GPU; rows of those that had none are marked, on any backend.
+
     Attributes:
         ended_ids: trials that have ended.
         fatal: why nothing can be written any more, or None.
     """
 
-    def __init__(self, run: Path):
-        self._writer = RunWriter(run)
+    def __init__(self, run: Path, wanting: Collection[str] = ()):
+        self._writer, self._wanting = RunWriter(run), wanting
         # Tune calls from its thread while the main thread looks
         self._guard = threading.Lock()
         # a set that keeps its order
@@ -73,6 +78,7 @@ class Ledger:
         Raises:
             ResultsError: it cannot be written; every later call will fail too.
         """
+        result = self._marked(result)
         try:
             self._writer.finished(result)
         except ResultsError as error:
@@ -84,6 +90,12 @@ class Ledger:
             # after the writer: news are of what is durable; and short, for there may be 20,000
             self._ended.append({k: result.trial.get(k) for k in NEWS_COLUMNS + COUNTED})
             self.ended_ids.add(result.trial["trial_id"])
+
+    def _marked(self, result: TrialResult) -> TrialResult:
+        row = result.trial
+        if row["trial_id"] not in self._wanting or row.get("device") != "cpu":
+            return result
+        return replace(result, trial={**row, "marks": [*(row.get("marks") or ()), ON_CPU]})
 
     def interrupted(self, trial_ids: Iterable[str]) -> None:
         """These trials are not under way any more, and have not ended either."""

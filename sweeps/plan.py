@@ -181,7 +181,6 @@ def unit_id(trials: Sequence[Trial]) -> str:
 
 def plan_rows(plan: Plan) -> list[dict[str, Any]]:
     """The rows of `plan.parquet`."""
-    unit_of = {t.id: unit.id for unit in plan.units for t in unit.trials}
     return [
         {
             "trial_id": t.id,
@@ -192,7 +191,6 @@ def plan_rows(plan: Plan) -> list[dict[str, Any]]:
             "shots": t.shots,
             "split_seed": t.split_seed,
             "run_seed": t.run_seed,
-            "unit": unit_of.get(t.id),
             "marks": list(t.marks),
         }
         for t in plan.trials

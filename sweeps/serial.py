@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from harness.method import Resources
+from sweeps.dispatch.lacking import without_cards
 from sweeps.ledger import Ledger
 from sweeps.plan import WorkUnit
 from sweeps.together import train
@@ -30,6 +31,9 @@ def run_serial(
         debug: stop in the debugger where a trial fails.
     """
     on_failure = _post_mortem if debug else None
+    wanting = {unit.trials[0].method for unit in units if unit.resources.gpus}
+    if wanting and not gpus_here():
+        ledger.say(without_cards("here", wanting))
     for planned in units:
         unit = replace(planned, resources=_here(planned.resources))
         shared = train(unit, setting, on_failure) if unit.together else None

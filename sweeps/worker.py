@@ -25,6 +25,7 @@ from methods import METHODS
 from methods.shared.onepass import shared
 from methods.shared.pixels import working
 from sweeps.handshake import Answer, Shown, answer, refused
+from sweeps.sign import Sign
 
 CURVES = ".csv"  # loss curves in a scratch folder
 
@@ -44,6 +45,7 @@ class Setting:
         sizes: category -> sizes at which its images are wanted, by whatever trial.
         reads: pass of a network -> what is wanted of it, by whatever trial.
         expected: what the planner has, for workers that may stand elsewhere; None where it runs them itself.
+        sign: of the driver in the store, for the same ones.
     """
 
     source: Source
@@ -55,6 +57,7 @@ class Setting:
     sizes: Mapping[str, tuple[Size, ...]] = field(default_factory=dict)
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     expected: Shown | None = None
+    sign: Sign | None = None
 
     @staticmethod
     def sizes_of(trials: Iterable[Trial]) -> Mapping[str, tuple[Size, ...]]:

@@ -200,3 +200,16 @@ def test_editing_the_file_runs_the_difference(sweep_file: Write, tmp_path: Path)
     assert sweep_here(sweep_file(), "--backend", "serial").returncode == 0
     more = sweep_here(sweep_file(methods=[GRID], seeds=2), "--backend", "serial")
     assert "12 trials planned, 3 already there, 0 to skip, 9 to run" in more.stdout
+
+
+def test_a_cpu_for_a_gpu_is_said_and_marked_on_both_backends(sweep_file: Write, tmp_path: Path):
+    methods = [{"name": "mean_image", "resources": {"gpus": gpus}} for gpus in (0.5, 0)]
+    path = sweep_file(methods=methods[:1], categories=["cap"])
+    for backend in ("serial", "ray"):
+        done = sweep_here(path, "--backend", backend, f"out={tmp_path / backend}")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "mean_image run on CPUs (gpus: 0 says that it is meant)" in done.stdout
+        assert [list(m) for m in read_run(tmp_path / backend).trials["marks"]] == [["a CPU for a GPU"]]
+    meant = sweep_here(sweep_file(methods=methods[1:], categories=["cap"], out=str(tmp_path / "meant")))
+    assert "run on CPUs" not in meant.stdout
+    assert [list(m) for m in read_run(tmp_path / "meant").trials["marks"]] == [[]]

@@ -125,7 +125,7 @@ def test_a_cluster_without_cards_says_so_once_and_goes_back_when_one_comes():
     assert "no GPU in the cluster: m run on CPUs" in (d.without_gpus([HEAD]) or "")
     assert d.without_gpus([HEAD]) is None
     first = started(d, HEAD)
-    assert {(a.unit.trials[0].method, a.without_gpu) for a in first} <= {("m", True), ("plain", False)}
+    assert {a.unit.trials[0].method for a in first} <= {"m", "plain"}
     assert all(a.resources.gpus == 0 for a in first)
     late = started(d, HEAD, CARDS)
     assert late and all(a.node == "g" and a.resources.gpus for a in late if a.unit.trials[0].method == "m")
@@ -210,6 +210,42 @@ def test_a_node_that_was_put_aside_gets_nothing():
     d.put_aside("g", "no data")
     assert {a.node for a in started(d, HEAD, CARDS)} == {"h"}
     assert d.aside == {"g": "no data"}
+
+
+def test_what_the_last_node_cannot_run_waits_for_another_and_the_rest_goes_on():
+    units = [unit(3, Resources(), category=c, fingerprint=c) for c in "ab"]
+    d, now = dispatcher(*units, guess=1e4), 1000.0
+    one, two = Node("1", "one", 2), Node("2", "two", 2)
+    bad, *others = started(d, one)
+    d.bar(bad.unit.id, "one: no such folder")
+    assert not d.go_on(bad.unit.id)
+    for a in (bad, *others):
+        d.unit_ended(a.unit.id)
+    (category,) = {a.unit.trials[0].category for a in started(d, one)}
+    assert category != bad.unit.trials[0].category
+    assert d.stuck([one], now=now) == []
+    said, has = d.stuck([one], now=now + 60)
+    assert said == "no healthy node is left for m (it asks for 1 CPUs of one node): one: no such folder"
+    assert has == "one has 2 CPUs and 0 GPUs"
+    assert {t.category for a in started(d, one, two) if a.node == "2" for t in a.unit.trials} == {*"ab"} - {
+        category
+    }
+    assert not d.give_up([one, two])
+    assert {t.category for u in d.give_up([one]) for t in u.trials} == {*"ab"} - {category}
+
+
+@pytest.mark.parametrize("seen", ["", "1", "12", "123"])
+def test_where_all_nodes_see_one_store_it_matters_nothing_where_a_trial_runs(seen: str):
+    nodes = [Node(n, n, 1) for n in "123"]
+    d = dispatcher(unit(60, Resources()), most=1)
+    for node in seen:
+        d.shares_store(node)
+    homes = d._homes  # what the choice is told
+    homes.add(("a",), "1")
+    assert homes.of(("a",), "123") == (set() if seen == "123" else {"1", *(seen if "1" in seen else "")})
+    # what a node has computed there survives it
+    assert homes.of(("a",), "23") == (set("2") if seen == "12" else set())
+    assert len(started(d, *nodes)) == 3
 
 
 def test_longest_first_as_soon_as_it_is_known():

@@ -275,12 +275,24 @@ def test_a_node_is_put_aside(rows: list[dict[str, Any]], aside_at: int | None):
 def test_the_last_node_is_kept_and_its_rows_say_why():
     health = Health()
     for i in range(3):
-        kept, aside = health.judge(result(FULL, i), "n1", "alpha", others=0)
+        kept, aside, _ = health.judge(result(FULL, i), "n1", "alpha", others=0)
         assert kept and aside is None
         assert kept.trial["status"] == Status.LOST
         assert kept.trial["reason"] == "node alpha: OSError: [Errno 28] No space left on device"
         assert (kept.trial["error_type"], kept.trial["host"]) == ("OSError", "alpha")
     assert list(health.lines()) == []
+
+
+@pytest.mark.parametrize(("row", "waits_at"), [(REFUSES, 0), (FULL, 1)])
+def test_where_nodes_may_join_the_last_one_is_kept_and_its_trials_wait(row: dict[str, Any], waits_at: int):
+    health = Health()
+    for number in range(ATTEMPTS):
+        kept, aside, waits = health.judge(result(row, 0), "n1", "alpha", others=0, grows=True)
+        last = number == ATTEMPTS - 1
+        assert (kept is not None, aside) == (last, None)
+        assert (waits is not None) == (number >= waits_at and not last)
+        assert not waits or waits.endswith(row["reason"])
+        assert health.judge(result(OK, 1), "n1", "alpha", others=0, grows=True).result
 
 
 def test_a_trial_that_no_node_can_run_is_given_up():

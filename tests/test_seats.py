@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_dispatch import CARD, dispatcher, unit
 
+from harness.failures import REFUSED
 from harness.method import Resources
 from harness.rows import Job, base_row
 from harness.source import Source
@@ -71,9 +72,9 @@ class Rows:
         self.said.append(line)
 
 
-def board(nodes: Sequence[Node], *units: WorkUnit) -> Board:
+def board(nodes: Sequence[Node], *units: WorkUnit, grows: bool = False) -> Board:
     setting = Setting(Source("mvtec_ad", Path("/none")), Job(), None, 1.0, Path("/none"))
-    return Board(dispatcher(*units), Nodes(nodes), Rows(), setting, units)  # type: ignore[arg-type]
+    return Board(dispatcher(*units), Nodes(nodes), Rows(), setting, units, grows)  # type: ignore[arg-type]
 
 
 def row(trial: Trial, seat: Seat, status: Status = Status.OK, **more: Any) -> TrialResult:
@@ -162,6 +163,21 @@ def test_where_no_supervisor_comes_up_on_any_node_everything_is_a_row():
     ]
 
 
+def test_the_trials_of_the_last_node_wait_where_nodes_may_join():
+    refuses = {"error_type": REFUSED, "reason": "numpy is 1, planned with 2"}
+    b = board([Node("a", "only", 1)], unit(3, Resources(), method="m"), grows=True)
+    seat = seated(b)
+    step = b.heard(seat, Heard([row(seat.current[0], seat, Status.LOST, **refuses)], True, []))
+    rows: Any = b.ledger
+    assert not step.stays and not b.open() and not b.finished
+    assert rows.said == [
+        "no healthy node is left for m, which waits for one: only: numpy is 1, planned with 2"
+    ]
+    b.nodes.nodes = [*b.nodes.nodes, Node("b", "late", 1)]  # type: ignore[attr-defined]
+    seat = seated(b)
+    assert (seat.node, rows.rows) == ("b", [])
+
+
 def test_rays_text_is_one_line_that_begins_with_what_was_raised():
     text = (
         "\x1b[36mray::Worker\x1b[39m (pid=1)\n  File x\nModuleNotFoundError: No module named 'sweeps'\n\nmore"
@@ -176,9 +192,9 @@ def test_rays_text_is_one_line_that_begins_with_what_was_raised():
 def test_a_broken_card_keeps_its_seat(fault: str):
     b = board([Node("a", "a", 1, 1)], unit(2, replace(CARD, gpus=1, auto=False), method="m"))
     seat = seated(b)
-    step = b.heard(
-        seat, Heard([row(seat.current[0], seat, Status.CRASHED)], len(seat.unit.trials) == 1, [], fault)
-    )  # type: ignore[union-attr]
+    assert seat.unit
+    crashed, last = row(seat.current[0], seat, Status.CRASHED), len(seat.unit.trials) == 1
+    step = b.heard(seat, Heard([crashed], last, [], fault))
     assert (seat.id in b.parked) == bool(fault)
     assert step.stays
     assert bool(step.unit or seat.current) == (not fault)

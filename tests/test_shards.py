@@ -120,7 +120,7 @@ def test_shards_make_the_run_of_one_process(sweep_file: Write, tmp_path: Path):
     shards(path, 3)
     run = tmp_path / "run"
     pd.testing.assert_frame_equal(numbers_of(run), numbers_of(tmp_path / "one"))
-    plans = [read_run(r).plan.drop(columns="unit") for r in (run, tmp_path / "one")]
+    plans = [read_run(r).plan for r in (run, tmp_path / "one")]
     pd.testing.assert_frame_equal(*plans)
     own = [set(ended(home(run) / f"{i}of3")) for i in range(3)]
     assert all(a.isdisjoint(b) for a, b in itertools.combinations(own, 2))

@@ -106,7 +106,7 @@ def run(path: Path, *words: str, code: int = 0) -> str:
 
 def test_rows_are_those_of_single_training(summed: Write, tmp_path: Path):
     said = run(summed(stack=3, margin=[0.0, 1.0]), f"out={tmp_path / 'three'}", "--backend", "serial")
-    assert "4 to run in 2 work units, 3 of them trained together in 1 stacks" in said
+    assert "4 to run, 3 of them trained together in 1 stacks" in said
     assert Counter(members for _, members, _ in log(tmp_path)) == {3: STEPS, 1: STEPS}
     run(summed(stack=1, margin=[0.0, 1.0]), f"out={tmp_path / 'one'}", "--backend", "serial")
     assert Counter(members for _, members, _ in log(tmp_path)) == {1: 4 * STEPS}

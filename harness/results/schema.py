@@ -101,5 +101,5 @@ SCHEMAS = {"trials": TRIALS, "metrics": METRICS, "scores": SCORES}
 
 PLAN = pa.schema(
     [TRIALS.field(n) for n in ("trial_id", "method", "params", "dataset", "category", "shots")]
-    + [TRIALS.field(n) for n in ("split_seed", "run_seed", "unit", "marks")]
+    + [TRIALS.field(n) for n in ("split_seed", "run_seed", "marks")]
 )

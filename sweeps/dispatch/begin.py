@@ -16,7 +16,6 @@ def dispatcher_for(
     *,
     folder: Path | None,
     most: int | None = None,
-    shared_store: bool = False,
     patience: float = GPU_SECONDS,
 ) -> Dispatcher:
     """A dispatcher of these units.
@@ -25,7 +24,6 @@ def dispatcher_for(
         units: what to run.
         folder: of `costs.json` and `packing.json` (`harness.cache.cache_root()`); None keeps nothing.
         most: trials of a unit at most (`unit_trials` of the sweep file).
-        shared_store: all nodes see one artifact store.
         patience: see `Dispatcher`; 0 where the cluster is this machine.
     """
     kinds = Kinds(trial for unit in units for trial in unit.trials)
@@ -36,6 +34,5 @@ def dispatcher_for(
         costs=costs,
         shares=Shares(folder),
         most=most,
-        shared_store=shared_store,
         patience=patience,
     )

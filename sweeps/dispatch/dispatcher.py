@@ -5,18 +5,18 @@ Nothing here waits or looks at a cluster: it is told what there is, and what has
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, final
 
 from harness.trial import Status, Trial
 from sweeps.dispatch.choice import Choice
 from sweeps.dispatch.costs import Costs, Expected
 from sweeps.dispatch.homes import Homes, Load
-from sweeps.dispatch.lacking import Lacking, described
+from sweeps.dispatch.lacking import Lacking, described, without_cards
 from sweeps.dispatch.lanes import Lane, Lanes, unit_of
 from sweeps.dispatch.memory import Kinds
 from sweeps.dispatch.places import Assignment, Node, Place
 from sweeps.dispatch.rooms import Rooms
+from sweeps.dispatch.running import Given, Running
 from sweeps.dispatch.shares import Shares
 from sweeps.plan import MOST_UNITS, UNIT_TRIALS, WorkUnit
 
@@ -26,24 +26,6 @@ UNHEARD = (2.0, 1.5, 1.2, 1.0)  # by trust: what is not known may be long, and i
 SAVE_SECONDS = 30.0
 # that a cluster of several machines is given to show its first card, or a node for what fits nowhere
 GPU_SECONDS = 60.0
-
-
-@final
-@dataclass
-class _Given:
-    """A unit that runs: where, on which cards, and what of it has ended."""
-
-    assignment: Assignment
-    lane: Lane
-    cards: tuple[int, ...]
-    card_mib: float | None
-    began: float
-    ended: set[str] = field(default_factory=set)
-    stale: bool = False
-
-    @property
-    def left(self) -> list[Trial]:
-        return [trial for trial in self.assignment.unit.trials if trial.id not in self.ended]
 
 
 @final
@@ -57,7 +39,6 @@ class Dispatcher:
         units: what to run.
         kinds, costs, shares: made of the sweep's trials (`known`).
         most: trials of a unit at most; None decides by their number.
-        shared_store: every node sees the same arrays, so that it does not matter where a category runs.
         patience: seconds until a cluster without any card is believed to have none, and without a node for
             a trial too; 0 for one's own machine.
         clock: seconds.
@@ -71,7 +52,6 @@ class Dispatcher:
         costs: Costs,
         shares: Shares,
         most: int | None = None,
-        shared_store: bool = False,
         patience: float = GPU_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ):
@@ -79,10 +59,9 @@ class Dispatcher:
         self._kinds, self._costs, self._shares, self._clock = kinds, costs, shares, clock
         self._most = most or max(UNIT_TRIALS, -(-len(self._lanes) // MOST_UNITS))
         self._lacking = Lacking(patience)
-        self._given: dict[str, _Given] = {}
-        self._past: dict[str, _Given] = {}  # units that have ended, apart from metrics of their trials
+        self._given = Running()
         self._aside: dict[str, str] = {}
-        self._homes, self._rooms = Homes(shared_store), Rooms((), shares)
+        self._homes, self._rooms = Homes(), Rooms((), shares)
         self._cards_seen = self._cpu_instead = self._idle = False
         self._saved = clock()
 
@@ -96,12 +75,12 @@ class Dispatcher:
     @property
     def running(self) -> Mapping[str, Assignment]:
         """Unit id -> what is given out and has not ended."""
-        return {unit: given.assignment for unit, given in self._given.items()}
+        return {unit: given.assignment for unit, given in self._given.now.items()}
 
     @property
     def done(self) -> bool:
         """Nothing waits and nothing runs."""
-        return not self._given and not self._past and not self.waiting
+        return not len(self._given) and not self.waiting
 
     # What to start
 
@@ -136,9 +115,7 @@ class Dispatcher:
     def _places(self) -> dict[str, Place]:
         """What is free, by node."""
         places = {name: Place(node) for name, node in self._rooms.nodes.items()}
-        for given in self._given.values():
-            if given.assignment.node in places:
-                places[given.assignment.node].took(given.assignment.resources, given.cards)
+        self._given.take_from(places)
         return places
 
     def _order(self) -> list[Lane]:
@@ -154,10 +131,10 @@ class Dispatcher:
 
     def _load(self) -> Load:
         now = self._clock()
-        running = ((g.lane, g.assignment.node, self._left(g, now)) for g in self._given.values())
+        running = ((g.lane, g.assignment.node, self._left(g, now)) for g in self._given.now.values())
         return Load(self._lanes, running, self._rooms, self._homes, self._costs)
 
-    def _left(self, given: _Given, now: float) -> float:
+    def _left(self, given: Given, now: float) -> float:
         """Seconds that a running unit still takes."""
         return max(len(given.left) * self._expected(given.lane).seconds - (now - given.began), 0.0)
 
@@ -165,10 +142,9 @@ class Dispatcher:
         resources = self._rooms.offers(lane)[place.node.id]
         trials = lane.cut(self._portion(lane, load))
         lane.passed = 0
-        without = lane.wanted.gpus > 0 and self._cpu_instead
-        assignment = Assignment(unit_of(trials, resources), place.node.id, resources, without)
-        given = _Given(assignment, lane, place.take(resources), place.node.card_mib, self._clock())
-        self._given[assignment.unit.id] = given
+        assignment = Assignment(unit_of(trials, resources), place.node.id, resources)
+        cards = place.take(resources)
+        self._given.begin(Given(assignment, lane, cards, place.node.card_mib, self._clock()))
         self._homes.add(lane.arrays, place.node.id)
         return assignment
 
@@ -184,9 +160,8 @@ class Dispatcher:
 
     def trial_ended(self, unit_id: str, row: Mapping[str, Any]) -> None:
         """A trial of a running unit has its row; what it took is remembered."""
-        given = self._of(unit_id)
-        given.ended.add(row["trial_id"])
-        trial = next(t for t in given.assignment.unit.trials if t.id == row["trial_id"])
+        given = self._given.ended(unit_id, [row["trial_id"]])
+        trial = given.trial(row["trial_id"])
         if row["status"] == Status.OK and row.get("total_seconds") is not None:
             card = given.assignment.resources.gpus > 0
             computed = bool(row.get("artifact_computes"))
@@ -196,12 +171,8 @@ class Dispatcher:
             if card:
                 self._shares.learn(given.lane.kind, row.get("peak_gpu_mib"))
                 self._rooms.forget(given.lane.kind)
-        self._settle(unit_id)
         if self._clock() - self._saved > SAVE_SECONDS:
             self.save()
-
-    def _of(self, unit_id: str) -> _Given:
-        return self._given.get(unit_id) or self._past[unit_id]
 
     def oom(self, unit_id: str, row: Mapping[str, Any]) -> bool:
         """Ask instead of `trial_ended` where a row says `oom`.
@@ -211,7 +182,7 @@ class Dispatcher:
             row is not to be kept. End the unit (`go_on` says so too). False: there is no more to give, or
             it was the machine's memory; the row stands, and `trial_ended` is to be called.
         """
-        given = self._given[unit_id]
+        given = self._given.now[unit_id]
         share, wanted = given.assignment.resources.gpus, given.lane.wanted
         on_card = str(row.get("device") or "").startswith("cuda")
         if not (on_card and wanted.auto and 0 < wanted.gpus <= 1):
@@ -226,8 +197,8 @@ class Dispatcher:
 
         To be asked after each of its trials: slots may be idle that could take half of the rest.
         """
-        given = self._given[unit_id]
-        if given.stale:
+        given = self._given.now[unit_id]
+        if given.stale or given.assignment.node in given.lane.barred:
             return False
         left, card = given.left, given.assignment.resources.gpus > 0
         if given.assignment.unit.together or len(left) < 2 or not self._idle:
@@ -245,27 +216,28 @@ class Dispatcher:
             left: its trials that are to run again; None for all that have not ended here. Of others the
                 metrics are under way: `trial_ended` or `give_back` will say what becomes of them.
         """
-        given = self._given.pop(unit_id, None)
-        if given is None:
-            return
-        self._past[unit_id] = given
-        self.give_back(unit_id, given.left if left is None else left)
+        if given := self._given.leave(unit_id):
+            self.give_back(unit_id, given.left if left is None else left)
 
     def give_back(self, unit_id: str, trials: Iterable[Trial]) -> None:
         """Trials of a unit are to run again; they come first."""
-        given, again = self._of(unit_id), tuple(trials)
-        given.ended |= {trial.id for trial in again}
-        self._settle(unit_id)
+        again = tuple(trials)
+        given = self._given.ended(unit_id, [trial.id for trial in again])
         if again:
             self._lanes.add(unit_of(again, given.lane.wanted), again=True)
-
-    def _settle(self, unit_id: str) -> None:
-        if unit_id in self._past and not self._past[unit_id].left:
-            del self._past[unit_id]
 
     def put_aside(self, node_id: str, why: str) -> None:
         """A node gets nothing any more; what runs there is left to end."""
         self._aside.setdefault(node_id, why)
+
+    def bar(self, unit_id: str, why: str) -> None:
+        """What is like a unit's trials gets no more of its node, which runs others: it waits for another."""
+        given = self._given.of(unit_id)
+        given.lane.barred.setdefault(given.assignment.node, why)
+
+    def shares_store(self, node_id: str) -> None:
+        """A node sees the arrays that the driver sees: where among such nodes a trial runs is all one."""
+        self._homes.share(node_id)
 
     @property
     def aside(self) -> Mapping[str, str]:
@@ -294,13 +266,13 @@ class Dispatcher:
             The line to print, once, when it is decided; None otherwise.
         """
         self._look(nodes)
-        wanting = sorted({lane.sample.method for lane in self._lanes if lane.wanted.gpus})
+        wanting = {lane.sample.method for lane in self._lanes if lane.wanted.gpus}
         decided = self._cards_seen or self._cpu_instead
         lacking = bool(wanting and self._rooms.nodes) and not (decided or pending)
         if not self._lacking.cards(lacking, self._clock()):
             return None
         self._cpu_instead = True
-        return f"no GPU in the cluster: {', '.join(wanting)} run on CPUs (gpus: 0 says that it is meant)"
+        return without_cards("in the cluster", wanting)
 
     def stuck(self, nodes: Sequence[Node], now: float | None = None) -> list[str]:
         """What no node can hold, after it has been so for a minute: what is asked, what each node has."""

@@ -13,24 +13,27 @@ SOON = 2.0  # times what is ahead: a trial that is longer cannot be put off
 
 @final
 class Homes:
-    """Nodes on which trials with certain arrays have been.
+    """Nodes on which trials with certain arrays have been, and those that see one and the same store."""
 
-    Args:
-        everywhere: all nodes see what one has computed.
-    """
-
-    def __init__(self, everywhere: bool = False):
-        self._everywhere = everywhere
+    def __init__(self) -> None:
         self._nodes: dict[Arrays, set[str]] = {}
+        self._sharing: set[str] = set()
 
     def add(self, arrays: Arrays, node: str) -> None:
         """They are computed there now."""
-        if not self._everywhere:
-            self._nodes.setdefault(arrays, set()).add(node)
+        self._nodes.setdefault(arrays, set()).add(node)
+
+    def share(self, node: str) -> None:
+        """A node keeps its arrays on the disk on which the driver does."""
+        self._sharing.add(node)
 
     def of(self, arrays: Arrays, alive: Iterable[str]) -> set[str]:
-        """The nodes that have them, of those that can be used."""
-        return self._nodes.get(arrays, set()) & set(alive)
+        """The nodes that have them, of those that can be used; none where it does not matter."""
+        there, usable = self._nodes.get(arrays, set()), set(alive)
+        if not there & self._sharing:
+            return there & usable
+        # on a shared disk they outlive the node that computed them
+        return set() if usable <= self._sharing else (there | self._sharing) & usable
 
 
 @final

@@ -41,4 +41,13 @@ def described(nodes: Sequence[Node], aside: Mapping[str, str]) -> list[str]:
 
 def _asked(lane: Lane, rooms: Rooms) -> str:
     gpus = f" and {lane.wanted.gpus:g} GPUs" if rooms.on_card(lane) else ""
-    return f"no node can hold {lane.sample.method}: it asks for {lane.wanted.cpus:g} CPUs{gpus} of one node"
+    asks = f"it asks for {lane.wanted.cpus:g} CPUs{gpus} of one node"
+    if lane.barred:
+        why = "; ".join(dict.fromkeys(lane.barred.values()))
+        return f"no healthy node is left for {lane.sample.method} ({asks}): {why}"
+    return f"no node can hold {lane.sample.method}: {asks}"
+
+
+def without_cards(where: str, methods: Iterable[str]) -> str:
+    """The line that says that methods run without the cards that they are made for."""
+    return f"no GPU {where}: {', '.join(sorted(methods))} run on CPUs (gpus: 0 says that it is meant)"

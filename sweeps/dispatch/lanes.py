@@ -26,6 +26,7 @@ class Lane:
         sample: one of them, to speak for all.
         blocks: that wait, in order.
         passed: how often shorter ones were started while the first block had no room.
+        barred: nodes that cannot run them, though they run others -> "host: why".
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Lane:
     sample: Trial
     blocks: deque[Block] = field(default_factory=deque)
     passed: int = 0
+    barred: dict[str, str] = field(default_factory=dict)
 
     @property
     def waiting(self) -> int:

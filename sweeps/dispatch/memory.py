@@ -1,4 +1,8 @@
-"""What is remembered from sweep to sweep: small JSON files in the cache folder, an economy and no truth."""
+"""What is remembered from sweep to sweep: small JSON files in the cache folder, an economy and no truth.
+
+Every run writes them as it goes, so that they hold what the tables of earlier runs would say, for whoever has
+the same `LADDER_CACHE`: nobody reads those tables for it.
+"""
 
 import hashlib
 import json

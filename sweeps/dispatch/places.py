@@ -49,13 +49,11 @@ class Assignment:
             again only when the same trials do, after they were given back.
         node: id of the node.
         resources: cores and GPUs to reserve there; the same as the unit's.
-        without_gpu: the method would have used a GPU and the cluster has none.
     """
 
     unit: WorkUnit
     node: str
     resources: Resources
-    without_gpu: bool = False
 
 
 @final

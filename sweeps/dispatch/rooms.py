@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import final
+from typing import TypeVar, final
 
 from harness.method import Resources
 from sweeps.dispatch.lanes import Lane
 from sweeps.dispatch.places import Node, Place
 from sweeps.dispatch.shares import Shares
+
+Given = TypeVar("Given")
 
 
 @final
@@ -43,14 +45,15 @@ class Rooms:
         if key not in self._offers:
             offers = {name: self._offer(lane, node) for name, node in self.nodes.items()}
             self._offers[key] = {name: r for name, r in offers.items() if self._holds(lane, name, r)}
-        return self._offers[key]
+        return _allowed(self._offers[key], lane)
 
     def slots(self, lane: Lane) -> Mapping[str, int]:
         """Node -> how many such trials run there at a time."""
         key = lane.kind, lane.wanted
         if key not in self._slots:
-            self._slots[key] = {n: Place(self.nodes[n]).room(r) for n, r in self.offers(lane).items()}
-        return self._slots[key]
+            self.offers(lane)
+            self._slots[key] = {n: Place(self.nodes[n]).room(r) for n, r in self._offers[key].items()}
+        return _allowed(self._slots[key], lane)
 
     def on_card(self, lane: Lane) -> bool:
         """Whether a trial is to get a card."""
@@ -67,3 +70,8 @@ class Rooms:
         # what has been seen to need more than this card goes to larger ones, if there are any
         need, card = self._shares.need(lane.kind), node.card_mib
         return not (offered.gpus and lane.wanted.auto and need and card and card < min(need, self.largest))
+
+
+def _allowed(by_node: Mapping[str, Given], lane: Lane) -> Mapping[str, Given]:
+    """Without nodes that cannot run this lane, as has been seen; what is kept is of all lanes of a kind."""
+    return {n: given for n, given in by_node.items() if n not in lane.barred} if lane.barred else by_node

@@ -96,7 +96,7 @@ def run_ray(
         nodes = Nodes(cards, ledger.say)
         patience = PATIENCE if grows else 0.0
         dispatcher = dispatcher_for(units, folder=cache_root(), most=most, patience=patience)
-        board = Board(dispatcher, nodes, ledger, setting, units)
+        board = Board(dispatcher, nodes, ledger, setting, units, grows)
         waiting = Waiting(board, units, grows)
         ledger.say(headline(nodes.now(), units))
         if cards.wanted and patience and not any(node.gpus for node in nodes.now()):

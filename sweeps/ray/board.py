@@ -19,15 +19,23 @@ from sweeps.worker import Setting
 
 LOSSES = 3  # a trial that was under way so often when its node, or its supervisor, was lost is given up
 STARTS = 3  # seats in a row that never came up on a node: it is used no more,
-LAST_STARTS = 9  # and if it is the last one, all that waits is given up
-ON_CPU = "a CPU for a GPU"  # the mark of numbers that were to come from a GPU
+LAST_STARTS = 9  # or only after so many if it is the last one
 
 
 @final
 class Board:
     """Keeps the seats; outlives any experiment of Tune. One thread asks.
 
+    Args:
+        dispatcher: decides what starts.
+        nodes: knows what there is.
+        ledger: where results go.
+        setting: what the trials share.
+        units: all of them.
+        grows: nodes may join.
+
     Attributes:
+        begun: whether any supervisor has ever come up.
         seats: id -> those that are held.
         parked: ids of seats that are held so that nothing else gets their card.
         refusal: why the sweep is not to run at all.
@@ -40,6 +48,7 @@ class Board:
         ledger: Ledger,
         setting: Setting,
         units: Iterable[WorkUnit],
+        grows: bool = False,
     ):
         self.dispatcher, self.nodes, self.ledger, self.setting = dispatcher, nodes, ledger, setting
         self.seats: dict[str, Seat] = {}
@@ -49,19 +58,15 @@ class Board:
         self._numbers = count()
         self._held: deque[Assignment] = deque()
         self._losses: Counter[str] = Counter()
-        self._without_gpu: set[str] = set()
+        self._grows, self.begun = grows, False
         self._unborn: Counter[str] = Counter()
+        self._said: set[str] = set()
         self.health = Health()
 
     @property
     def finished(self) -> bool:
         """Nothing waits and nothing runs."""
         return self.dispatcher.done
-
-    @property
-    def ended(self) -> bool:
-        """Whether any trial has ended."""
-        return any(trial in self.ledger.ended_ids for trial in self._trials)
 
     def open(self) -> Seat | None:
         """A seat that can be opened now."""
@@ -75,7 +80,7 @@ class Board:
 
     def came_up(self, seat: Seat) -> None:
         """Its supervisor runs: what it was opened for begins."""
-        seat.up = True
+        seat.up = self.begun = True
         self._unborn[seat.node] = 0
         self._started(seat)
 
@@ -83,6 +88,8 @@ class Board:
         """Take in what a supervisor says; what it does next."""
         for result in heard.results:
             self._take(seat, result)
+        if heard.shares:
+            self.dispatcher.shares_store(seat.node)
         seat.measuring = {trial: seat.measuring.get(trial) or seat.unit_id for trial in heard.measuring}
         if seat.unit:
             seat.next += 1
@@ -135,8 +142,6 @@ class Board:
 
     def _begin(self, seat: Seat, given: Assignment) -> None:
         seat.given, seat.next, seat.again = given, 0, []
-        if given.without_gpu:
-            self._without_gpu |= {trial.id for trial in given.unit.trials}
 
     def _started(self, seat: Seat) -> None:
         assert seat.unit
@@ -146,19 +151,28 @@ class Board:
         """A trial has ended: its row, or another start elsewhere."""
         trial = self._trials[result.trial["trial_id"]]
         measured, unit = trial.id in seat.measuring, seat.measuring.get(trial.id) or seat.unit_id
-        verdict = self.health.judge(result, seat.node, self._host(seat.node), self._others(seat.node))
+        host, others = self._host(seat.node), self._others(seat.node)
+        verdict = self.health.judge(result, seat.node, host, others, self._grows)
         if verdict.aside:
             self.put_aside(seat.node, verdict.aside)
+        if verdict.waits:
+            self._bar(unit, host, trial, verdict.waits)
         if verdict.result is None:
             return self._again(seat, trial, unit)
         result = verdict.result
         # what metrics need is the machine's memory, of which a card gives no more
         if result.trial["status"] == Status.OOM and not measured and self.dispatcher.oom(unit, result.trial):
             return self._again(seat, trial, unit)
-        if trial.id in self._without_gpu:
-            result = replace(result, trial={**result.trial, "marks": [*result.trial["marks"], ON_CPU]})
         self.ledger.finished(result)
         return self.dispatcher.trial_ended(unit, result.trial)
+
+    def _bar(self, unit: str, host: str, trial: Trial, why: str) -> None:
+        """What is like a trial waits for another node than the last one."""
+        self.dispatcher.bar(unit, f"{host}: {why}")
+        line = f"no healthy node is left for {trial.method}, which waits for one: {host}: {why}"
+        if line not in self._said:  # once, not for every category
+            self._said.add(line)
+            self.ledger.say(line)
 
     def _again(self, seat: Seat, trial: Trial, unit: str) -> None:
         self.ledger.interrupted([trial.id])
@@ -211,9 +225,10 @@ class Board:
         if not alive or self._unborn[seat.node] < STARTS:
             return
         said = f"no supervisor comes up there: {why[:300]}"
-        if self._others(seat.node):
+        last = self._unborn[seat.node] >= LAST_STARTS
+        if self._others(seat.node) or (last and self._grows):
             self.put_aside(seat.node, said)
-        elif self._unborn[seat.node] >= LAST_STARTS:
+        elif last:
             self.give_up(self.dispatcher.rest(), f"node {self._host(seat.node)}: {said}")
 
     def put_aside(self, node: str, why: str) -> None:

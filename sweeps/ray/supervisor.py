@@ -35,12 +35,14 @@ class Heard(NamedTuple):
         through: the unit needs the worker no more.
         measuring: ids of trials whose metrics are still computed.
         fault: what is wrong with the card, or "".
+        shares: whether its node keeps arrays where the driver does.
     """
 
     results: list[TrialResult]
     through: bool
     measuring: list[str]
     fault: str = ""
+    shares: bool = False
 
 
 @final
@@ -56,6 +58,7 @@ class Supervisor(tune.Trainable):
         self.worker = Process(Worker)
         self.measuring = Measuring(setting)
         self.crashes = 0
+        self.shares = bool(self.setting.sign and self.setting.sign.seen())
         self.assign(None)
 
     def assign(self, unit: WorkUnit | None) -> None:
@@ -68,7 +71,8 @@ class Supervisor(tune.Trainable):
         results = self.measuring.rest() if self.unit is None else self._next(self.unit)
         through = self.unit is None or self.next == len(self.unit.trials)
         # packed: of every number that Tune sees it keeps four statistics and two histories
-        return {"heard": pickle.dumps(Heard(results, through, self.measuring.ids, self._fault()))}
+        heard = Heard(results, through, self.measuring.ids, self._fault(), self.shares)
+        return {"heard": pickle.dumps(heard)}
 
     def cleanup(self) -> None:
         """Let go of the processes."""

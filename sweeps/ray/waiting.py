@@ -62,7 +62,7 @@ class Waiting:
             if now - self._said > SAY_SECONDS:
                 self._said = now
                 board.ledger.say(f"waiting for nodes: {'; '.join(lines)}")
-        elif board.seats or board.ended:
+        elif board.begun:
             board.give_up(board.dispatcher.give_up(nodes), "; ".join(lines))
         else:
             board.refusal = list(lines)

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 import pandas as pd
 import pytest
-from conftest import sweep_here, wait_for
+from conftest import LIMIT, sweep_here, wait_for
 from ray.cluster_utils import Cluster
 from raylets import add, kill, raylets
 
 from harness.results import read_run
+from sweeps.dispatch import Dispatcher
 from sweeps.health import Health
 from sweeps.ray import backend
 
@@ -134,6 +136,39 @@ def test_a_broken_node_is_put_aside_and_its_trials_go_elsewhere(
     assert trials(tmp_path / "run")["status"].tolist() == ["ok"] * 9
     assert "is put aside" in done.stdout
     assert "Input/output error" in done.stdout
+
+
+@pytest.mark.parametrize("joins", [True, False])
+def test_where_no_healthy_node_is_left_trials_wait_for_one(
+    cluster: Cluster,
+    sweep_file: Write,
+    tmp_path: Path,
+    log: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    joins: bool,
+):
+    monkeypatch.setattr(backend, "PATIENCE", backend.PATIENCE if joins else 0.0)
+    add(cluster, num_cpus=1, env_vars={"LADDER_BROKEN_NODE": "1"})
+    barred, bar = Event(), Dispatcher.bar
+
+    def seen(dispatcher: Dispatcher, unit: str, why: str) -> None:
+        bar(dispatcher, unit, why)
+        barred.set()
+
+    def join() -> None:
+        assert barred.wait(LIMIT)
+        if joins:
+            add(cluster, num_cpus=1)
+
+    monkeypatch.setattr(Dispatcher, "bar", seen)
+    path = sweep_file(methods=[faulty(log, behaviour="broken_node")], categories=["cap"], seeds=2)
+    with meanwhile(join):
+        done = sweep_here(path, "--address", cluster.address)
+    assert done.returncode == int(not joins), done.stdout + done.stderr
+    assert "no healthy node is left for faulty, which waits for one: " in done.stdout
+    rows = trials(tmp_path / "run")
+    assert rows["status"].tolist() == (["ok"] if joins else ["lost"]) * 2
+    assert joins or "Input/output error" in rows["reason"].iloc[0]
 
 
 @pytest.mark.slow  # half a minute of waiting for a card to be tried
