@@ -83,12 +83,16 @@ def world(seed: int, known: float, shots: Sequence[int | None] = SHOTS, seeds: i
     base = [SHORTEST * (LONGEST / SHORTEST) ** ((m + draw.random()) / METHODS) for m in range(METHODS)]
     draw.shuffle(base)
     size = [draw.uniform(0.6, 1.5) for _ in range(CATEGORIES)]
+    # what a category takes goes with its images, loosely
+    images = [round(100 * s * draw.uniform(0.8, 1.25)) for s in size]
     # networks of similar size over the same images, whatever follows
     passing = [draw.uniform(10.0, 60.0) for _ in range(BACKBONES)]
     trials, seconds, arrays, peaks = [], {}, {}, {}
     for m, c, k, n in itertools.product(range(METHODS), range(CATEGORIES), shots, range(seeds)):
         asset = Asset(f"backbone{m % BACKBONES}", str(m % BACKBONES))
-        trial = Trial(f"m{m}", 1, {}, "sim", f"c{c}", f"f{c}", k, ("p",), n, n, assets=(asset,))
+        trial = Trial(
+            f"m{m}", 1, {}, "sim", f"c{c}", f"f{c}", k, ("p",), n, n, assets=(asset,), images=images[c]
+        )
         scale = size[c] * {1: 0.5, 4: 0.7, None: 1.2}[k] * draw.uniform(0.9, 1.1)
         trials.append(trial)
         seconds[trial.id] = min(max(base[m] * scale, SHORTEST), LONGEST)

@@ -44,6 +44,7 @@ class Trial:
         together: trials that have this in common can be trained as one (`Card.together`); not identity.
         sizes: at which it asks for images (`Card.sizes`); not identity.
         reads: what it reads of passes (`Card.reads`); not identity.
+        images: how many it scores, for guesses of what it takes; the fingerprint knows which.
     """
 
     method: str
@@ -63,6 +64,7 @@ class Trial:
     together: str | None = None
     sizes: tuple[Size, ...] = ()
     reads: tuple[Read, ...] = ()
+    images: int = 0
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:

@@ -272,4 +272,5 @@ def _trial(split: Split, variant: Variant, shots: int | None, seed: int, support
         together=variant.together,
         sizes=variant.sizes(native) if native else (),
         reads=variant.reads(native) if native else (),
+        images=len(split.test),
     )

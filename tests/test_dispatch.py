@@ -14,6 +14,8 @@ from benchmarks.balance import clusters as slotted
 from harness.method import Resources
 from harness.trial import Trial
 from sweeps.dispatch import Assignment, Costs, Dispatcher, Kinds, Node, Shares
+from sweeps.dispatch.costs import Expected
+from sweeps.dispatch.forecast import Forecast
 from sweeps.plan import WorkUnit, unit_id
 
 BASE = Trial("m", 1, {}, "d", "c", "f", 1, ("p",), 0, 0)
@@ -258,6 +260,24 @@ def test_longest_first_as_soon_as_it_is_known():
     assert order[:2] == ["short", "long"] and order[-1] == "short" and order[2] == "long"
 
 
+def test_what_was_not_measured_goes_with_the_images_and_with_what_still_runs():
+    now = [0.0]
+    units = [unit(2, Resources(), category=c, images=n) for c, n in (("a", 100), ("b", 300), ("c", 200))]
+    d = dispatcher(*units, clock=lambda: now[0], guess=20.0)
+    one = Node("h", "head", 1)
+    first = d.next([one])
+    assert first and first.unit.trials[0].category == "b"  # most images
+    end(d, first, seconds=30.0)
+    second = d.next([one])
+    assert second and second.unit.trials[0].category == "b" and d.next([one]) is None
+    ahead = Forecast(d._costs, d._rooms, d._given.now.values(), 0.0)
+    seconds = {lane.sample.category: ahead.expected(lane) for lane in d._lanes}
+    assert seconds == {"a": Expected(10.0, 2), "c": Expected(20.0, 2)}
+    # it should have taken 30 s and runs for 600: whatever is like it may take as long
+    later = Forecast(d._costs, d._rooms, d._given.now.values(), 600.0)
+    assert {lane.sample.category: later.seconds(lane) for lane in d._lanes} == {"a": 200.0, "c": 400.0}
+
+
 def test_a_large_trial_is_not_overtaken_for_ever():
     whole, half = replace(CARD, gpus=1, auto=False), replace(CARD, gpus=0.5, auto=False)
     d = dispatcher(unit(1, whole, method="big"), unit(60, half), most=1)
@@ -303,10 +323,12 @@ def test_units_of_a_category_stay_where_its_arrays_are_until_somebody_is_idle():
     assert {a.node for a in started(d2, *nodes)} == {"1", "2"}  # one category alone is for all
 
 
-@pytest.mark.parametrize(("slots", "known"), [("2+2+2+2", 3.0), ("8+4+2+2", 0.0)])
-def test_makespan_and_passes_stay_near_what_is_possible(slots: str, known: float):
+@pytest.mark.parametrize(
+    ("slots", "known", "many"), [("2+2+2+2", 3.0, False), ("4+4+4+4", 0.0, False), ("8+4+2+2", 0.0, True)]
+)
+def test_makespan_and_passes_stay_near_what_is_possible(slots: str, known: float, many: bool):
     """What `benchmarks/balance.py` prints, of one sweep each."""
-    truth, nodes = world(1, known), dict(slotted())[slots]
+    truth, nodes = world(1, known) if many else world(1, known, (4,), 2), dict(slotted())[slots]
     played = play(truth, nodes, Resources())
     assert played.makespan <= 1.15 * truth.bound(sum(int(node.cpus) for node in nodes))
     assert played.passes <= 1.25 * len(truth.passes)

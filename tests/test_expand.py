@@ -275,6 +275,7 @@ CHANGES: Mapping[str, tuple[str, Any]] = {
     "together": (OUT, "all but the margin"),
     "sizes": (OUT, ((64, 64, None),)),
     "reads": (OUT, (("pass", "layer1"),)),
+    "images": (OUT, 120),
 }
 
 

@@ -50,11 +50,14 @@ class Costs:
         self._changed: set[str] = set()
 
     def expected(self, trial: Trial, card: bool = False) -> Expected:
-        """Seconds of a trial, on a card or on cores alone; of one in a stack its part."""
+        """Seconds of a trial, on a card or on cores alone; of one in a stack its part.
+
+        What was measured on other categories, or guessed, goes with the number of images.
+        """
         for trust, key in zip((3, 2, 1), self._keys(trial, card), strict=True):
-            if key in self._means:
-                return Expected(self._means[key]["mean"], trust)
-        return Expected(self._guess(trial.method), 0)
+            if mean := self._means.get(key):
+                return Expected(mean["mean"] * _more(trial.images, mean.get("images")), trust)
+        return Expected(self._guess(trial.method) * _more(trial.images, self._kinds.images), 0)
 
     def again(self, trial: Trial, arrays: object, card: bool = False) -> float:
         """Seconds that it costs to run a trial where its arrays are not.
@@ -87,7 +90,7 @@ class Costs:
         if computed:
             self._computed[arrays] = keys[0]
         for key in keys:
-            self._means[key] = _moved(self._means.get(key, {}), seconds, computed)
+            self._means[key] = _moved(self._means.get(key, {}), seconds, computed, trial.images)
             self._changed.add(key)
 
     def _keys(self, trial: Trial, card: bool) -> tuple[str, str, str]:
@@ -108,14 +111,19 @@ class Costs:
         self._changed.clear()
 
 
-def _moved(mean: Mapping[str, float], seconds: float, computed: bool) -> dict[str, float]:
+def _more(images: int, than: float | None) -> float:
+    """How many times as many images; 1 where one number is not known."""
+    return images / than if images and than else 1.0
+
+
+def _moved(mean: Mapping[str, float], seconds: float, computed: bool, images: int) -> dict[str, float]:
     """A mean after one more trial, and the mean of those that did, or did not, compute arrays."""
     moved = dict(mean)
-    for name in ("mean", "cold" if computed else "warm"):
-        moved[name] = moved[name] + WEIGHT * (seconds - moved[name]) if name in moved else seconds
+    for name, value in (("mean", seconds), ("cold" if computed else "warm", seconds), ("images", images)):
+        moved[name] = moved[name] + WEIGHT * (value - moved[name]) if name in moved else value
     return moved
 
 
 def _read(entry: Mapping[str, Any]) -> dict[str, float]:
-    found = {name: n[0] for name in ("mean", "warm", "cold") if (n := numbers(entry.get(name)))}
+    found = {name: n[0] for name in ("mean", "warm", "cold", "images") if (n := numbers(entry.get(name)))}
     return found if "mean" in found else {}

@@ -10,6 +10,7 @@ from typing import Any, final
 from harness.trial import Status, Trial
 from sweeps.dispatch.choice import Choice
 from sweeps.dispatch.costs import Costs, Expected
+from sweeps.dispatch.forecast import Forecast
 from sweeps.dispatch.homes import Homes, Load
 from sweeps.dispatch.lacking import Lacking, described, without_cards
 from sweeps.dispatch.lanes import Lane, Lanes, unit_of
@@ -22,7 +23,6 @@ from sweeps.plan import MOST_UNITS, UNIT_TRIALS, WorkUnit
 
 PORTIONS = 4  # of a slot's part of what is left: units get shorter towards the end
 SHORTEST = 2.0  # seconds of a unit at least, where its trials are short: to start one costs Tune 30 ms
-UNHEARD = (2.0, 1.5, 1.2, 1.0)  # by trust: what is not known may be long, and is begun earlier
 SAVE_SECONDS = 30.0
 # that a cluster of several machines is given to show its first card, or a node for what fits nowhere
 GPU_SECONDS = 60.0
@@ -96,10 +96,16 @@ class Dispatcher:
         """
         self._look(nodes)
         self._idle = False
-        choice = Choice(self._places(), self._rooms, self._homes, self._load)
-        found = choice.of(self._order())
+        ahead = Forecast(self._costs, self._rooms, self._given.now.values(), self._clock())
+        choice = Choice(
+            self._places(),
+            self._rooms,
+            self._homes,
+            lambda: Load(self._lanes, self._rooms, self._homes, ahead),
+        )
+        found = choice.of(ahead.order(self._lanes))
         if found:
-            return self._start(*found, choice.load)
+            return self._start(*found, self._portion(ahead.expected(found[0]), choice.load.cluster))
         self._idle = True
         return None
 
@@ -118,29 +124,9 @@ class Dispatcher:
         self._given.take_from(places)
         return places
 
-    def _order(self) -> list[Lane]:
-        """Lanes, those that want a card before those that could run elsewhere, and the longest first."""
-        return sorted(self._lanes, key=lambda lane: (not self._rooms.on_card(lane), -self._weight(lane)))
-
-    def _weight(self, lane: Lane) -> float:
-        expected = self._expected(lane)
-        return expected.seconds * UNHEARD[expected.trust] * len(lane.blocks[0])
-
-    def _expected(self, lane: Lane) -> Expected:
-        return self._costs.expected(lane.sample, self._rooms.on_card(lane))
-
-    def _load(self) -> Load:
-        now = self._clock()
-        running = ((g.lane, g.assignment.node, self._left(g, now)) for g in self._given.now.values())
-        return Load(self._lanes, running, self._rooms, self._homes, self._costs)
-
-    def _left(self, given: Given, now: float) -> float:
-        """Seconds that a running unit still takes."""
-        return max(len(given.left) * self._expected(given.lane).seconds - (now - given.began), 0.0)
-
-    def _start(self, lane: Lane, place: Place, load: Load) -> Assignment:
+    def _start(self, lane: Lane, place: Place, portion: int) -> Assignment:
         resources = self._rooms.offers(lane)[place.node.id]
-        trials = lane.cut(self._portion(lane, load))
+        trials = lane.cut(portion)
         lane.passed = 0
         assignment = Assignment(unit_of(trials, resources), place.node.id, resources)
         cards = place.take(resources)
@@ -148,12 +134,11 @@ class Dispatcher:
         self._homes.add(lane.arrays, place.node.id)
         return assignment
 
-    def _portion(self, lane: Lane, load: Load) -> int:
-        """How many trials the next unit of a lane has."""
-        expected = self._expected(lane)
+    def _portion(self, expected: Expected, cluster: float) -> int:
+        """How many trials the next unit has, of those that are left for so many seconds of the cluster."""
         if not expected.trust:
             return 1  # it may take two hours
-        target = max(load.cluster / PORTIONS, SHORTEST)
+        target = max(cluster / PORTIONS, SHORTEST)
         return max(1, min(self._most, int(target / max(expected.seconds, 1e-3))))
 
     # What has ended

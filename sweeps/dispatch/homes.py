@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import final
 
-from sweeps.dispatch.costs import Costs
+from sweeps.dispatch.forecast import Forecast
 from sweeps.dispatch.lanes import Arrays, Lane
 from sweeps.dispatch.rooms import Rooms
 
@@ -42,8 +42,7 @@ class Load:
 
     Args:
         lanes: that wait; each at its home, if it has one.
-        running: lane, node and seconds that are left of what runs.
-        rooms, homes, costs: what is known.
+        rooms, homes, ahead: what is known.
 
     Attributes:
         nodes: node -> seconds.
@@ -54,18 +53,17 @@ class Load:
     def __init__(
         self,
         lanes: Iterable[Lane],
-        running: Iterable[tuple[Lane, str, float]],
         rooms: Rooms,
         homes: Homes,
-        costs: Costs,
+        ahead: Forecast,
     ):
         self.nodes, self.cluster = dict.fromkeys(rooms.nodes, 0.0), 0.0
-        self._rooms, self._homes, self._costs = rooms, homes, costs
+        self._rooms, self._homes, self._ahead = rooms, homes, ahead
         self.waiting = Counter[Arrays]()
-        for lane, name, seconds in running:
+        for lane, name, seconds in ahead.left():
             self._add(lane, {name}, seconds)
         for lane in lanes:
-            work = lane.waiting * costs.expected(lane.sample, rooms.on_card(lane)).seconds
+            work = lane.waiting * ahead.seconds(lane)
             self.waiting[lane.arrays] += work  # pyright: ignore[reportArgumentType]
             self._add(lane, homes.of(lane.arrays, rooms.nodes), work)
 
@@ -78,7 +76,7 @@ class Load:
 
     def pressing(self, lane: Lane) -> bool:
         """Whether a trial is too long to be put off."""
-        return self._seconds(lane) > SOON * self.cluster
+        return self._ahead.seconds(lane) > SOON * self.cluster
 
     def bears(self, lane: Lane, node: str) -> bool:
         """Whether a node can take all that needs the lane's arrays and not be the last to end."""
@@ -95,8 +93,5 @@ class Load:
         Else it waits: for no longer than that takes.
         """
         slots = max(sum(self._rooms.slots(lane).get(name, 0) for name in homes), 1)
-        free = min(self.nodes[name] for name in homes) - self._seconds(lane) / slots
-        return free > self._costs.again(lane.sample, lane.arrays, self._rooms.on_card(lane))
-
-    def _seconds(self, lane: Lane) -> float:
-        return self._costs.expected(lane.sample, self._rooms.on_card(lane)).seconds
+        free = min(self.nodes[name] for name in homes) - self._ahead.seconds(lane) / slots
+        return free > self._ahead.again(lane)

@@ -28,12 +28,17 @@ class Kinds:
 
     Args:
         trials: of the sweep.
+
+    Attributes:
+        images: that such a trial scores, on average.
     """
 
     def __init__(self, trials: Iterable[Trial]):
         self._values: dict[tuple[str, str], set[str]] = {}
         self._names: dict[str, str] = {}
-        for trial in trials:
+        found = list(trials)
+        self.images = sum(trial.images for trial in found) / max(len(found), 1)
+        for trial in found:
             for name, value in trial.params.items():
                 seen = self._values.setdefault((trial.method, name), set())
                 if len(seen) <= MANY:
