@@ -17,7 +17,7 @@ from harness.data import GOOD, LOGICAL, STRUCTURAL, Split, image_size
 from harness.data.masks import regions as read_regions
 from harness.metrics import METRICS, Region, upsample
 from harness.metrics.bootstrap import Bootstrap, Interval, interval, interval_of, strata, weighted_interval
-from harness.metrics.curves import ImageCurves, area_under, image_curves
+from harness.metrics.curves import ImageCurves, areas_under, image_curves
 from harness.metrics.regions import components, union
 from harness.metrics.weighted import WEIGHTED, weighted
 
@@ -206,8 +206,8 @@ def _areas(curves: ImageCurves, weights: Floats, limits: Sequence[float]) -> Flo
     with np.errstate(invalid="ignore", divide="ignore"):
         rates = weights @ curves.false_positives / (weights @ curves.normals)[:, None]
         spros = weights @ curves.found / (weights @ curves.regions)[:, None]
-    found = np.full((len(weights), len(limits)), np.nan)
-    for i in np.flatnonzero(~(np.isnan(rates).any(axis=1) | np.isnan(spros).any(axis=1))):
-        rate, spro = (np.concatenate([[0.0], one[i, ::-1], [1.0]]) for one in (rates, spros))
-        found[i] = [area_under(rate, spro, limit) for limit in limits]
-    return found
+    rate, spro = (
+        np.pad(one[:, ::-1], ((0, 0), (1, 1)), constant_values=(0.0, 1.0)) for one in (rates, spros)
+    )
+    undefined = np.isnan(rates).any(axis=1) | np.isnan(spros).any(axis=1)
+    return np.where(undefined[:, None], np.nan, areas_under(rate, spro, limits))

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from harness.metrics.evidence import Evidence
 from harness.metrics.inputs import check_labels, check_size, checked_map, mean
 from harness.metrics.regions import Region, union
+from harness.metrics.sieve import Sieve
 from harness.metrics.spro import count_regions
 from harness.metrics.targets import top_sorted
 
@@ -85,6 +86,31 @@ def area_under(x: Floats, y: Floats, limit: float) -> float:
     return float(np.trapezoid(np.append(y[:inside], at_limit), np.append(x[:inside], limit)) / limit)
 
 
+def areas_under(x: Floats, y: Floats, limits: Sequence[float]) -> Floats:
+    """`area_under` of many lines at once.
+
+    Args:
+        x: (b, t), each row rising from 0 to 1.
+        y: (b, t).
+        limits: (k,), in (0, 1].
+
+    Returns:
+        (b, k).
+    """
+    rows = np.arange(len(x))
+    before = np.zeros_like(x)
+    np.cumsum(np.diff(x) * (y[:, 1:] + y[:, :-1]) / 2, axis=1, out=before[:, 1:])
+    found = np.empty((len(x), len(limits)))
+    for k, limit in enumerate(limits):
+        last = np.count_nonzero(x <= limit, axis=1) - 1
+        after = np.minimum(last + 1, x.shape[1] - 1)
+        width, gap = limit - x[rows, last], x[rows, after] - x[rows, last]
+        # no gap: the line ends at the limit, and the width is 0 too
+        slope = np.divide(y[rows, after] - y[rows, last], gap, out=np.zeros(len(x)), where=gap > 0)
+        found[:, k] = before[rows, last] + width * (y[rows, last] + slope * width / 2)
+    return found / np.asarray(limits)
+
+
 def image_curves(
     maps: Sequence[ArrayLike],
     regions: Sequence[Sequence[Region]],
@@ -108,21 +134,23 @@ def image_curves(
     """
     check_labels(maps, regions, labels)
     thresholds = _thresholds(count_regions(maps, regions, labels, "regions").evidence("all"), n_thresholds)
-    rows = [_one_image(maps[i], regions[i], thresholds, f"image {i}") for i in range(len(maps))]
+    sieve = Sieve(thresholds)
+    rows = [_one_image(maps[i], regions[i], thresholds, sieve, f"image {i}") for i in range(len(maps))]
     columns = [np.array(column, np.float64) for column in zip(*rows, strict=True)]
     return ImageCurves(thresholds, *columns, labels=tuple(labels))
 
 
 def _one_image(
-    anomaly_map: ArrayLike, regions: Sequence[Region], thresholds: Array, name: str
+    anomaly_map: ArrayLike, regions: Sequence[Region], thresholds: Array, sieve: Sieve, name: str
 ) -> tuple[Array, int, Array, int]:
     scores = checked_map(anomaly_map, name)
     check_size(scores.shape, regions, name)
-    normals = np.sort(scores[~union(regions)] if regions else scores.ravel())
+    sieve.count(sieve.sift(scores[~union(regions)] if regions else scores.ravel()))
+    _, up_to, normals = sieve.counts()
     found = np.zeros(thresholds.size)
     for region in regions:
         found += _above(top_sorted(scores[region.mask], region.saturation), thresholds) / region.saturation
-    return _above(normals, thresholds), normals.size, found, len(regions)
+    return normals - up_to.astype(np.int64), normals, found, len(regions)
 
 
 def _above(ordered: Array, thresholds: Array) -> Array:
