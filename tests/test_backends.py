@@ -202,6 +202,7 @@ def test_editing_the_file_runs_the_difference(sweep_file: Write, tmp_path: Path)
     assert "12 trials planned, 3 already there, 0 to skip, 9 to run" in more.stdout
 
 
+@pytest.mark.ray
 def test_a_cpu_for_a_gpu_is_said_and_marked_on_both_backends(sweep_file: Write, tmp_path: Path):
     methods = [{"name": "mean_image", "resources": {"gpus": gpus}} for gpus in (0.5, 0)]
     path = sweep_file(methods=methods[:1], categories=["cap"])

@@ -209,5 +209,5 @@ def _areas(curves: ImageCurves, weights: Floats, limits: Sequence[float]) -> Flo
     rate, spro = (
         np.pad(one[:, ::-1], ((0, 0), (1, 1)), constant_values=(0.0, 1.0)) for one in (rates, spros)
     )
-    undefined = np.isnan(rates).any(axis=1) | np.isnan(spros).any(axis=1)
-    return np.where(undefined[:, None], np.nan, areas_under(rate, spro, limits))
+    undefined = np.isnan(rates).any(axis=1, keepdims=True) | np.isnan(spros).any(axis=1, keepdims=True)
+    return np.where(undefined, np.nan, areas_under(rate, spro, limits))
