@@ -8,6 +8,7 @@ METHODS: Registry[Any] = Registry(
     "method",
     {
         "anomaly_dino": "methods.anomaly_dino:AnomalyDINO",
+        "ast": "methods.ast:AST",
         "clip": "methods.clip:Clip",
         "clip_lad": "methods.clip_lad:ClipLad",
         "comad": "methods.comad:ComAD",

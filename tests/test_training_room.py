@@ -31,6 +31,14 @@ STEPS = 10
 OFTEN = Pace(block=2, seconds=0)
 # every method that is trained here, with what shows in seconds that it goes on as if nothing had happened
 TRAINED: dict[str, dict[str, Any]] = {
+    "ast": {
+        "weights": "demo",
+        "layer": "layer2",
+        "image_size": 64,
+        "steps": 4,
+        "batch_size": 3,
+        "student_hidden": 16,
+    },
     "rd4ad": {"weights": "demo", "image_size": 64, "steps": 5, "batch_size": 3},
     "stfpm": {"weights": "demo", "image_size": 64, "steps": 5, "batch_size": 3, "stfpm_select": "train20"},
 }
