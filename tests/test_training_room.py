@@ -39,6 +39,23 @@ TRAINED: dict[str, dict[str, Any]] = {
         "batch_size": 3,
         "student_hidden": 16,
     },
+    "gcad": {
+        "teachers": "random",
+        "fields": [17],
+        "width": 0.05,
+        "hidden": 8,
+        "code": 4,
+        "image_size": 32,
+        "steps": 6,
+    },
+    "st": {
+        "teachers": "random",
+        "fields": [17, 33],
+        "students": 2,
+        "width": 0.05,
+        "image_size": 32,
+        "steps": 4,
+    },
     "rd4ad": {"weights": "demo", "image_size": 64, "steps": 5, "batch_size": 3},
     "stfpm": {"weights": "demo", "image_size": 64, "steps": 5, "batch_size": 3, "stfpm_select": "train20"},
 }

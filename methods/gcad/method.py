@@ -1,0 +1,175 @@
+"""GCAD, our reading: what a patch looks like, and what the whole picture says should be there."""
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Annotated, Any, ClassVar, Literal, Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from harness.citation import Citation
+from harness.data import FitData, ImageSet
+from harness.errors import NeedNotMet
+from harness.method import Card, Context, Demo, Resources, Scores
+from methods.shared.descriptors import teachers as files
+from methods.shared.descriptors.scales import Scales, fused, scales
+from methods.shared.pixels import LARGEST_SIDE, RGB, Geometry, batches, resized, square_input
+from methods.shared.training.precision import Precision, Used, used
+
+Side = Annotated[int, Field(ge=32, le=LARGEST_SIDE, multiple_of=16)]
+KINDS = ("local", "global")
+
+
+@final
+@dataclass
+class GCAD:
+    """A local branch that regresses a frozen teacher, and a global one that does so through a narrow code.
+
+    Args:
+        context: run seed, device, artifact store, scratch folder (states, losses of every field).
+        teachers: folder of distilled teachers, or "random"; without one the trial is skipped.
+        fields: of view of the local branch, in pixels.
+        width: factor of the inner channels of random teachers; others have their file's.
+        code: numbers in the global branch's code, g.
+        hidden: channels inside the global branch.
+        image_size: side in pixels to which images are resized, a multiple of 16.
+        epochs: of the training images, for each field.
+        steps: of the optimiser instead, whatever the number of images.
+        batch_size: images in a step.
+        learning_rate, weight_decay: of Adam.
+        calibration: whose maps bring local and global ones to one scale: validation images (training images
+            where there are none), or training images.
+        precision: of the trained convolutions; auto is tf32 on a card that has it, else float32.
+    """
+
+    card: ClassVar[Card] = Card(
+        title="GCAD",
+        summary="Where patches are unusual, or not what a code of the whole picture says (our reading).",
+        version=1,
+        paper=Citation(
+            "Bergmann, Batzner, Fauser, Sattlegger, Steger",
+            "Beyond Dents and Scratches: Logical Constraints in Unsupervised Anomaly Detection and "
+            "Localization",
+            "IJCV 2022",
+            "https://doi.org/10.1007/s11263-022-01578-9",
+        ),
+        licence="Apache-2.0",
+        weights_licence="that of the network which the teachers were distilled from",
+        trained=True,
+        uses=frozenset({"external images"}),
+        demo=Demo(
+            {
+                "teachers": "random",
+                "width": 0.05,
+                "image_size": 64,
+                "fields": [17],
+                "hidden": 16,
+                "steps": 40,
+                "learning_rate": 0.002,
+            },
+            "a narrow random teacher and 40 steps: it shows that it runs, not what it can",
+            {"categories": ["juice_bottle"], "shots": [1], "seeds": [0]},
+        ),
+        paths=frozenset({"teachers"}),
+        assets=files.assets,
+        unmet=files.unmet,
+        sizes=square_input,
+        resources=Resources(gpus=0.5, cpus=2, timeout_minutes=1440),
+        seconds=3600.0,
+    )
+    check_params: ClassVar[Mapping[str, Any]] = {
+        "teachers": "random",
+        "width": 0.05,
+        "fields": [17],
+        "hidden": 8,
+        "code": 8,
+        "image_size": 32,
+        "steps": 15,
+        "learning_rate": 0.003,
+    }
+
+    context: Context
+    _: KW_ONLY
+    teachers: str | None = None
+    fields: Annotated[tuple[Literal[17, 33, 65], ...], Field(min_length=1)] = (17, 33)
+    width: PositiveFloat = 1.0
+    code: PositiveInt = 32
+    hidden: PositiveInt = 64
+    image_size: Side = 256
+    epochs: PositiveInt = 500
+    steps: PositiveInt | None = None
+    batch_size: PositiveInt = 1
+    learning_rate: PositiveFloat = 1e-4
+    weight_decay: NonNegativeFloat = 1e-5
+    calibration: Literal["validation", "train"] = "validation"
+    precision: Precision = "auto"
+    branches: Any = field(init=False, repr=False)  # of methods.gcad.training, which imports torch
+    scales: Any = field(init=False, repr=False)
+
+    def fit(self, data: FitData) -> Self:
+        """Train both branches of every field, or find them trained; then take moments of normal maps.
+
+        Raises:
+            NeedNotMet: there is no training image, or there are no teachers.
+            DataError, WeightsError: an image or a teacher cannot be used.
+            HarnessError: a loss is not finite; names the field and the step.
+        """
+        from methods.gcad.training import Branches, Recipe
+
+        if not len(data.train):
+            raise NeedNotMet("GCAD needs at least one training image")
+        if self.teachers is None:
+            raise NeedNotMet("GCAD needs teachers")
+        recipe = Recipe(
+            teachers=self.teachers,
+            width=self.width,
+            image_size=self.image_size,
+            code=self.code,
+            hidden=self.hidden,
+            steps=self._steps(len(data.train)),
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            precision=self.precision_used,
+        )
+        params = {"teachers": self.teachers, "fields": self.fields, "width": self.width}
+        digests = {asset.name: asset.sha256 for asset in files.assets(params, "")}
+        self.branches = [Branches(p, recipe, self.context) for p in files.fields_of(self.fields)]
+        for branch in self.branches:
+            branch.learn(data.train, digests, self.context)
+        chosen = data.validation if self.calibration == "validation" and len(data.validation) else data.train
+        self.scales = self._scales(chosen)
+        return self
+
+    def score(self, images: ImageSet) -> Scores:
+        """The largest value of the mean over fields of the two standardised maps.
+
+        Returns:
+            Scores with the parts "local" and "global" (each one's own largest value), and maps
+            (n, image_size, image_size).
+        """
+        found = [self._fused(image) for part in batches(images, 32) for image in self._pixels(part)]
+        maps = np.stack([each["local"] + each["global"] for each in found])
+        parts = {k: np.array([each[k].max() for each in found], np.float64) for k in KINDS}
+        return Scores(maps.max(axis=(1, 2)).astype(np.float64), parts, maps)
+
+    def _fused(self, image: RGB) -> dict[str, NDArray[np.float32]]:
+        """Mean over fields of each kind of map, standardised."""
+        return fused([branch.maps(image) for branch in self.branches], self.scales)
+
+    def _scales(self, images: ImageSet) -> list[Scales]:
+        """Those of every field over normal images."""
+        pixels = [image for part in batches(images, 32) for image in self._pixels(part)]
+        return [scales([branch.maps(image) for image in pixels]) for branch in self.branches]
+
+    def _pixels(self, images: ImageSet) -> list[RGB]:
+        return resized(images, Geometry.square(self.image_size), self.context.artifacts)
+
+    def _steps(self, number: int) -> int:
+        return self.steps or self.epochs * -(-number // self.batch_size)
+
+    @property
+    def precision_used(self) -> Used:
+        """What `precision` comes to on the device."""
+        return used(self.precision, self.context.device)
