@@ -5,9 +5,9 @@
     python -m benchmarks.trained_step --device cuda:0              wall time on a GPU
 
 Weights are random on both sides, inputs 256 x 256. A step of ours takes stored features of the frozen
-network, as every trial has them from its first epoch on; the peer's runs the network. Every contestant is a process of
-its own and they take steps in turn, so that all see the same machine. On a CPU the figure is the CPU time of
-one thread, the fastest of the steps; memory is the peak of the process.
+network, as every trial has them from its first epoch on; the peer's runs the network. Every contestant is a
+process of its own and they take steps in turn, so that all see the same machine. On a CPU the figure is the
+CPU time of one thread, the fastest of the steps; memory is the peak of the process.
 """
 
 import argparse
