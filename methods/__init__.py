@@ -18,6 +18,7 @@ METHODS: Registry[Any] = Registry(
         "mean_image": "methods.mean_image:MeanImage",
         "padim": "methods.padim:PaDiM",
         "patchcore": "methods.patchcore:PatchCore",
+        "promptad": "methods.promptad:PromptAD",
         "psad": "methods.psad:PSAD",
         "puad": "methods.efficientad:PUAD",
         "puad_dfsc": "methods.efficientad:PUADDFSC",

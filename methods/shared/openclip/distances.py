@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Array = NDArray[np.floating[Any]]
-Layer = int | Literal["naclip"]
+Layer = int | str
 Vectors = Callable[[ImageSet], Sequence["Tensor"]]
 
 
@@ -43,8 +43,8 @@ def distance_rows(
     Args:
         queries: n images.
         supports: m images.
-        stage: number of the block, or "naclip" for the output of NACLIP's block; several are
-            concatenated, each normalised (then the cosine is the mean of theirs).
+        stage: a reading of patches (`ClipModel.whole`): number of the block, "naclip" for NACLIP's output;
+            several are concatenated, each normalised (then the cosine is the mean of theirs).
         spec: the model.
         store: keeps one array per pair.
         device: torch device name.

@@ -7,13 +7,14 @@ from its stored input, no pass. Without a store (`ArtifactStore(None)`) every ca
 
 A card should pass an image faster than its tokens (25 MB of ViT-L/14 at 448) are written or read. There, of
 a method that says what it reads (`ClipSpec.reads`), nothing else leaves the card, and tokens stay in memory
-while they are worked on (`recent`); only what is made of them, and the global embedding, is stored.
+while they are worked on (`recent`); only what is made of them, the global embedding, and the second path's
+tokens (with which a training begins anew in every trial) are stored.
 
 The counter "backbone_passes" of the store counts images through the network, "last_blocks" those
 through the last block alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,8 +77,13 @@ def chunk_size(spec: ClipSpec) -> int:
 
 
 def narrowed(spec: ClipSpec, device: str) -> frozenset["Reading"] | None:
-    """What a pass gives, of which only the global embedding is stored; None for everything, stored."""
+    """What a pass gives, of which only "vv" and "global" are stored; None for everything, stored."""
     return frozenset(spec.reads) if spec.reads is not None and device.startswith("cuda") else None
+
+
+def extras(wanted: Collection["Reading"]) -> list["Reading"]:
+    """Of some readings those that a pass gives only where they are asked for, in order."""
+    return sorted({r for r in wanted if isinstance(r, str) and (r == "vv" or r.endswith("+"))})
 
 
 def reading_op(reading: "Reading", spec: ClipSpec, device: str) -> Op:
@@ -116,11 +122,18 @@ class _Chunk:
         """One order everywhere, or locks could deadlock; what needs the last block comes last."""
         stages = sorted(set(self.spec.blocks) | {r for r in wanted if isinstance(r, int)})
         naclip: list[Reading] = ["naclip"] if "naclip" in wanted else []
-        order: list[Reading] = ["input", *stages, *naclip, "dense", "global"]
+        order: list[Reading] = [
+            "input",
+            *stages,
+            *extras((*wanted, *(self.spec.reads or ()))),
+            *naclip,
+            "dense",
+            "global",
+        ]
         return order if self.reads is None else [r for r in order if r in self.reads or r in wanted]
 
     def _keeper(self, reading: "Reading") -> ArtifactStore | Recent:
-        return self.store if self.reads is None or reading == "global" else recent(self.store)
+        return self.store if self.reads is None or reading in ("vv", "global") else recent(self.store)
 
     def _read(self, reading: "Reading") -> None:
         op, keeper = reading_op(reading, self.spec, self.device), self._keeper(reading)
@@ -155,7 +168,9 @@ class _Chunk:
         if not indices:
             return
         spec, wanted = self.spec, None if self.reads is None else self.reads | {reading}
-        stages = spec.blocks if wanted is None else [r for r in wanted if isinstance(r, int)]
+        stages: list[Reading] = [r for r in wanted or () if isinstance(r, int)]
+        stages += spec.blocks if wanted is None else ()
+        stages += extras((reading, *(spec.reads or ())))
         pixels = resized(self.images.subset(indices), Geometry.square(spec.size), self.store)
         found = self._model.whole(pixels, stages, spec.naclip_sigma, spec.naclip_arch, wanted)
         self.passes.update(zip((self.keys[i] for i in indices), found, strict=True))

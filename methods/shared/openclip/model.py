@@ -21,11 +21,12 @@ from harness.errors import ConfigError, WeightsError
 from methods.shared.backbones.frozen import arithmetic, half, on_host
 from methods.shared.openclip.naclip import naclip
 from methods.shared.openclip.spec import ClipSpec, Precision
+from methods.shared.openclip.surgery import value_attention
 from methods.shared.pixels import RGB
 from methods.shared.weights import Weights, open_clip_name
 
 Array = NDArray[np.floating[Any]]
-Reading = int | str  # an output: the number of a block, "input", "naclip", "dense" or "global"
+Reading = int | str  # an output: the number of a block, "3+", "input", "naclip", "dense", "vv" or "global"
 GPU_BATCH = 32
 
 
@@ -63,7 +64,7 @@ class ClipModel:
     def whole(
         self,
         images: Sequence[RGB],
-        stages: Sequence[int],
+        stages: Sequence[Reading],
         sigma: float,
         arch: str,
         wanted: Collection[Reading] | None = None,
@@ -72,14 +73,16 @@ class ClipModel:
 
         Args:
             images: uint8 (size, size, 3) each.
-            stages: 1-based numbers of the blocks whose outputs are wanted.
+            stages: 1-based numbers of the blocks whose outputs are wanted; "3+" for block 3's with what the
+                attention of block 4 adds to it; "vv" for the second path.
             sigma: of NACLIP's last block.
             arch: of NACLIP's last block.
             wanted: nothing else is copied off the device; None for everything.
 
         Returns:
             For each image stage -> (patches, width), "input" -> (1 + patches, width), the input of the last
-            block, and what `tail` gives.
+            block, and what `tail` gives. "vv" -> (patches, d), where the path of value–value attention ends
+            (`surgery`), behind ln_post and the projection, not normalised.
         """
         return [
             each for part in self._parts(images) for each in self._whole(part, stages, sigma, arch, wanted)
@@ -129,25 +132,40 @@ class ClipModel:
     def _whole(
         self,
         images: Sequence[RGB],
-        stages: Sequence[int],
+        stages: Sequence[Reading],
         sigma: float,
         arch: str,
         wanted: Collection[Reading] | None,
     ) -> Iterator[dict[Reading, Array]]:
         first = self._first(images, stages)
-        found = first | self._last(first["input"].float(), sigma, arch)
+        last = first["input"].float()
+        found = first | self._last(last, sigma, arch)
+        if "vv" in first:
+            found["vv"] = self._second(first["vv"], last)
         return self._arrays(found if wanted is None else {r: found[r] for r in wanted})
 
-    def _first(self, images: Sequence[RGB], stages: Sequence[int]) -> dict[Reading, Tensor]:
-        """All blocks but the last, on the device."""
+    def _first(self, images: Sequence[RGB], stages: Sequence[Reading]) -> dict[Reading, Tensor]:
+        """All blocks but the last, on the device; of the second path what it has added up by then."""
         found: dict[Reading, Tensor] = {}
         tokens = self.embedded(images)
+        second = tokens.clone() if "vv" in stages else None
         with torch.inference_mode(), arithmetic(self.device, self.precision):
             for number, block in enumerate(blocks(self.visual)[:-1], 1):
+                second = second if second is None else second + value_attention(block, tokens)
+                if (half := f"{number - 1}+") in stages:
+                    amid = tokens + block.ls_1(block.attention(block.ln_1(tokens)))
+                    found[half] = self.exported(amid[:, 1:])
                 tokens = block(tokens)
                 if number in stages:
                     found[number] = self.exported(tokens[:, 1:])
-        return found | {"input": self.exported(tokens)}
+        return found | {"input": self.exported(tokens)} | ({} if second is None else {"vv": second})
+
+    def _second(self, second: Tensor, last: Tensor) -> Tensor:
+        """The second path from where the input of the last block is known."""
+        visual = self.visual
+        with torch.inference_mode(), arithmetic(self.device, self.precision):
+            ends = second + value_attention(blocks(visual)[-1], last)
+            return self.exported((visual.ln_post(ends) @ visual.proj)[:, 1:])
 
     def _tail(self, inputs: Sequence[Array], sigma: float, arch: str) -> Iterator[dict[Reading, Array]]:
         tokens = torch.from_numpy(np.stack(inputs)).to(self.device).float()
