@@ -56,6 +56,15 @@ TRAINED: dict[str, dict[str, Any]] = {
         "image_size": 32,
         "steps": 4,
     },
+    "promptad": {
+        "weights": "demo",
+        "image_size": 40,
+        "memory_blocks": [1, 3],
+        "normal_contexts": 1,
+        "abnormal_contexts": 1,
+        "steps": 4,
+        "maps": False,
+    },
     "rd4ad": {"weights": "demo", "image_size": 64, "steps": 5, "batch_size": 3},
     "stfpm": {"weights": "demo", "image_size": 64, "steps": 5, "batch_size": 3, "stfpm_select": "train20"},
 }
