@@ -257,7 +257,7 @@ class Killed(Exception):
 
 
 def method(name: str, scratch: Path | None = None, store: Path | None = None) -> Any:
-    artifacts = {} if store is None else {"artifacts": ArtifactStore(store)}
+    artifacts: dict[str, Any] = {} if store is None else {"artifacts": ArtifactStore(store)}
     return METHODS.load(name)(Context(scratch=scratch, **artifacts), **TRAINED[name])
 
 
