@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import final
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from harness import gpu
 from harness.artifacts import ArtifactStore
@@ -174,8 +175,14 @@ def threads(cpus: float, sizes: Sequence[Size] = ()) -> Iterator[None]:
     """
     count = thread_count(cpus)
     os.environ["OMP_NUM_THREADS"] = str(count)  # for libraries that are loaded during the trial
-    with threadpool_limits(count), working(count, sizes):
+    with _pools(len(sys.modules)).limit(limits=count), working(count, sizes):
         yield
+
+
+# looked for anew when modules have come, and libraries with them: beside torch that takes 3 ms of every trial
+@lru_cache(maxsize=1)
+def _pools(modules: int) -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def tidied(scratch: Path) -> None:

@@ -1,5 +1,6 @@
 """Seats without a cluster: whatever breaks, every trial gets one row, and the row says why."""
 
+import pickle
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,8 @@ from sweeps.plan import WorkUnit
 from sweeps.ray.board import LOSSES, Board
 from sweeps.ray.process import plain
 from sweeps.ray.seat import Seat
-from sweeps.ray.supervisor import Heard
+from sweeps.ray.supervisor import Heard, Supervisor
+from sweeps.ray.waiting import Waiting
 from sweeps.worker import Setting
 
 
@@ -72,9 +74,9 @@ class Rows:
         self.said.append(line)
 
 
-def board(nodes: Sequence[Node], *units: WorkUnit, grows: bool = False) -> Board:
+def board(nodes: Sequence[Node], *units: WorkUnit, grows: bool = False, **options: Any) -> Board:
     setting = Setting(Source("mvtec_ad", Path("/none")), Job(), None, 1.0, Path("/none"))
-    return Board(dispatcher(*units), Nodes(nodes), Rows(), setting, units, grows)  # type: ignore[arg-type]
+    return Board(dispatcher(*units, **options), Nodes(nodes), Rows(), setting, units, grows)  # type: ignore[arg-type]
 
 
 def row(trial: Trial, seat: Seat, status: Status = Status.OK, **more: Any) -> TrialResult:
@@ -176,6 +178,64 @@ def test_the_trials_of_the_last_node_wait_where_nodes_may_join():
     b.nodes.nodes = [*b.nodes.nodes, Node("b", "late", 1)]  # type: ignore[attr-defined]
     seat = seated(b)
     assert (seat.node, rows.rows) == ("b", [])
+
+
+def test_who_waits_in_vain_for_a_healthy_node_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sweeps.ray.waiting.demand", lambda bundles: None)
+    asked = unit(2, Resources(), method="m")
+    b = board([Node("a", "only", 1)], asked, grows=True, patience=0.0)
+    seat = seated(b)
+    refuses = {"error_type": REFUSED, "reason": "numpy is 1, planned with 2"}
+    b.heard(seat, Heard([row(seat.current[0], seat, Status.LOST, **refuses)], True, []))
+    Waiting(b, [asked], grows=True).look()
+    rows: Any = b.ledger
+    why = "no healthy node is left for m (it asks for 1 CPUs of one node): only: numpy is 1, planned with 2"
+    assert [(r["status"], r["reason"]) for r in rows.rows] == 2 * [
+        ("lost", f"{why}; only has 1 CPUs and 0 GPUs")
+    ]
+    assert b.finished and not b.refusal
+
+
+def test_short_trials_are_heard_of_together_until_one_of_them_was_lost():
+    b = board([Node("a", "a", 1)], unit(9, Resources(), method="m"))
+    seat = seated(b)
+    b.heard(seat, Heard([row(seat.current[0], seat)], True, []))  # the first of its kind comes alone
+    trials = seat.unit.trials if seat.unit else ()
+    assert len(trials) == 2 and not b.single(seat.unit)
+    step = b.heard(seat, Heard([row(t, seat) for t in trials], True, [], ran=2))
+    assert step.unit and not b.single(step.unit)
+    b.lost(seat, "on purpose")
+    seat = seated(b)
+    assert b.single(seat.unit)
+    rows: Any = b.ledger
+    assert [r["trial_id"] for r in rows.rows[1:]] == [t.id for t in trials]
+
+
+class Instant:
+    """A process whose trials take no time."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def ask(self, *words: Any) -> Any:
+        self.asked += 1
+        return TrialResult({"trial_id": str(self.asked), "status": "ok"})
+
+
+@pytest.mark.parametrize(("seconds", "single", "steps"), [(9, False, 1), (0, False, 5), (9, True, 5)])
+def test_a_step_is_a_trial_or_some_that_are_short(
+    seconds: float, single: bool, steps: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("sweeps.ray.supervisor.STEP_SECONDS", seconds)
+    supervisor = object.__new__(Supervisor)  # Tune's own constructor opens files
+    supervisor.setup({}, Setting(Source("mvtec_ad", Path("/none")), Job(), None, 1.0, Path("/none")))
+    supervisor.worker = Instant()  # type: ignore[assignment]
+    supervisor.assign(unit(5, Resources()), single)
+    heard: list[Heard] = []
+    while not heard or not heard[-1].through:
+        heard.append(pickle.loads(supervisor.step()["heard"]))  # noqa: S301 - just pickled
+    assert len(heard) == steps
+    assert sum(h.ran for h in heard) == sum(len(h.results) for h in heard) == 5
 
 
 def test_rays_text_is_one_line_that_begins_with_what_was_raised():
