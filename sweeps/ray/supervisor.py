@@ -98,7 +98,10 @@ class Supervisor(tune.Trainable):
         """Nothing was kept."""
 
     def _some(self, unit: WorkUnit) -> list[TrialResult]:
-        """One trial, and more while they are short; beside a card, whose faults are looked for, one."""
+        """One trial, and more while they are short; beside a card, whose faults are looked for, one.
+
+        What has ended here and was not heard of yet has no row: if the node dies, that much runs again.
+        """
         end, results = time.monotonic() + STEP_SECONDS, self._next(unit)
         several = not (self.single or unit.resources.gpus)
         while several and self.next < len(unit.trials) and time.monotonic() < end:
