@@ -24,6 +24,7 @@ from sweeps.ray.process import plain
 from sweeps.ray.seat import Seat
 from sweeps.ray.supervisor import Heard, Supervisor
 from sweeps.ray.waiting import Waiting
+from sweeps.sign import put
 from sweeps.worker import Setting
 
 
@@ -236,6 +237,23 @@ def test_a_step_is_a_trial_or_some_that_are_short(
         heard.append(pickle.loads(supervisor.step()["heard"]))  # noqa: S301 - just pickled
     assert len(heard) == steps
     assert sum(h.ran for h in heard) == sum(len(h.results) for h in heard) == 5
+
+
+def test_who_sees_the_sign_of_the_driver_shares_its_store(tmp_path: Path):
+    store = tmp_path / "store"
+    with put(store, tmp_path / "run") as sign, put(store, tmp_path / "other") as other:
+        assert sign and other and sign.seen() and other.seen()
+        # a folder of the same name on another machine
+        assert not replace(sign, word="another").seen()
+        assert not replace(sign, path=tmp_path / "nowhere" / sign.path.name).seen()
+        supervisor = object.__new__(Supervisor)
+        setting = Setting(Source("mvtec_ad", Path("/none")), Job(), store, 1.0, Path("/none"), sign=sign)
+        supervisor.setup({}, setting)
+        heard = pickle.loads(supervisor.step()["heard"])  # noqa: S301 - just pickled
+        assert heard.shares
+    assert not list(store.iterdir()) and not sign.seen()
+    with put(None, tmp_path) as none, put(Path("/proc/none"), tmp_path) as refused:
+        assert none is refused is None
 
 
 def test_rays_text_is_one_line_that_begins_with_what_was_raised():
