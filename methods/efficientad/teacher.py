@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from harness.artifacts import ArtifactStore, Op
 from harness.data import ImageSet
 from harness.errors import WeightsError
+from methods.shared.picture_folder import listed
 from methods.shared.pixels import Geometry, resized
 from methods.shared.weights import DEMO, Weights, demo, find
 
@@ -154,17 +155,4 @@ def folder_digest(folder: str) -> tuple[str, tuple[Path, ...]]:
     Raises:
         WeightsError: no such folder, or no image below it.
     """
-    return _listed(Path(folder).expanduser())
-
-
-@lru_cache(maxsize=4)
-def _listed(folder: Path) -> tuple[str, tuple[Path, ...]]:
-    import hashlib
-
-    from harness.data.images import image_files_below
-
-    paths = tuple(image_files_below(folder))
-    if not paths:
-        raise WeightsError(f"imagenet_penalty: {folder} is no folder with images below it")
-    text = "\n".join(f"{p.relative_to(folder).as_posix()} {p.stat().st_size}" for p in paths)
-    return hashlib.sha256(text.encode()).hexdigest(), paths
+    return listed(folder, "imagenet_penalty")
