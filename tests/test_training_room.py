@@ -31,6 +31,8 @@ STEPS = 10
 OFTEN = Pace(block=2, seconds=0)
 # every method that is trained here, with what shows in seconds that it goes on as if nothing had happened
 TRAINED: dict[str, dict[str, Any]] = {
+    "draem": {"image_size": 64, "width": 2, "discriminator_width": 2, "steps": 5, "batch_size": 2},
+    "f_anogan": {"image_size": 32, "latent": 8, "gan_steps": 5, "encoder_steps": 5, "n_critic": 2},
     "ast": {
         "weights": "demo",
         "layer": "layer2",

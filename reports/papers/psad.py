@@ -13,6 +13,11 @@ _PROTOCOL = (
 _FULL = {"banks": ("hcp",), "as_scale": ("max",), "train_fraction": (1.0,), "losses": ("sup+H+hist",)}
 _STATED = {"backbone": "wide_resnet101_2", "image_size": 512, "warm_up_epochs": 50, "epochs": 50}
 _METHODS = ("PatchCore", "RD4AD", "DRAEM", "ST", "AST", "GCAD", "SINBAD", "ComAD", "SLSG", "PSAD")
+_DRAEM = Contestant(
+    "DRAEM",
+    "draem",
+    paper={"image_size": 256, "width": 128, "discriminator_width": 64, "epochs": 700, "steps": None},
+)
 _COMAD = Contestant("ComAD", "comad_patchcore")  # its row is ComAD + PatchCore, which `comad` is not
 _LABELLED = (
     "The paper's part labels and second segmentation stage are not published; 98.1 / 91.6 depend on both."
@@ -54,7 +59,7 @@ PSAD1 = PaperTable(
         Line("Average", {"subset": MEAN}, group="Total"),
     ),
     columns=tuple(Line(method, {"method": method}) for method in _METHODS),
-    contestants=contestants(_METHODS, _COMAD, *_own(**_FULL)),
+    contestants=contestants(_METHODS, _DRAEM, _COMAD, *_own(**_FULL)),
     own="PSAD",
     config="configs/psad_table1.yaml",
     notes=(
