@@ -225,6 +225,8 @@ class Card:
             pass, an output). An economy: a pass also gives what other trials of the sweep read of it.
         sizes: (parameters, native (height, width) of the images) -> sizes at which it asks for images. An
             economy: an image is decoded once for all of them, and once more for a size that is not named.
+        later: hyper-parameters that came after `version`, each with the value at which all is as it was:
+            there it is no part of a trial's identity, so that trials of earlier runs are found again.
     """
 
     title: str
@@ -247,6 +249,7 @@ class Card:
     together: Callable[[Params], str | None] = _alone
     sizes: Callable[[Params, tuple[int, int]], Sequence[Size]] = _unknown
     reads: Callable[[Params, tuple[int, int]], Sequence[Read]] = _unread
+    later: Params = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -45,6 +45,8 @@ class Trial:
         sizes: at which it asks for images (`Card.sizes`); not identity.
         reads: what it reads of passes (`Card.reads`); not identity.
         images: how many it scores, for guesses of what it takes; the fingerprint knows which.
+        later: hyper-parameters that came after the version, each with the value at which it is no part of
+            the identity (`Card.later`).
     """
 
     method: str
@@ -65,6 +67,7 @@ class Trial:
     sizes: tuple[Size, ...] = ()
     reads: tuple[Read, ...] = ()
     images: int = 0
+    later: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
@@ -73,7 +76,7 @@ class Trial:
             "identity_version": IDENTITY_VERSION,
             "method": self.method,
             "method_version": self.method_version,
-            "params": {k: v for k, v in self.params.items() if k not in self.paths},
+            "params": {k: v for k, v in self.params.items() if not self._silent(k, v)},
             "dataset": self.dataset,
             "category": self.category,
             "fingerprint": self.fingerprint,
@@ -88,6 +91,10 @@ class Trial:
     def id(self) -> str:
         """16 hexadecimal digits of the sha256 of `identity` in canonical JSON."""
         return _digest(self.identity)[:16]
+
+    def _silent(self, name: str, value: Any) -> bool:
+        """Whether a hyper-parameter is no part of the identity."""
+        return name in self.paths or (name in self.later and self.later[name] == value)
 
     def __str__(self) -> str:
         shots = "full" if self.shots is None else f"{self.shots}-shot"

@@ -273,4 +273,5 @@ def _trial(split: Split, variant: Variant, shots: int | None, seed: int, support
         sizes=variant.sizes(native) if native else (),
         reads=variant.reads(native) if native else (),
         images=len(split.test),
+        later=variant.card.later,
     )

@@ -11,7 +11,6 @@ from scipy.ndimage import label
 
 from harness.errors import DataError
 from methods.clip_lad.grids import nearest_centres, squared_lengths
-from methods.clip_lad.kmeans import kmeans
 from methods.clip_lad.prompt_files import SHIPPED, find, missing, read
 from methods.clip_lad.scoring import Normalisation, histogram_distances, patch_map
 from methods.clip_lad.segmentation import (
@@ -23,6 +22,7 @@ from methods.clip_lad.segmentation import (
     segment,
     without_small,
 )
+from methods.shared.kmeans import kmeans
 from methods.shared.openclip.tokens import on_grid, unit
 
 RNG = np.random.default_rng(0)

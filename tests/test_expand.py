@@ -276,6 +276,7 @@ CHANGES: Mapping[str, tuple[str, Any]] = {
     "sizes": (OUT, ((64, 64, None),)),
     "reads": (OUT, (("pass", "layer1"),)),
     "images": (OUT, 120),
+    "later": (IN, {"a": 1}),
 }
 
 
@@ -299,6 +300,12 @@ def test_a_trial_is_known_by_content_not_by_place_or_spelling():
     assert elsewhere.id == BASE.id
     assert len(BASE.id) == 16
     assert set(BASE.id) <= set("0123456789abcdef")
+
+
+def test_what_came_later_and_changes_nothing_is_not_part_of_the_identity():
+    newer = replace(BASE, params={**BASE.params, "new": 0}, later={"new": 0})
+    assert newer.id == BASE.id
+    assert replace(newer, params={**BASE.params, "new": 1}).id != BASE.id
 
 
 def test_the_id_is_the_same_on_every_machine_and_in_every_version():

@@ -405,6 +405,26 @@ def test_marks_reach_every_format(frame: Frame):
     assert {r["la_ours_marks"] for r in rows(table) if r["la_ours"]} == {"stand-in labels"}
 
 
+def test_a_source_of_parts_has_its_row_and_a_tools_maps_theirs(tmp_path: Path):
+    ours = {**PSAD, "labels": "ours", "labels_dir": "l", "segments_dir": None}
+    theirs = {**ours, "segmentation": "folder", "labels": "scops", "labels_dir": None, "segments_dir": "s"}
+    entries = [
+        Entry("psad", level, params, shots=(None,))
+        for level, params in (
+            (0.9, {**ours, "segmentation": "own"}),
+            (0.8, {**ours, "segmentation": "repri"}),
+            (0.7, theirs),
+            (0.6, {**theirs, "segmentation": "kmeans", "labels": "none", "segments_dir": None}),
+        )
+    ]
+    table = made(tmp_path, "psad2", *entries)
+    filled = {
+        who: [r["model"] for r in rows(table) if r[f"la_ours_labels_{who}"]] for who in ("ours", "scops")
+    }
+    assert filled == {"ours": ["RePRI", "Ours (L_sup + L_H + L_hist)"], "scops": ["SCOPS"]}
+    assert [r["model"] for r in rows(table) if r["la_ours_labels_none"]] == ["K-means co-parts"]
+
+
 @pytest.mark.parametrize("key", list(PAPERS))
 def test_golden_files(frame: Frame, key: str):
     """`LADDER_UPDATE_GOLDEN=1 pytest tests/test_reports_papers.py` writes them anew; look at the diff."""

@@ -6,7 +6,7 @@ from harness.addresses import local
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the five commands."""
+    """The parser of the six commands."""
     root = argparse.ArgumentParser(
         prog="python -m harness.data", description="Draw, check and describe data sets."
     )
@@ -16,6 +16,9 @@ def parser() -> argparse.ArgumentParser:
     _subtypes(commands.add_parser("subtypes", help="propose product types (sub-categories) by colour"))
     _partmasks(commands.add_parser("partmasks", help="propose part labels, and which images to label"))
     _labels(commands.add_parser("labels", help="part labels: how parts are called, and how often"))
+    _segments(
+        commands.add_parser("segments", help="label maps of all images by another tool: are they whole")
+    )
     return root
 
 
@@ -87,6 +90,12 @@ def _labels(command: argparse.ArgumentParser) -> None:
     check.add_argument("folder", type=local, metavar="DIR", help="`labels_dir`, or the folder of a category")
     check.add_argument("--category", nargs="+", default=[], metavar="NAME", help="only these categories")
     check.add_argument("--write", action="store_true", help="declare the names in labels.yaml")
+
+
+def _segments(command: argparse.ArgumentParser) -> None:
+    _where(command)
+    command.add_argument("maps", type=local, metavar="DIR", help="folder of label maps: `segments_dir`")
+    command.add_argument("--category", nargs="+", default=[], metavar="NAME", help="only these categories")
 
 
 def _shots(text: str) -> int | None:

@@ -33,6 +33,7 @@ def main(segmenters: "Registry", argv: Sequence[str] | None = None) -> int:
         "subtypes": subtypes,
         "partmasks": partial(partmasks, segmenters),
         "labels": labels,
+        "segments": segments,
     }
     try:
         return commands[arguments.command](arguments)
@@ -150,6 +151,25 @@ def labels(arguments: argparse.Namespace) -> int:
             print(f"written: {partlabels.write(report)}" if report.declared is None else "declared already")
     problems = sum(len(report.problems) for report in reports)
     print(f"{arguments.folder}: {f'{problems} problem(s)' if problems else 'nothing wrong'}")
+    return 2 if problems else 0
+
+
+def segments(arguments: argparse.Namespace) -> int:
+    """Say whether a folder has a label map of every image, and what is wrong with them."""
+    from harness.curate import segments as maps
+
+    dataset = _dataset(arguments)
+    options = _options(dataset, arguments)
+    with _Bar("reading") as bar:
+        reports = maps.look_over(
+            arguments.maps, arguments.root, dataset, options, arguments.category, bar.update
+        )
+    for report in reports:
+        print(maps.heading(report))
+        Console(width=None if sys.stdout.isatty() else WIDTH).print(maps.table(report))
+        _told(report.doubts, report.problems)
+    problems = sum(len(report.problems) for report in reports)
+    print(f"{arguments.maps}: {f'{problems} problem(s)' if problems else 'nothing wrong'}")
     return 2 if problems else 0
 
 

@@ -89,7 +89,7 @@ def find_labels(root: Path, category: str) -> LabelFolder | None:
     files = {name: p for name, p in files.items() if p.suffix == ".png" or (p in drawn and drawn[p].shapes)}
     if not files:
         return None
-    return LabelFolder(folder, files, _classes(folder, files.values(), drawn), _marks(folder / ABOUT))
+    return LabelFolder(folder, files, _classes(folder, files.values(), drawn), marks_of(folder / ABOUT))
 
 
 def label_files(folder: Path) -> dict[str, Path]:
@@ -200,7 +200,8 @@ def check_labels(labels: Labels, classes: Sequence[str], what: str) -> Labels:
     return labels
 
 
-def _marks(path: Path) -> tuple[str, ...]:
+def marks_of(path: Path) -> tuple[str, ...]:
+    """What a file `labels.json` says that tables must say of numbers made with its labels."""
     about = json_in(path) if path.is_file() else {}
     return tuple(about.get("marks", ())) if isinstance(about, dict) else ()
 

@@ -109,7 +109,7 @@ class Segmenter:
         }
 
     def _clustered(self) -> NDArray[np.float32]:
-        from methods.clip_lad.kmeans import kmeans
+        from methods.shared.kmeans import kmeans
         from methods.shared.openclip.tokens import on_grid, unit
 
         how = self.clustering

@@ -16,7 +16,7 @@ from harness.data import ImageSet
 from harness.method import Context
 from methods.psad.banks import ClassMean, Floats, PatchBank, composition
 from methods.psad.contraction import Vectors
-from methods.psad.segmentation import PartSegmenter
+from methods.psad.sources.source import PartSource
 from methods.shared.backbones.features import FeatureSpec, Maps, features
 from methods.shared.pixels import batches
 
@@ -109,7 +109,7 @@ class Compositions:
     spec: FeatureSpec
     neighbourhood: int
     class_mean: ClassMean
-    parts: PartSegmenter
+    parts: PartSource
 
     def of(self, images: ImageSet) -> list[Floats]:
         """One vector per image, ((N_C - 1) * channels,), layer by layer."""
@@ -126,7 +126,7 @@ class Compositions:
         return Op("psad_composition", {**features_of, **own})
 
     def _computed(self, images: ImageSet) -> list[Floats]:
-        context, n = self.parts.context, self.parts.material.n_classes
+        context, n = self.parts.context, self.parts.n_classes
         found = []
         maps = features(images, self.spec, context.artifacts, context.device)
         for layers, labels in zip(maps, self.parts.labels(images), strict=True):

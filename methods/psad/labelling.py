@@ -84,15 +84,33 @@ def assets(params: Mapping[str, Any], category: str) -> tuple[Asset, ...]:
         ConfigError, WeightsError: see `methods.shared.weights.find`.
         DataError: see `harness.data.labels.find_labels`.
     """
+    return (*encoders(params, category), *labels(params, category))
+
+
+def encoders(params: Mapping[str, Any], category: str) -> list[Asset]:
+    """The weights of the frozen networks.
+
+    Raises:
+        ConfigError, WeightsError: see `methods.shared.weights.find`.
+    """
     found = [*weights.assets(params, category)]
     if params["comp_encoder"] == "r101_p5" and "c" in params["banks"]:
         other = {"backbone": RESNET, "weights": comp_weights(params["weights"], params["comp_weights"])}
         found += weights.assets(other, category)
+    return found
+
+
+def labels(params: Mapping[str, Any], category: str) -> list[Asset]:
+    """The labels in `labels_dir`, if there are any.
+
+    Raises:
+        DataError: see `harness.data.labels.find_labels`.
+    """
     root = params["labels_dir"]
     folder = find_labels(Path(root).expanduser(), category) if root else None
-    if folder is not None:
-        found.append(Asset(f"labels of {category}", folder.sha256, str(folder.folder), folder.marks))
-    return tuple(found)
+    if folder is None:
+        return []
+    return [Asset(f"labels of {category}", folder.sha256, str(folder.folder), folder.marks)]
 
 
 def comp_weights(of_backbone: str | None, own: str | None) -> str | None:

@@ -13,7 +13,7 @@ from methods.psad.banks import Distance, Floats, PatchScore, histogram, max_min
 from methods.psad.embedding import Compositions, PatchSearch
 from methods.psad.scaling import AdaptiveScaling
 from methods.psad.scaling import Reference as ScaleReference
-from methods.psad.segmentation import PartSegmenter
+from methods.psad.sources.source import PartSource
 from methods.psad.vectors import FlatDims, VectorBank
 
 BANKS = {"h": "hist", "c": "comp", "p": "patch"}
@@ -76,15 +76,13 @@ class Memory:
 
     spec: MemorySpec
     images: ImageSet
-    parts: PartSegmenter
+    parts: PartSource
     compositions: Compositions
     search: PatchSearch
     vectors: Mapping[str, VectorBank]
 
     @classmethod
-    def of(
-        cls, spec: MemorySpec, parts: PartSegmenter, compositions: Compositions, search: PatchSearch
-    ) -> Self:
+    def of(cls, spec: MemorySpec, parts: PartSource, compositions: Compositions, search: PatchSearch) -> Self:
         """Of the first `train_fraction` of the images that the search knows."""
         kept = range(max(1, round(spec.train_fraction * len(search.train))))
         empty = cls(spec, search.train.subset(kept), parts, compositions, search, {})
@@ -96,7 +94,7 @@ class Memory:
         """Elements of the banks with one vector per image: bank -> (m, d)."""
         found = {}
         if "h" in self.spec.banks:
-            n = self.parts.material.n_classes
+            n = self.parts.n_classes
             found["hist"] = np.stack([histogram(m, n, self.spec.hist_bg) for m in self.parts.labels(images)])
         if "c" in self.spec.banks:
             found["comp"] = np.stack(self.compositions.of(images))

@@ -12,7 +12,7 @@ from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
 from harness.method import Card, Context, Demo, Resources, Scores, Segmentation
 from harness.views import View
-from methods.psad import labelling
+from methods.psad import labelling, sources
 from methods.psad.banks import ClassMean, Distance, PatchScore
 from methods.psad.canvas import Canvas, Frame
 from methods.psad.scaling import AdaptiveScaling, Scale
@@ -61,6 +61,26 @@ def _sizes(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Geome
     return (Geometry.longer(params["image_size"], native), *patches)
 
 
+# came after version 2; at these values all is as it was
+_LATER = {
+    "segmentation": "own",
+    "segments_dir": None,
+    "repri_steps": 50,
+    "repri_update": 10,
+    "repri_temperature": 20.0,
+    "repri_rate": 0.025,
+    "seggpt_weights": "BAAI/seggpt-vit-large",
+    "co_parts": 10,
+}
+
+
+def _problems(params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    defaults = {f.name: f.default for f in fields(PSAD) if f.name in params}
+    plain = {name: list(v) if isinstance(v, tuple) else v for name, v in defaults.items()}
+    found = names.problems(params, (BACKBONE, LAYERS, PATCH_LAYERS), ("layers", "patch_layers"))
+    return [*sources.unused(params, plain), *found]
+
+
 @final
 @dataclass
 class PSAD:
@@ -76,7 +96,17 @@ class PSAD:
             parts need; "square" is padded with black to a square, for all networks (released code).
         screw_bag_border: pixels cut off every side of the images of screw_bag (released code: 150).
         precision: of the frozen network; all but float32 also store features as float16.
-        labels: whose part labels they are (a word, "dataset", "ours", "clip"); part of the name in tables.
+        labels: whose part labels they are (a word, "dataset", "ours", "clip", or the tool of `segments_dir`);
+            part of the name in tables.
+        segmentation: where parts come from (Table 2): the paper's few-shot segmenter ("own"), label maps of
+            any tool ("folder"), RePRI, SegGPT, or co-parts by K-means without labels, a stand-in. What the
+            chosen one does not read has to be left out.
+        segments_dir: label maps of all images (`harness.data.segments`); of "folder".
+        repri_steps, repri_rate: steps of gradient descent and their rate, for each image; of "repri".
+        repri_update: step before which the proportions are taken anew.
+        repri_temperature: τ of the cosines.
+        seggpt_weights: a folder, or a name on the hub; of "seggpt".
+        co_parts: number of parts; of "kmeans".
         labels_dir: folder of labels (`harness.data.labels`); None for the data set's own part masks.
         n_labelled: N_L; None for 5, or one per product type. Where more training images have labels, the
             medoids in GAP features are taken.
@@ -128,18 +158,38 @@ class PSAD:
             "AAAI 2024",
             "https://arxiv.org/abs/2312.13783",
         ),
+        further=(
+            (
+                "`segmentation: repri`",
+                Citation(
+                    "Boudiaf, Kervadec, Ziko, Piantanida, Ben Ayed, Dolz",
+                    "Few-Shot Segmentation Without Meta-Learning: A Good Transductive Inference Is All You "
+                    "Need?",
+                    "CVPR 2021",
+                    "https://arxiv.org/abs/2012.06166",
+                ),
+            ),
+            (
+                "`segmentation: seggpt`",
+                Citation(
+                    "Wang, Zhang, Cao, Wang, Shen, Huang",
+                    "SegGPT: Segmenting Everything in Context",
+                    "ICCV 2023",
+                    "https://arxiv.org/abs/2304.03284",
+                ),
+            ),
+        ),
         licence="Apache-2.0",
         weights_licence="BSD-3-Clause (wide_resnet101_2.tv_in1k, resnet101.tv_in1k)",
         trained=True,
         uses=frozenset({"part labels"}),
         demo=Demo(_DEMO, "some dozens of training steps instead of 7000", {"seeds": [0]}),
-        paths=frozenset({"weights", "comp_weights", "labels_dir"}),
-        assets=labelling.assets,
-        unmet=labelling.unmet,
-        problems=lambda params: names.problems(
-            params, (BACKBONE, LAYERS, PATCH_LAYERS), ("layers", "patch_layers")
-        ),
+        paths=frozenset({"weights", "comp_weights", "labels_dir", "segments_dir", "seggpt_weights"}),
+        assets=sources.assets,
+        unmet=sources.unmet,
+        problems=_problems,
         sizes=_sizes,
+        later=_LATER,
         resources=Resources(gpus=0.5, cpus=2, timeout_minutes=480),
         seconds=900.0,
     )
@@ -164,6 +214,14 @@ class PSAD:
     screw_bag_border: NonNegativeInt = 0
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     labels: Word = "dataset"
+    segmentation: sources.Segmentation = "own"
+    segments_dir: str | None = None
+    repri_steps: NonNegativeInt = 50
+    repri_update: PositiveInt = 10
+    repri_temperature: PositiveFloat = 20.0
+    repri_rate: PositiveFloat = 0.025
+    seggpt_weights: str = "BAAI/seggpt-vit-large"
+    co_parts: Annotated[int, Field(ge=1, le=254)] = 10
     labels_dir: str | None = None
     n_labelled: PositiveInt | None = None
     n_types: PositiveInt | None = None
@@ -206,19 +264,20 @@ class PSAD:
 
         Raises:
             ConfigError, WeightsError: see `methods.shared.backbones.features.features`.
-            DataError: an image or a label file is wrong.
+            DataError: an image, a label file or a label map is wrong.
             NeedNotMet: there is no training image, or none with labels.
         """
         from methods.psad.embedding import Compositions, PatchSearch
         from methods.psad.memory import Memory, MemorySpec
-        from methods.psad.support import SupportSpec, segmenter
+        from methods.psad.sources.source import Given
 
         if not len(data.train):
             raise NeedNotMet("PSAD needs at least one training image")
         size = self.image_size, self.canvas, self.screw_bag_border
         self.frame, store = Canvas.of(data.train, data.category, *size), self.context.artifacts
         encoder = self._reading(tuple(self.layers), self.frame.geometry)
-        parts, self.classes = segmenter(data, self._own(SupportSpec), self.frame, encoder, self.context)
+        given = Given(data, self.frame, encoder, self.context)
+        parts, self.classes = sources.SOURCES[self.segmentation].made(given, self)
         names = data.train.ids
         by_name = data.train.subset(sorted(range(len(names)), key=names.__getitem__))
         patches = self._reading(tuple(self.patch_layers), Geometry.square(self.patch_size))

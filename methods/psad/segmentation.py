@@ -133,7 +133,7 @@ class PartSegmenter:
         return _packed(network)
 
     def _new(self, build: Callable[..., nn.Module]) -> nn.Module:
-        return build(self._backbone, self.spec.layers, self._classes, self.recipe.seed)
+        return build(self._backbone, self.spec.layers, self.n_classes, self.recipe.seed)
 
     @contextmanager
     def _folder(self) -> Iterator[Path]:
@@ -152,7 +152,7 @@ class PartSegmenter:
         labels = [shrunk(labels, self.spec.geometry) for labels in self.material.labels]
         place = coordinates(*self.spec.geometry.shape)
         samples = [Sample(image, y, place) for image, y in zip(images, labels, strict=True)]
-        return Lessons(samples, self._pixels(self.material.unlabelled), self.material.match, self._classes)
+        return Lessons(samples, self._pixels(self.material.unlabelled), self.material.match, self.n_classes)
 
     @property
     def _pseudo_lessons(self) -> Lessons:
@@ -161,7 +161,7 @@ class PartSegmenter:
         for images in (self.material.labelled, self.material.unlabelled):
             labels = self._stored("psad_pseudo_parts", self._joint_key, images, lambda: first)
             samples += [Sample(x, y, place) for x, y in zip(self._pixels(images), labels, strict=True)]
-        return Lessons(samples, (), None, self._classes)
+        return Lessons(samples, (), None, self.n_classes)
 
     def _pixels(self, images: ImageSet) -> Sequence[NDArray[np.uint8]]:
         return resized(images, self.spec.geometry, self.context.artifacts)
@@ -172,7 +172,7 @@ class PartSegmenter:
     def _warm_op(self) -> Op:
         shared = {k: v for k, v in asdict(self.recipe).items() if k not in (*LATER, "second")}
         features = self.spec.op(",".join(self.spec.layers), self.context.device).params
-        lambda_1, n_classes = self.recipe.lambdas[0], self._classes
+        lambda_1, n_classes = self.recipe.lambdas[0], self.n_classes
         return Op("psad_warm_up", {**features, **shared, "lambda_1": lambda_1, "n_classes": n_classes})
 
     @property
@@ -206,7 +206,8 @@ class PartSegmenter:
         return second if self.recipe.second else self._joint_key
 
     @property
-    def _classes(self) -> int:
+    def n_classes(self) -> int:
+        """N_C, background counted."""
         return self.material.n_classes
 
     @property

@@ -62,7 +62,7 @@ class Series:
 
     def _best(self, where: Values) -> str | None:
         fitting = [(values, variant) for values, variant in self.axes if fits(values, where)]
-        fitting.sort(key=lambda found: [wanted.index(found[0][n]) for n, wanted in where.items()])
+        fitting.sort(key=lambda found: [wanted.index(found[0].get(n)) for n, wanted in where.items()])
         return fitting[0][1] if fitting else None
 
     def _setting(self, variant: str) -> Setting:
@@ -101,7 +101,8 @@ def _single(
     spec: PaperTable, contestant: Contestant, setting: Setting, measure: str, values: Mapping[str, Any]
 ) -> Series:
     axes = {name: value for name, value in values.items() if name in spec.axes}
-    rest = {name: value for name, value in values.items() if name not in spec.axes}
+    shared = (spec.axes - spec.also_apart) | spec.aside
+    rest = {name: value for name, value in values.items() if name not in shared}
     _, apart, run = setting.variant.rpartition(" (")
     rest |= {"run": run[:-1]} if apart else {}
     protocol = Protocol(setting.dataset, setting.support, measure)
@@ -109,9 +110,11 @@ def _single(
 
 
 def fits(values: Mapping[str, Any], wanted: Values, but: Iterable[str] = ()) -> bool:
-    """Whether parameters have one of the values that are meant; some names may be left aside."""
-    names = wanted.keys() - set(but)
-    return all(name in values and values[name] in wanted[name] for name in names)
+    """Whether parameters have one of the values that are meant; some names may be left aside.
+
+    None is also what a trial has that is older than the parameter.
+    """
+    return all(values.get(name) in wanted[name] for name in wanted.keys() - set(but))
 
 
 def labels(series: Sequence[Series]) -> list[str]:

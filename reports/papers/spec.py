@@ -77,6 +77,8 @@ class PaperTable:
         draw: rule by which the supports have to be drawn; "" for any that knows no sub-types.
         ddof: of the standard deviation of ours.
         config: the sweep file that makes it.
+        also_apart: of the axes, those whose values are columns of their own besides.
+        aside: parameters of ours that tell no columns apart.
         notes: what a reader of the published numbers has to know.
     """
 
@@ -98,6 +100,8 @@ class PaperTable:
     draw: str = ""
     ddof: int = DDOF
     config: str = ""
+    also_apart: frozenset[str] = frozenset()
+    aside: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
     @cached_property

@@ -1,4 +1,4 @@
-"""K-means over the patch features of the support images (section 3.1), on the CPU or on a GPU."""
+"""K-means over the features of patches, on the CPU or on a GPU."""
 
 from typing import Literal
 
@@ -25,7 +25,7 @@ def kmeans(
 
     Args:
         points: float32 (n, dimension).
-        number: N_c, at most n.
+        number: of clusters, at most n.
         seed: of the first centres.
         init: "kmeans++" (Arthur and Vassilvitskii, 2007, one candidate per step) or "random" points.
         device: torch device name.
