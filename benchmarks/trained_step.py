@@ -4,8 +4,9 @@
     python -m benchmarks.trained_step rd4ad --python PYTHON        and anomalib's, of a Python that has it
     python -m benchmarks.trained_step --device cuda:0              wall time on a GPU
 
-Weights are random on both sides, inputs 256 x 256. A step of ours takes stored features of the frozen
-network, as every trial has them from its first epoch on; the peer's runs the network. Every contestant is a
+Weights are random on both sides, inputs 256 x 256. DRAEM has no frozen network, and samples are made in the
+step on both sides (one image is half a minute of a core). Of others, a step takes stored features of the
+frozen network, as every trial has them from its first epoch on; the peer's runs it. Every contestant is a
 process of its own and they take steps in turn, so that all see the same machine. On a CPU the figure is the
 CPU time of one thread, the fastest of the steps; memory is the peak of the process.
 """
@@ -30,6 +31,7 @@ SIDE = 256
 OURS: dict[str, tuple[str | None, dict[str, Any]]] = {
     "rd4ad": ("wide_resnet50_2", {}),
     "stfpm": ("resnet18", {}),
+    "draem": (None, {}),
 }
 
 
@@ -66,6 +68,8 @@ def ours(name: str, device: str, images: int, folder: Path) -> Callable[[], Any]
     method = METHODS.load(name)(
         Context(0, device, ArtifactStore(folder / "store")), image_size=SIDE, **options
     )
+    if name == "draem":
+        method.batch_size = images  # drawn with replacement, however few there are
     try:
         method.fit(FitData(ImageSet.of_arrays(pictures)))
     except Ready:
@@ -117,6 +121,23 @@ def stfpm(images: Any) -> Callable[[], Any]:
     return _descent(optimiser, lambda: STFPMLoss()(*model(images)))
 
 
+def draem(images: Any) -> Callable[[], Any]:
+    import torch
+    from anomalib.data.utils.generators.perlin import PerlinAnomalyGenerator
+    from anomalib.models.image.draem.loss import DraemLoss
+    from anomalib.models.image.draem.torch_model import DraemModel
+
+    model, spoil = DraemModel().to(images.device).train(), PerlinAnomalyGenerator(blend_factor=(0.1, 1.0))
+    criterion, optimiser = DraemLoss(), torch.optim.Adam(model.parameters(), lr=0.0001)
+
+    def loss() -> Any:
+        spoiled, mask = spoil(images)
+        reconstruction, prediction = model(spoiled)
+        return criterion(images, reconstruction, mask, prediction)
+
+    return _descent(optimiser, loss)
+
+
 def _descent(optimiser: Any, loss: Callable[[], Any]) -> Callable[[], Any]:
     def take() -> None:
         optimiser.zero_grad()
@@ -126,7 +147,7 @@ def _descent(optimiser: Any, loss: Callable[[], Any]) -> Callable[[], Any]:
     return take
 
 
-PEERS: dict[str, Callable[[Any], Callable[[], Any]]] = {"rd4ad": rd4ad, "stfpm": stfpm}
+PEERS: dict[str, Callable[[Any], Callable[[], Any]]] = {"rd4ad": rd4ad, "stfpm": stfpm, "draem": draem}
 
 
 def serve(name: str, device: str, images: int, folder: Path) -> None:
