@@ -62,6 +62,26 @@ def computed(method: PSAD) -> Mapping[str, int]:
     return {name: counters[f"{name}.computes"] for name in DERIVED if counters[f"{name}.computes"]}
 
 
+def test_auto_trains_in_tf32_where_there_is_some(weights: str, monkeypatch: pytest.MonkeyPatch):
+    from methods.shared.training import precision
+
+    def came_to(device: str, **params: Any) -> str:
+        return PSAD(Context(device=device), weights=weights, **params).precision_used
+
+    assert came_to("cpu", precision="auto") == came_to("cuda:0") == "float32"
+    monkeypatch.setattr(precision, "_has_tf32", lambda device: device != "cpu")
+    assert came_to("cuda:0", precision="auto") == "tf32"
+    assert came_to("cuda:0", precision="auto", segmentation="kmeans") == "float32"
+    with training.repeatable("cuda:0", tf32=True):
+        assert torch.backends.cudnn.allow_tf32
+
+
+def test_auto_finds_on_a_cpu_what_float32_has_stored(weights: str, store: Path):
+    first = psad(weights, store, banks="h", **TRAINED).fit(few(3)).memory.parts
+    again = psad(weights, store, banks="h", precision="auto", **TRAINED).fit(few(3)).memory.parts
+    assert first.key == again.key
+
+
 # Losses
 
 

@@ -21,6 +21,7 @@ from methods.psad.vectors import FlatDims
 from methods.shared.backbones import names
 from methods.shared.backbones.features import FeatureSpec
 from methods.shared.pixels import Geometry, Side, batches
+from methods.shared.training.precision import used
 
 BACKBONE = "wide_resnet101_2.tv_in1k"
 LAYERS = ("layer1", "layer2", "layer3")
@@ -95,7 +96,9 @@ class PSAD:
         canvas: "native" is no larger than the image, and turned labelled images get as much room as their
             parts need; "square" is padded with black to a square, for all networks (released code).
         screw_bag_border: pixels cut off every side of the images of screw_bag (released code: 150).
-        precision: of the frozen network; all but float32 also store features as float16.
+        precision: of the frozen network; bfloat16 and float16 also store features as float16. With auto its
+            features are float32, and the convolutions of the segmenter's training TF32 on a card that has it;
+            the row tells what it came to (`precision_used`).
         labels: whose part labels they are (a word, "dataset", "ours", "clip", or the tool of `segments_dir`);
             part of the name in tables.
         segmentation: where parts come from (Table 2): the paper's few-shot segmenter ("own"), label maps of
@@ -212,7 +215,7 @@ class PSAD:
     image_size: Side = 512
     canvas: Frame = "native"
     screw_bag_border: NonNegativeInt = 0
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["float32", "auto", "bfloat16", "float16"] = "float32"
     labels: Word = "dataset"
     segmentation: sources.Segmentation = "own"
     segments_dir: str | None = None
@@ -259,6 +262,13 @@ class PSAD:
     memory: Any = field(init=False, repr=False)  # Memory, which would import torch here
     scaling: dict[str, AdaptiveScaling] = field(init=False, repr=False)
 
+    @property
+    def precision_used(self) -> str:
+        """What `precision` comes to on the device."""
+        if self.precision != "auto":
+            return self.precision
+        return used("auto", self.context.device) if self.segmentation == "own" else "float32"
+
     def fit(self, data: FitData) -> Self:
         """Train the segmenter, fill the banks with the training images, take their scores as scale.
 
@@ -276,7 +286,7 @@ class PSAD:
         size = self.image_size, self.canvas, self.screw_bag_border
         self.frame, store = Canvas.of(data.train, data.category, *size), self.context.artifacts
         encoder = self._reading(tuple(self.layers), self.frame.geometry)
-        given = Given(data, self.frame, encoder, self.context)
+        given = Given(data, self.frame, encoder, self.context, self.precision_used == "tf32")
         parts, self.classes = sources.SOURCES[self.segmentation].made(given, self)
         names = data.train.ids
         by_name = data.train.subset(sorted(range(len(names)), key=names.__getitem__))
@@ -317,7 +327,12 @@ class PSAD:
         return spec(**{f.name: getattr(self, f.name) for f in fields(spec)})  # pyright: ignore[reportArgumentType]
 
     def _reading(self, layers: tuple[str, ...], geometry: Geometry) -> FeatureSpec:
-        return FeatureSpec(self.backbone, self.weights, layers, geometry, self.precision)
+        return FeatureSpec(self.backbone, self.weights, layers, geometry, self._of_features)
+
+    @property
+    def _of_features(self) -> Literal["float32", "bfloat16", "float16"]:
+        # what is stored is the same on every card, and other methods find it
+        return "float32" if self.precision == "auto" else self.precision
 
     def _described(self, encoder: FeatureSpec) -> tuple[FeatureSpec, int]:
         """h_ψ of the composition, and the p × p features over which it is averaged."""
@@ -325,4 +340,4 @@ class PSAD:
             return encoder, NEIGHBOURHOOD
         weights = labelling.comp_weights(self.weights, self.comp_weights)
         layers, size = labelling.RESNET_LAYERS, encoder.geometry
-        return FeatureSpec(labelling.RESNET, weights, layers, size, self.precision), WIDER
+        return FeatureSpec(labelling.RESNET, weights, layers, size, self._of_features), WIDER

@@ -170,7 +170,8 @@ class PartSegmenter:
 
     @property
     def _warm_op(self) -> Op:
-        shared = {k: v for k, v in asdict(self.recipe).items() if k not in (*LATER, "second")}
+        shared = {k: v for k, v in asdict(self.recipe).items() if k not in (*LATER, "second", "tf32")}
+        shared |= {"tf32": True} if self.recipe.tf32 else {}  # so that what is stored without it is found
         features = self.spec.op(",".join(self.spec.layers), self.context.device).params
         lambda_1, n_classes = self.recipe.lambdas[0], self.n_classes
         return Op("psad_warm_up", {**features, **shared, "lambda_1": lambda_1, "n_classes": n_classes})

@@ -42,6 +42,7 @@ class TrainingSpec:
         rotation: the labelled images are turned by up to so many degrees to either side.
         room: and the canvas is enlarged so that no part is lost by it.
         seed: of the classifier's first weights and of everything drawn.
+        tf32: whether a card's convolutions may be TF32.
     """
 
     losses: Losses
@@ -56,6 +57,7 @@ class TrainingSpec:
     rotation: int
     room: bool
     seed: int
+    tf32: bool = False
 
 
 def train(
@@ -85,7 +87,7 @@ def train(
         if pairs.images:
             yield _unsupervised(network, backbone, lessons, pairs, recipe)
 
-    _descend(network, recipe.learning_rate, terms, end, state, backbone.device)
+    _descend(network, recipe, terms, end, state, backbone.device)
 
 
 def train_second(
@@ -101,23 +103,24 @@ def train_second(
         batch = [augment.flipped(sample, rng) for sample in turned]
         yield supervised(network, backbone, batch, 10.0, lessons.n_classes)
 
-    _descend(network, recipe.learning_rate, terms, end, state, backbone.device)
+    _descend(network, recipe, terms, end, state, backbone.device)
 
 
 def _descend(
     network: nn.Module,
-    rate: float,
+    recipe: TrainingSpec,
     terms: Callable[[int], Iterator[Tensor]],
     end: int,
     state: Path,
     device: str,
 ) -> None:
     """Minimise the sum of the terms of every step; each is derived before the next is computed."""
+    rate = recipe.learning_rate
     plan = Plan(steps=end, peak=rate, constant=True, every=EVERY)
     # fused: one kernel that needs no memory beside the moments; on a CPU it would round in another way
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, fused=device.startswith("cuda") or None)
     network.train()
-    with repeatable(device):
+    with repeatable(device, recipe.tf32):
         for step in steps(plan, {"network": network}, optimiser, state):
             optimiser.zero_grad(set_to_none=True)
             for loss in terms(step):
@@ -179,7 +182,7 @@ def _on(backbone: Backbone, array: NDArray) -> Tensor:
 
 
 @contextmanager
-def repeatable(device: str) -> Iterator[None]:
+def repeatable(device: str, tf32: bool = False) -> Iterator[None]:
     """On a GPU: deterministic kernels and no silent TF32; afterwards everything is as it was."""
     if not device.startswith("cuda"):
         yield
@@ -193,7 +196,7 @@ def repeatable(device: str) -> Iterator[None]:
     filled = settings.fill_uninitialized_memory
     settings.fill_uninitialized_memory = False  # or every new tensor is first filled with NaN
     try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32):
             yield
     finally:
         settings.fill_uninitialized_memory = filled

@@ -54,4 +54,5 @@ def _recipe(spec: OwnSpec, given: Given, material: Material) -> TrainingSpec:
         rotation=rotation_of(category) if spec.rotation is None else spec.rotation,
         room=not given.canvas.square,
         seed=given.context.run_seed,
+        tf32=given.tf32,
     )

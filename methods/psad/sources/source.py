@@ -47,9 +47,11 @@ class Given:
         canvas: on which all networks see them.
         encoder: backbone, its three blocks and the size of its input.
         context: seed, device, store, scratch folder.
+        tf32: whether the convolutions of what is trained may be TF32.
     """
 
     data: FitData
     canvas: Canvas
     encoder: FeatureSpec
     context: Context
+    tf32: bool = False
