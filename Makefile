@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# Every process imports again what the others have compiled, wherever the shell would have none of it kept.
+export PYTHONDONTWRITEBYTECODE :=
 DEMO := --categories breakfast_box juice_bottle screw_bag --train 20 --validation 6 --good 10 --logical 13 --structural 10
 
 .PHONY: demo test test-all check fix bench storm clean

@@ -1,5 +1,6 @@
 """What several test files share: a tiny data set, sweep files, and the command line as users start it."""
 
+import gc
 import io
 import os
 import resource
@@ -8,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from importlib.metadata import distributions
 from pathlib import Path
@@ -26,6 +27,7 @@ from PIL import Image
 
 from harness.sweep import main as sweep_main
 from methods import METHODS
+from methods.shared.backbones import names
 
 ROOT = Path(__file__).parent.parent
 PLUGIN = ROOT / "tests" / "plugin"
@@ -41,10 +43,35 @@ settings.load_profile("ladder")
 Shared = Callable[[str, Callable[[Path], object]], Path]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Half a million objects are imported here, and stay: no look for garbage (0.3 s) goes through them."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or fills the cache of the person who runs it."""
     os.environ["LADDER_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _facts_of_backbones() -> Iterator[None]:
+    """This process has torch: it answers itself what a child would need four seconds of imports for."""
+
+    def ask(*backbones: str) -> dict[str, Any]:
+        from methods.shared.backbones.listing import facts
+
+        return {backbone: facts(backbone) for backbone in backbones}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(names, "ask", ask)
+        yield
 
 
 @pytest.fixture(scope="session")

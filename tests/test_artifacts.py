@@ -344,7 +344,7 @@ def test_a_storm_of_kills_leaves_right_arrays(tmp_path: Path, limit: float):
     running, chance, ends = [child(loop) for _ in range(4)], random.Random(1), list[int]()
     try:
         wait_for(lambda: packs(tmp_path))
-        for _ in range(20):
+        for _ in range(12):
             time.sleep(chance.uniform(0, 0.08))
             ends.append(killed(running.pop(chance.randrange(4))))
             running.append(child(loop))

@@ -14,7 +14,9 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from harness.console import leave
-from methods.efficientad import distill
+from methods.efficientad import distill, teacher_pairs
+from methods.efficientad.teacher_files import TeacherSpec
+from methods.efficientad.teacher_pairs import PairSampler
 from methods.shared.training.distillation import Moments, Pair, Precision, distil, join, on_grid
 from methods.shared.training.pdn import pdn_from, pdn_small, shape_of
 from methods.shared.training.steps import Plan
@@ -104,16 +106,16 @@ def test_a_killed_run_goes_on_and_ends_bit_for_bit_as_an_uninterrupted_one(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     taken: list[int] = []
-    pair = distill.PairSampler.pair
+    pair = PairSampler.pair
 
-    def killed_at_seven(self: distill.PairSampler, step: int) -> distill.Pair:
+    def killed_at_seven(self: PairSampler, step: int) -> Pair:
         taken.append(step)
         if step == 7 and taken.count(7) == 1:
             raise _Killed
         return pair(self, step)
 
     assert command(out=tmp_path / "whole.safetensors") == 0
-    monkeypatch.setattr(distill.PairSampler, "pair", killed_at_seven)
+    monkeypatch.setattr(PairSampler, "pair", killed_at_seven)
     with pytest.raises(_Killed):
         command()
     assert command(batch=3) == 2
@@ -135,16 +137,16 @@ def test_what_a_killed_run_left_damaged_is_set_aside(
     capsys: pytest.CaptureFixture[str],
     name: str,
 ):
-    pair = distill.PairSampler.pair
+    pair = PairSampler.pair
 
-    def killed_at_seven(self: distill.PairSampler, step: int) -> distill.Pair:
+    def killed_at_seven(self: PairSampler, step: int) -> Pair:
         if step == 7:
             raise _Killed
         return pair(self, step)
 
     assert command(out=tmp_path / "whole.safetensors") == 0
     with monkeypatch.context() as patched, pytest.raises(_Killed):
-        patched.setattr(distill.PairSampler, "pair", killed_at_seven)
+        patched.setattr(PairSampler, "pair", killed_at_seven)
         command()
     capsys.readouterr()
     (tmp_path / "t.safetensors.work" / name).write_bytes(b"{]")
@@ -232,7 +234,7 @@ def test_the_rate_never_exceeds_its_peak(number: int):
 
 @pytest.mark.parametrize(("size", "parameters"), [("S", 2.69e6), ("M", 8.03e6)])
 def test_students_have_the_published_sizes(size: str, parameters: float):
-    recipe = distill.TeacherSpec("b", "w", (), "i", size, 384, 512, 1, 1, 1e-4, "constant", 0, "float32")
+    recipe = TeacherSpec("b", "w", (), "i", size, 384, 512, 1, 1, 1e-4, "constant", 0, "float32")
     student = recipe.student()
     assert sum(p.numel() for p in student.parameters()) == pytest.approx(parameters, rel=0.01)
     assert torch.equal(next(student.parameters()), next(recipe.student().parameters()))
@@ -246,7 +248,7 @@ def test_without_a_store_features_stay_where_they_are_and_are_the_same(
         stored, plain = (tmp_path / f"{precision}-{name}.safetensors" for name in ("stored", "plain"))
         assert command(out=stored, cache=tmp_path / "store", precision=precision, steps=2) == 0
         with monkeypatch.context() as patched:
-            patched.setattr(distill, "features", None)  # whoever asks the store fails
+            patched.setattr(teacher_pairs, "features", None)  # whoever asks the store fails
             assert command(out=plain, precision=precision, steps=2) == 0
         assert equal(stored, plain)
 

@@ -1,14 +1,16 @@
 """What README and its neighbours promise: every command parses, every example runs, every name exists."""
 
 import argparse
+import importlib
 import importlib.util
+import io
 import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import asks
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, environment, write_tree
+from conftest import ROOT, write_tree
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -107,8 +109,11 @@ def test_every_option_that_is_mentioned_exists():
 
 
 def _said_by(module: str) -> str:
-    command = [sys.executable, "-m", module, "--help"]
-    return subprocess.run(command, capture_output=True, text=True, env=environment(), check=True).stdout
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), pytest.raises(SystemExit, match="0"):
+        patch.setattr(sys, "argv", [module, "--help"])
+        importlib.import_module(module).main()
+    return said.getvalue()
 
 
 def _help(parser: argparse.ArgumentParser) -> str:

@@ -3,14 +3,14 @@
 import json
 import os
 import random
-import subprocess
-import sys
+import signal
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from stores import child, ended
 
 import harness.results.writer as writer_module
 from harness.errors import DataError, ResultsError, RunLocked
@@ -147,33 +147,33 @@ def test_forgotten_rows_are_gone_from_all_tables(tmp_path: Path):
     check_whole(tmp_path, 3)
 
 
-CRASHER = """
-import sys
-sys.path[:0] = [{root!r}, {tests!r}]
-import harness.results.writer as w
-w.SEAL_TRIALS = 5
-from test_results import result
-writer = w.RunWriter(w.Path({run!r}))
-for number in range({start}, 40):
-    writer.finished(result(number))
-    print(number, flush=True)
-    if number % 3 == 0:
-        writer.flush()
-"""
+def write_on(run: Path, first: int, reported: int) -> None:
+    """Goes on writing rows, and tells a pipe the number of every row that is safe."""
+    writer = RunWriter(run)
+    for number in range(first, 40):
+        writer.finished(result(number))
+        os.write(reported, f"{number}\n".encode())
+        if number % 3 == 0:
+            writer.flush()
 
 
-def test_kill_at_random_moments_loses_nothing_that_was_reported(tmp_path: Path):
+def test_kill_at_random_moments_loses_nothing_that_was_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(writer_module, "SEAL_TRIALS", 5)
     start(tmp_path).close()
-    here, done, dice = Path(__file__).parent, 0, random.Random(3)
+    done, dice = 0, random.Random(3)
     for _ in range(6):
-        code = CRASHER.format(root=str(here.parent), tests=str(here), run=str(tmp_path), start=done)
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout
+        heard, reported = os.pipe()
+        process = child(lambda first=done, to=reported: write_on(tmp_path, first, to))
+        os.close(reported)
+        with os.fdopen(heard) as lines:
             for _ in range(dice.randint(1, 9)):
-                if line := process.stdout.readline():
+                if line := lines.readline():
                     done = int(line) + 1
-            process.kill()
-            done = max([done] + [int(line) + 1 for line in process.stdout])
+            os.kill(process, signal.SIGKILL)
+            done = max([done] + [int(line) + 1 for line in lines])
+        ended(process)
         assert len(read_run(tmp_path).trials) >= done
         done = len(read_run(tmp_path).trials)  # one more may have become durable without being reported
     RunWriter(tmp_path).close()

@@ -12,241 +12,35 @@ them. A stopped run goes on when the same command is given again.
 import argparse
 import hashlib
 import json
-import os
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import torch
-from PIL import Image
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
 from harness import provenance
 from harness.addresses import local
-from harness.artifacts import ArtifactStore
 from harness.console import console, leave
 from harness.data import ImageSet, image_size
-from harness.data.digest import file_digest
 from harness.data.images import IMAGE_SUFFIXES, image_files_below
 from harness.errors import ConfigError, DataError
 from harness.notes import noted
-from harness.whole import whole
-from methods.shared.backbones.features import FeatureSpec, features
-from methods.shared.backbones.frozen import GPU_BATCH, Backbone, load
+from methods.efficientad.teacher_files import STUDENTS, Files, TeacherSpec
+from methods.efficientad.teacher_pairs import PairSampler, Say
+from methods.shared.backbones.features import FeatureSpec
+from methods.shared.backbones.frozen import load
 from methods.shared.checkpoints import PROBE_SIZE
-from methods.shared.pixels import RGB, Geometry, resized
+from methods.shared.pixels import Geometry
 from methods.shared.training import pdn
-from methods.shared.training.distillation import Moments, Pair, Precision, Size, distil, join, on_grid
-from methods.shared.training.states import keep, restored, set_aside
+from methods.shared.training.distillation import Precision, distil
 from methods.shared.training.steps import Means, Plan
 from methods.shared.weights import TORCHVISION
 
-LAYER_CHANNELS = 1024  # PatchCore averages every layer to so many before it joins them
-GREY = 0.1  # part of the images drawn
-CALIBRATION = 10_000  # images, at most, for mean and deviation of the target
-CHUNK = 16  # of them whose features are held in memory together
 STRIDES = (8, 16)  # of the layers, if none are named; layer2 and layer3 of a ResNet
 EVERY = 50  # steps: a line of progress, and a state to go on from
 SHOWN = 5  # files in a message
-STUDENTS = {"S": pdn.pdn_small, "M": pdn.pdn_medium}
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class TeacherSpec:
-    """Everything that decides a teacher's weights, on one kind of device with one number of threads.
-
-    Attributes:
-        backbone, weights, layers: the large network, sha256 of its weights, the modules it is read at.
-        images: sha256 of the images' names and sizes in bytes.
-        size, maps: which PDN.
-        image_size: side of the pictures that the large network sees; the PDN sees half of it.
-        steps, batch, rate, schedule, seed, precision: of the training.
-    """
-
-    backbone: str
-    weights: str
-    layers: tuple[str, ...]
-    images: str
-    size: str
-    maps: int
-    image_size: int
-    steps: int
-    batch: int
-    rate: float
-    schedule: str
-    seed: int
-    precision: Precision
-
-    def differences(self, card: Path) -> list[str]:
-        """Names of what a card's recipe has otherwise; all of them if there is no card that can be read."""
-        kept = recipe_in(card) or {}
-        return [k for k, v in json.loads(json.dumps(asdict(self))).items() if kept.get(k) != v]
-
-    def student(self) -> nn.Module:
-        """The PDN before its training."""
-        torch.manual_seed(self.seed)
-        return STUDENTS[self.size](self.maps, padding=True)
-
-
-def recipe_in(card: Path) -> dict[str, Any] | None:
-    """The recipe that a card names; None if the file is not there or cannot be read."""
-    try:
-        return dict(json.loads(card.read_bytes())["recipe"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-class PairSampler:
-    """Draws what a step learns from; the same for the same seed and step."""
-
-    def __init__(
-        self,
-        images: ImageSet,
-        recipe: TeacherSpec,
-        spec: FeatureSpec,
-        grid: Size,
-        cache: Path | None,
-        device: str,
-    ) -> None:
-        self.images, self.recipe, self.spec, self.grid, self.device = images, recipe, spec, grid, device
-        self.cache, self.store = cache, ArtifactStore(cache)
-        self.half = Geometry.square(recipe.image_size // 2)
-        self.moments = Moments(torch.zeros(1), torch.ones(1))
-
-    def pair(self, step: int) -> Pair:
-        """Pictures and the normalised target."""
-        rng = np.random.default_rng([self.recipe.seed, step])
-        chosen = self.images.subset(rng.integers(len(self.images), size=self.recipe.batch).tolist())
-        grey = rng.random(len(chosen)) < GREY
-        drawn = ImageSet(
-            chosen.ids, tuple(_grey(chosen[i]) if g else chosen.sources[i] for i, g in enumerate(grey))
-        )
-        pixels = torch.from_numpy(np.stack(resized(drawn, self.half, self.store))).to(self.device)
-        return Pair(pixels.permute(0, 3, 1, 2).float() / 255, self.moments.normalised(self.target(drawn)))
-
-    def target(self, images: ImageSet) -> Tensor:
-        """The target before it is normalised, (n, maps, h, w)."""
-        found = self._layers(images) if self.cache is None else self._stored(images)
-        return on_grid(join(found, self.recipe.maps, LAYER_CHANNELS), self.grid)
-
-    def _stored(self, images: ImageSet) -> list[Tensor]:
-        found = features(images, self.spec, self.store, self.device)
-        layers = (np.stack([maps[name] for maps in found]) for name in self.spec.layers)
-        return [torch.from_numpy(layer).to(self.device) for layer in layers]
-
-    def _layers(self, images: ImageSet) -> list[Tensor]:
-        """The same without a store: on a card they stay there, 200 MB of them for 16 images."""
-        network = self._network
-        pixels = resized(images, self.spec.geometry, self.store)
-        # one by one on a CPU, as `features` has it: no slower there, and the same bits in every company
-        size = GPU_BATCH if network.on_gpu else 1
-        parts = [network.tensors(pixels[i : i + size]) for i in range(0, len(pixels), size)]
-        return [torch.cat([part[name] for part in parts]) for name in self.spec.layers]
-
-    @property
-    def _network(self) -> Backbone:
-        spec = self.spec
-        return load(spec.file, tuple(sorted(spec.layers)), self.device, spec.precision)
-
-    def calibrated(self, say: Say) -> Moments:
-        """Mean and deviation of the target over the images, or over a part of them."""
-        rng = np.random.default_rng([self.recipe.seed])
-        order = rng.permutation(len(self.images))[:CALIBRATION].tolist()
-        return Moments.of(self._told(order, say))
-
-    def _told(self, order: Sequence[int], say: Say) -> Iterator[Tensor]:
-        began = time.monotonic()
-        for start in range(0, len(order), CHUNK):
-            yield from self.target(self.images.subset(order[start : start + CHUNK])).split(1)
-            done = min(start + CHUNK, len(order))
-            left = (time.monotonic() - began) / done * (len(order) - done)
-            say(f"target of {done} of {len(order)} images; about {left:.0f} s left")
-
-
-def _grey(image: RGB) -> RGB:
-    return np.asarray(Image.fromarray(image).convert("L").convert("RGB"))
-
-
-class Files:
-    """Where a teacher, its card and what is needed to go on lie.
-
-    Args:
-        out: the file of weights.
-
-    Raises:
-        ConfigError: the name has a wrong ending, or its folder cannot be written.
-    """
-
-    def __init__(self, out: Path) -> None:
-        if out.suffix != ".safetensors":
-            raise ConfigError(f"--out {out}: the name has to end in .safetensors")
-        self.out, self.card = out, out.with_suffix(".json")
-        self.work = out.with_name(out.name + ".work")
-        self.settings, self.state = self.work / "recipe.json", self.work / "state.pt"
-        self.moments = self.work / "moments.pt"
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"--out {out}: {error.strerror}") from error
-        if not os.access(out.parent, os.W_OK):
-            raise ConfigError(f"--out {out}: the folder cannot be written")
-
-    def finished(self, recipe: TeacherSpec) -> bool:
-        """Whether this very teacher is there.
-
-        Raises:
-            ConfigError: another teacher is there, or the beginning of another one.
-        """
-        if self.out.exists() and (differing := recipe.differences(self.card)):
-            what = f"is of another recipe ({', '.join(differing)})"
-            what = what if recipe_in(self.card) else f"its card {self.card} cannot be read"
-            raise ConfigError(f"--out {self.out}: exists and {what}")
-        if self._begun() and (differing := recipe.differences(self.settings)):
-            raise ConfigError(
-                f"{self.work}: a run of another recipe was stopped here ({', '.join(differing)} differ); "
-                "go on with that one, remove the folder, or choose another --out"
-            )
-        return self.out.exists()
-
-    def _begun(self) -> bool:
-        """Whether a run was stopped here; a state that does not say of which recipe it is is of no use."""
-        if self.settings.exists() and recipe_in(self.settings) is None:
-            set_aside(self.work, f"{self.settings.name} cannot be read")
-        return self.settings.exists()
-
-    def begin(self, recipe: TeacherSpec) -> None:
-        """Remember what is being made."""
-        self.work.mkdir(exist_ok=True)
-        _write(self.settings, lambda path: path.write_text(json.dumps({"recipe": asdict(recipe)})))
-
-    def moments_of(self, source: PairSampler, say: Say) -> Moments:
-        """Mean and deviation of the target, taken once."""
-        found = restored(self.moments, lambda content: Moments(**content))
-        if found is None:
-            found = source.calibrated(say)
-            keep({k: v.cpu() for k, v in found._asdict().items()}, self.moments)
-        return Moments(*(m.to(source.device) for m in found))
-
-    def finish(self, student: nn.Module, card: dict[str, Any]) -> None:
-        """Write weights and card; forget what was needed to go on."""
-        weights = self.work / self.out.name
-        save_file({k: v.detach().cpu().contiguous() for k, v in student.state_dict().items()}, weights)
-        card = {"file": self.out.name, "sha256": file_digest(weights), **card}
-        _write(self.card, lambda path: path.write_text(json.dumps(card, indent=2) + "\n"))
-        weights.replace(self.out)
-        shutil.rmtree(self.work)
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    with whole(path) as partial:
-        write(partial)
 
 
 def make(source: PairSampler, files: Files, say: Say) -> Means:
@@ -258,7 +52,7 @@ def make(source: PairSampler, files: Files, say: Say) -> Means:
     """
     recipe, student = source.recipe, source.recipe.student().to(source.device)
     files.begin(recipe)
-    source.moments = files.moments_of(source, say)
+    source.moments = files.moments_of(lambda: source.calibrated(say), source.device)
     plan = Plan(recipe.steps, recipe.rate, constant=recipe.schedule == "constant", every=EVERY)
     means = distil(student, source.pair, plan, files.state, say, recipe.precision)
     files.finish(student, _card(source, means))

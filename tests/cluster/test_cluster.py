@@ -1,4 +1,7 @@
-"""Sweeps on clusters of several nodes: unequal, late, broken, dying. What Ray decides is left to Ray."""
+"""Sweeps on Ray's clusters: of one node, and of several, unequal, late, broken, dying.
+
+What Ray decides is left to Ray; one head serves all tests of this file.
+"""
 
 import json
 from collections import Counter
@@ -10,14 +13,16 @@ from threading import Event
 
 import pandas as pd
 import pytest
-from conftest import LIMIT, sweep_here, wait_for
+from conftest import LIMIT, cpu_seconds, sweep, sweep_here, wait_for
 from ray.cluster_utils import Cluster
 from raylets import add, kill, raylets
 
 from harness.results import read_run
 from sweeps.dispatch import Dispatcher
+from sweeps.doctor.examine import Asked
 from sweeps.health import Health
 from sweeps.ray import backend
+from sweeps.ray_doctor import examine_cluster
 
 pytestmark = pytest.mark.ray
 Write = Callable[..., Path]
@@ -63,6 +68,58 @@ def trials(run: Path) -> pd.DataFrame:
 
 def fitted(log: Path) -> Counter[str]:
     return Counter(" ".join(line.split()[1:]) for line in log.read_text().splitlines())
+
+
+def scores(run: Path) -> pd.Series:
+    return read_run(run).scores.set_index(["trial_id", "image"])["score"].sort_index()
+
+
+def test_serial_and_ray_give_identical_scores_and_a_rerun_does_nothing(
+    cluster: Cluster, sweep_file: Write, tmp_path: Path
+):
+    add(cluster, num_cpus=2)
+    grid = {"name": "mean_image", "grid": {"pooling": ["max", "mean"]}}
+    path = sweep_file(methods=[grid], shots=[1, 2, "full"], seeds=2, metrics=["auroc", "aupro"])
+    where = {"serial": ("--backend", "serial"), "ray": ("--address", cluster.address)}
+    for kind, words in where.items():
+        done = sweep_here(path, f"out={tmp_path / kind}", *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+    pd.testing.assert_series_equal(scores(tmp_path / "serial"), scores(tmp_path / "ray"), check_exact=True)
+    began = cpu_seconds()
+    again = sweep(path, f"out={tmp_path / 'ray'}")
+    assert again.returncode == 0
+    assert "0 to run" in again.stdout
+    assert cpu_seconds() - began < 5
+
+
+def test_no_way_to_die_ends_the_sweep(cluster: Cluster, sweep_file: Write, tmp_path: Path, log: Path):
+    """Exceptions keep the worker; crashes, hangs (also in C) and lack of memory end as rows of their kind."""
+    add(cluster, num_cpus=2)
+    expected = {
+        "raise": "failed",
+        "exit": "crashed",
+        "segfault": "crashed",
+        "memory": "oom",
+        "hang": "timeout",
+        "hang_in_c": "timeout",
+        "crash_once": "ok",
+        "ok": "ok",
+    }
+    hangs = [kind for kind in expected if "hang" in kind]
+    ends = [kind for kind in expected if kind not in hangs]
+    quick = faulty(log, category="cap") | {"grid": {"behaviour": ends}}
+    brief = {"gpus": 0, "timeout_minutes": 0.1}
+    hanging = faulty(log, brief, category="cap") | {"grid": {"behaviour": hangs}}
+    path = sweep_file(methods=[quick, hanging], categories=["cap", "nut"])
+    done = sweep_here(path, "--address", cluster.address)
+    assert done.returncode == 1, done.stdout + done.stderr
+    rows = trials(tmp_path / "run")
+    rows["behaviour"] = rows["params"].map(lambda text: json.loads(text)["behaviour"])
+    on_cap = rows.query("category == 'cap'").set_index("behaviour")
+    assert on_cap["status"].to_dict() == expected
+    attempts = on_cap["attempt"].to_dict()
+    assert attempts == {**dict.fromkeys(expected, 1), "exit": 2, "segfault": 2, "memory": 2, "crash_once": 2}
+    assert set(rows.query("category == 'nut'")["status"]) == {"ok"}
 
 
 def test_nodes_that_come_late_are_used_with_their_cards(
@@ -233,3 +290,10 @@ def test_a_node_with_another_version_of_the_method_computes_nothing(
     assert (set(rows["status"]), set(rows["method_version"])) == ({"ok"}, {1})
     assert set(fitted(log).values()) == {1}
     assert "went elsewhere: method faulty is version 7, planned with version 1" in done.stdout
+
+
+def test_every_node_is_looked_at(cluster: Cluster, tmp_path: Path):
+    add(cluster, num_cpus=1)
+    found = examine_cluster(cluster.address, Asked(run=tmp_path, cache=tmp_path, numbers=False))
+    names = [{finding.name for finding in machine.findings} for machine in found.values()]
+    assert len(names) == 2 and all({"clock", "memory", "python"} <= each for each in names)

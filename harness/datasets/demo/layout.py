@@ -1,11 +1,10 @@
 """The demo data set on disk: MVTec LOCO's folders, plus part masks and product types."""
 
-import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,35 +12,11 @@ from PIL import Image
 
 from harness.datasets.demo.catalog import Category, Scene
 from harness.datasets.demo.files import indexed, write, write_json, write_png
-from harness.datasets.demo.scenes.drawing import (
-    CATEGORIES,
-    MIN_SIZE,
-    category_of,
-    defects_at,
-    scene,
-    subtype_at,
-)
-from harness.errors import DataError
+from harness.datasets.demo.manifest import MARKER, Settings, check, complete, write_manifest
+from harness.datasets.demo.scenes.drawing import CATEGORIES, category_of, defects_at, scene, subtype_at
 from harness.whole import PARTIALS
 
-VERSION = 1
-MARKER = "demo data, procedural: drawn by a program, not photographed; numbers on it are demo numbers"
 _BATCH = 4
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that decides what lies in a demo folder."""
-
-    size: int
-    seed: int
-    categories: tuple[str, ...]
-    train: int
-    validation: int
-    good: int
-    logical: int
-    structural: int
-    version: int = VERSION
 
 
 @dataclass(frozen=True)
@@ -110,16 +85,16 @@ def generate(
     """
     root = Path(root)
     settings = Settings(size, seed, _names(categories), train, validation, good, logical, structural)
-    _check(settings, workers)
-    if _complete(root, settings):
+    check(settings, workers)
+    if complete(root, settings):
         return root
-    write_json(root, "demo.json", _manifest(settings, complete=False))
+    write_manifest(root, settings, complete=False)
     jobs = [job for name in settings.categories for job in _jobs(name, settings)]
     missing = [job for job in jobs if not (root / job.image()).is_file()]
     _draw_all(root, settings, missing, len(jobs), workers, progress)
     for name in settings.categories:
         _describe(root, CATEGORIES[name], settings)
-    write_json(root, "demo.json", _manifest(settings, complete=True))
+    write_manifest(root, settings, complete=True)
     for partial in root.rglob(PARTIALS):
         partial.unlink(missing_ok=True)
     return root
@@ -130,78 +105,6 @@ def _names(categories: Sequence[str] | None) -> tuple[str, ...]:
         return tuple(CATEGORIES)
     wanted = [category_of(name).name for name in categories]
     return tuple(name for name in CATEGORIES if name in wanted)
-
-
-def _check(settings: Settings, workers: int | None) -> None:
-    problems = []
-    if settings.size < MIN_SIZE:
-        problems.append(f"size {settings.size}: at least {MIN_SIZE}")
-    for key in ("train", "validation", "good", "logical", "structural", "seed"):
-        if getattr(settings, key) < 0:
-            problems.append(f"{key} {getattr(settings, key)}: not negative")
-    if workers is not None and workers < 1:
-        problems.append(f"workers {workers}: at least 1")
-    if not settings.categories:
-        problems.append(f"categories: at least one of {', '.join(CATEGORIES)}")
-    if problems:
-        raise DataError("demo data set: " + "; ".join(problems))
-
-
-def _complete(root: Path, settings: Settings) -> bool:
-    """Whether the folder is finished; an unfinished, absent or empty one is to be (re)started."""
-    if not root.exists():
-        return False
-    if not root.is_dir() or (
-        not (root / "demo.json").is_file() and set(root.iterdir()) - set(root.glob(PARTIALS))
-    ):
-        raise DataError(f"{root}: neither empty nor a demo data set (no demo.json); choose another folder")
-    if not (root / "demo.json").is_file():
-        return False
-    found = read_manifest(root)
-    wanted = json.loads(json.dumps(asdict(settings)))
-    differ = [
-        f"{k}: there {found['settings'].get(k)}, asked for {wanted[k]}"
-        for k in wanted
-        if found["settings"].get(k) != wanted[k]
-    ]
-    if differ:
-        raise DataError(
-            f"{root}: holds demo data with other settings ({'; '.join(differ)}); "
-            "choose another folder or delete it"
-        )
-    return bool(found["complete"])
-
-
-def read_manifest(root: Path) -> dict:
-    """The content of a demo folder's `demo.json`.
-
-    Raises:
-        DataError: it is absent or something else.
-    """
-    path = root / "demo.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found["settings"], dict) and "complete" in found:
-            return found
-    except FileNotFoundError:
-        raise DataError(f"{path}: not there; {root} is no demo data set") from None
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise DataError(f"{path}: not the manifest of a demo data set; choose another folder or delete this one")
-
-
-def _manifest(settings: Settings, complete: bool) -> dict:
-    per_category = (
-        settings.train + settings.validation + settings.good + settings.logical + settings.structural
-    )
-    return {
-        "demo": True,
-        "note": MARKER,
-        "generator": "harness.datasets.demo",
-        "settings": asdict(settings),
-        "images": per_category * len(settings.categories),
-        "complete": complete,
-    }
 
 
 def _jobs(category: str, settings: Settings) -> Iterator[Job]:

@@ -9,7 +9,7 @@ from scipy.ndimage import binary_dilation
 
 from harness.datasets.demo.catalog import Category, Scene
 from harness.datasets.demo.files import PALETTE
-from harness.datasets.demo.layout import read_manifest
+from harness.datasets.demo.manifest import read_manifest
 from harness.datasets.demo.scenes.drawing import CATEGORIES, scene
 
 _COLUMNS, _BAR, _GOOD = 6, 14, 3

@@ -6,9 +6,10 @@ import numpy as np
 
 from harness.datasets.demo.catalog import Category, Defect, Mask, Region, Scene, wants
 from harness.datasets.demo.paint import camera, textures
-from harness.datasets.demo.paint.material import Light, draw_light, metal, normalise, plastic, srgb
-from harness.datasets.demo.paint.raster import Array, Canvas, Pose, polyline, rectangle, smoothstep
+from harness.datasets.demo.paint.material import Light, draw_light, srgb
+from harness.datasets.demo.paint.raster import Array, Canvas, Pose, rectangle, smoothstep
 from harness.datasets.demo.things import defects
+from harness.datasets.demo.things.pushpin import AREA, HEAD, NEEDLE, Pin, draw_pin
 
 ROWS, COLS = 3, 5
 SCALE = 1.18
@@ -16,10 +17,7 @@ CELL_X, CELL_Y, WALL, RIM = 0.266, 0.292, 0.008, 0.016  # pitch of the compartme
 BOX_X, BOX_Y = COLS * CELL_X / 2, ROWS * CELL_Y / 2
 PARTS = ("background", "clear plastic box", "plastic divider wall", "yellow pushpin", "metal needle")
 _FLOOR, _WALL, _PIN, _NEEDLE = range(1, 5)
-HEAD, NEEDLE, NEEDLE_R = 0.098, 0.074, 0.0046
-_PROFILE_U = np.array([0.0, 0.004, 0.014, 0.019, 0.026, 0.045, 0.066, 0.074, 0.079, 0.090, 0.098])
-_PROFILE_R = np.array([0.030, 0.036, 0.037, 0.033, 0.0235, 0.0205, 0.023, 0.031, 0.0355, 0.0355, 0.028])
-_A_PIN = SCALE**2 * (2 * float(np.trapezoid(_PROFILE_R, _PROFILE_U)) + 2 * NEEDLE_R * NEEDLE)
+_A_PIN = SCALE**2 * AREA
 
 DEFECTS = (
     Defect("1_additional_pushpin", "logical", _A_PIN),
@@ -32,36 +30,6 @@ DEFECTS = (
     Defect("contamination", "structural"),
     Defect("box_cracked", "structural"),
 )
-
-
-@dataclass(frozen=True)
-class _Pin:
-    """A pushpin lying on its side; `pose` is its middle, the needle points along +u."""
-
-    pose: Pose
-    rgb: tuple[float, float, float]
-    bend: float = 0.0  # angle by which the needle is bent
-    head_from: float = 0.0  # the head is broken off before this u
-    cell: tuple[int, int] = (0, 0)
-
-    def head(self, x: Array, y: Array) -> Array:
-        u, v = self.pose.local(x, y)
-        at = u + (HEAD + NEEDLE) / 2
-        jag = self.head_from + (0.006 * np.sin(v * 260.0) if self.head_from else 0.0)
-        radius = np.interp(at, _PROFILE_U, _PROFILE_R)
-        return np.maximum(np.abs(v) - radius, np.maximum(jag - at, at - HEAD)) * self.pose.scale
-
-    def needle(self, x: Array, y: Array) -> Array:
-        """Signed distance to the needle: a straight root, then a stretch turned by `bend`."""
-        u, v = self.pose.local(x, y)
-        start, long = (HEAD - NEEDLE) / 2 - 0.004, 0.65 * NEEDLE
-        knee = (HEAD - NEEDLE) / 2 + 0.35 * NEEDLE
-        tip = (knee + long * np.cos(self.bend), long * np.sin(self.bend))
-        taper = np.clip(np.hypot(u - tip[0], v - tip[1]) / (0.25 * NEEDLE), 0.15, 1.0)
-        return (polyline(u, v, [(start, 0.0), (knee, 0.0), tip]) - NEEDLE_R * taper) * self.pose.scale
-
-    def distance(self, x: Array, y: Array) -> Array:
-        return np.minimum(self.head(x, y), self.needle(x, y))
 
 
 @dataclass(frozen=True)
@@ -101,8 +69,8 @@ def _centre(row: float, col: float) -> tuple[float, float]:
 
 
 def _drop(
-    rng: np.random.Generator, box: _Box, cell: tuple[int, int], others: list[_Pin], rgb: np.ndarray
-) -> _Pin:
+    rng: np.random.Generator, box: _Box, cell: tuple[int, int], others: list[Pin], rgb: np.ndarray
+) -> Pin:
     """A pin at a random place and angle in a compartment; with company, the least entangled of some tries."""
     best, least = None, np.inf
     while best is None or least > 0.01:
@@ -114,7 +82,7 @@ def _drop(
         rx, ry = max(rx, 0.004), max(ry, 0.004)
         x, y = box.pose.world(cu + rng.uniform(-rx, rx), cv + rng.uniform(-ry, ry))
         tone = tuple(float(c) for c in rgb * rng.normal(1.0, 0.04))
-        pin = _Pin(Pose(x, y, box.pose.angle + angle, scale), (tone[0], tone[1], tone[2]), cell=cell)
+        pin = Pin(Pose(x, y, box.pose.angle + angle, scale), (tone[0], tone[1], tone[2]), cell=cell)
         overlap = sum(max(0.0, 0.13 - _apart(pin, o)) for o in others)
         if overlap < least:
             best, least = pin, overlap
@@ -122,7 +90,7 @@ def _drop(
     return best
 
 
-def _apart(a: _Pin, b: _Pin) -> float:
+def _apart(a: Pin, b: Pin) -> float:
     """Distance of the heads of two pins."""
     (ax, ay), (bx, by) = a.pose.world(-NEEDLE / 2, 0.0), b.pose.world(-NEEDLE / 2, 0.0)
     return float(np.hypot(ax - bx, ay - by))
@@ -130,7 +98,7 @@ def _apart(a: _Pin, b: _Pin) -> float:
 
 def _pins(
     rng: np.random.Generator, box: _Box, wanted: frozenset[str]
-) -> tuple[list[_Pin], dict[str, list[tuple[int, int]]]]:
+) -> tuple[list[Pin], dict[str, list[tuple[int, int]]]]:
     """All pins and, per logical defect, the compartments it concerns."""
     cells = [(row, col) for row in range(ROWS) for col in range(COLS)]
     odd = [cells[i] for i in rng.permutation(len(cells))[:4]]
@@ -142,14 +110,14 @@ def _pins(
         number = 1 - ("missing_pushpin" in wanted and cell in spots["missing_pushpin"])
         for name in ("1_additional_pushpin", "2_additional_pushpins"):
             number += spots[name].count(cell) * (name in wanted)
-        here: list[_Pin] = []
+        here: list[Pin] = []
         for _ in range(number):
             here.append(_drop(rng, box, cell, here, rgb))
         pins += here
     return pins, spots
 
 
-def _damage(rng: np.random.Generator, pins: list[_Pin], name: str) -> tuple[list[_Pin], int]:
+def _damage(rng: np.random.Generator, pins: list[Pin], name: str) -> tuple[list[Pin], int]:
     index = int(rng.integers(len(pins)))
     pin = pins[index]
     if name == "front_bent":
@@ -161,37 +129,6 @@ def _damage(rng: np.random.Generator, pins: list[_Pin], name: str) -> tuple[list
         rgb = srgb(tones[int(rng.integers(len(tones)))])
         pin = replace(pin, rgb=(float(rgb[0]), float(rgb[1]), float(rgb[2])))
     return [*pins[:index], pin, *pins[index + 1 :]], index
-
-
-def _draw_pin(canvas: Canvas, pin: _Pin, light: Light) -> None:
-    a, b = pin.pose.world(-0.1, 0.0), pin.pose.world(0.1, 0.0)
-    wide = canvas.capsule(a, b, 0.10, 1)
-    for share, soft, dark in ((0.012, 0.010, 0.42), (0.030, 0.024, 0.30)):
-        ox, oy = light.cast(share)
-        canvas.shadow(wide, pin.distance(wide.x - ox, wide.y - oy), soft, dark)
-    at = canvas.capsule(a, b, 0.05 + (0.07 if pin.bend else 0.0))
-    owner = canvas.new_owner()
-    u, v = pin.pose.local(at.x, at.y)
-    n_v = np.clip(v / NEEDLE_R, -0.95, 0.95) if not pin.bend else np.zeros_like(v)
-    nx, ny = pin.pose.turn(np.zeros_like(n_v), n_v)
-    steel = metal(normalise(nx, ny, np.sqrt(1.0 - n_v**2) + 0.05), np.array([0.85, 0.85, 0.88]), light, 0.5)
-    canvas.paint(at, at.cover(pin.needle(at.x, at.y)), steel, _NEEDLE, owner)
-    canvas.paint(at, at.cover(pin.head(at.x, at.y)), _shade_head(pin, u, v, light), _PIN, owner)
-
-
-def _shade_head(pin: _Pin, u: Array, v: Array, light: Light) -> Array:
-    at = u + (HEAD + NEEDLE) / 2
-    radius = np.interp(at, _PROFILE_U, _PROFILE_R)
-    slope = (
-        np.interp(at + 0.002, _PROFILE_U, _PROFILE_R) - np.interp(at - 0.002, _PROFILE_U, _PROFILE_R)
-    ) / 0.004
-    n_v = np.clip(v / radius, -0.97, 0.97)
-    nx, ny = pin.pose.turn(-np.clip(slope, -1.6, 1.6), n_v)
-    n = normalise(nx, ny, np.sqrt(1.0 - n_v**2) + 0.03)
-    rgb = plastic(n, np.array(pin.rgb), light, 0.5, 35.0)
-    hollow = 1.0 - 0.28 * smoothstep(0.030, 0.022, radius)
-    torn = 1.0 - 0.85 * smoothstep(0.016, 0.004, at - pin.head_from) * (pin.head_from > 0)
-    return rgb * (hollow * torn)[..., None]
 
 
 def _draw_box(canvas: Canvas, box: _Box, rng: np.random.Generator, light: Light) -> None:
@@ -247,13 +184,13 @@ def _draw_walls(canvas: Canvas, box: _Box, light: Light, rng: np.random.Generato
     canvas.paint(at, at.cover(d) * 0.92, value[..., None] * srgb("#dde3e6"))
 
 
-def _pin_mask(canvas: Canvas, pins: list[_Pin]) -> Mask:
+def _pin_mask(canvas: Canvas, pins: list[Pin]) -> Mask:
     x, y = np.broadcast_arrays(*canvas.grid())
     return np.logical_or.reduce([pin.distance(x, y) < 0.002 for pin in pins])
 
 
 def _logical(
-    name: str, canvas: Canvas, box: _Box, pins: list[_Pin], spots: dict[str, list[tuple[int, int]]]
+    name: str, canvas: Canvas, box: _Box, pins: list[Pin], spots: dict[str, list[tuple[int, int]]]
 ) -> Mask:
     x, y = np.broadcast_arrays(*canvas.grid())
     if name == "missing_separator":
@@ -272,7 +209,7 @@ def _crack(canvas: Canvas, rng: np.random.Generator, box: _Box) -> Mask:
 
 
 def _structural(
-    name: str, canvas: Canvas, rng: np.random.Generator, box: _Box, pin: _Pin, light: Light
+    name: str, canvas: Canvas, rng: np.random.Generator, box: _Box, pin: Pin, light: Light
 ) -> Mask:
     cu, cv = _centre(float(rng.integers(ROWS)), float(rng.integers(COLS)))
     spot = box.pose.world(cu + rng.uniform(-0.06, 0.06), cv + rng.uniform(-0.06, 0.06))
@@ -305,7 +242,7 @@ def draw(rng: np.random.Generator, size: int, wanted: frozenset[str], subtype: s
     pins, hit = _damage(rng, pins, name) if name else (pins, 0)
     crack = _crack(canvas, rng, box) if "box_cracked" in wanted else None
     for pin in pins:
-        _draw_pin(canvas, pin, light)
+        draw_pin(canvas, pin, light, (_PIN, _NEEDLE))
     regions: list[Region] = [] if crack is None else [("box_cracked", crack)]
     for defect in DEFECTS:
         if defect.name in wanted and defect.kind == "logical":

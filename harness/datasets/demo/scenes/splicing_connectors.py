@@ -3,31 +3,27 @@
 The number of clamps decides the colour of the cable: 2 yellow, 3 blue, 5 red.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from harness.datasets.demo.catalog import Category, Defect, Mask, Region, Scene
 from harness.datasets.demo.paint import camera, textures
 from harness.datasets.demo.paint.material import Light, draw_light, srgb
-from harness.datasets.demo.paint.raster import Array, Canvas, Pose, smoothstep
+from harness.datasets.demo.paint.raster import Array, Canvas, smoothstep
+from harness.datasets.demo.scenes.splicing_plan import LEFT, RIGHT, SCALE, SUBTYPES, Plan, normal, spoil
 from harness.datasets.demo.things import defects
 from harness.datasets.demo.things.cables import (
     CABLE_R,
     DEPTH,
     MARGIN,
     PITCH,
-    Cable,
     Connector,
     cable_mask,
     draw_cable,
     draw_connector,
-    route,
 )
 
-SUBTYPES = ("red", "blue", "yellow")
-CLAMPS = {"yellow": 2, "blue": 3, "red": 5}
-COLOURS = {"yellow": "#dcbc1c", "blue": "#2456a8", "red": "#b4231c"}
 PARTS = (
     "background",
     "clear plastic splicing connector",
@@ -36,8 +32,7 @@ PARTS = (
     "blue cable",
     "yellow cable",
 )
-_BODY, _LEVER, _CABLE = 1, 2, 3
-LEFT, RIGHT, SCALE = 0.29, 1.31, 1.22
+_BODY, _LEVER = 1, 2
 _A_CABLE = 2 * CABLE_R * (RIGHT - LEFT - DEPTH * SCALE)
 
 
@@ -70,124 +65,6 @@ DEFECTS = (
 )
 
 
-@dataclass(frozen=True)
-class _Plan:
-    left: Connector | None
-    right: Connector | None
-    cables: tuple[Cable, ...]
-    ends: tuple[int, int]
-    hit: int = 0  # which connector is damaged: 0 left, 1 right
-    spot: float = 0.5  # where along the cable something happens
-
-
-def _connectors(rng: np.random.Generator, clamps: int, gap: float) -> tuple[Connector, Connector]:
-    y, tilt = 0.5 + rng.normal(0, 0.035), rng.normal(0, 0.02)
-    shrink = (RIGHT - LEFT) * (1.0 - gap) / 2
-    scale = SCALE * rng.normal(1.0, 0.01)
-    left = Pose(
-        LEFT + shrink + rng.normal(0, 0.012), y + rng.normal(0, 0.012), tilt + rng.normal(0, 0.025), scale
-    )
-    right = Pose(
-        RIGHT - shrink + rng.normal(0, 0.012),
-        y + rng.normal(0, 0.012),
-        np.pi + tilt + rng.normal(0, 0.025),
-        scale,
-    )
-    return Connector(left, clamps), Connector(right, clamps, mirror=True)
-
-
-def _cable(
-    rng: np.random.Generator,
-    plan: tuple[Connector, Connector],
-    ends: tuple[int, int],
-    colour: str,
-    tight: bool,
-) -> Cable:
-    rgb = srgb(COLOURS[colour]) * rng.normal(1.0, 0.05)
-    slack = 0.03 if tight else 0.30
-    path = route(rng, plan[0].mouth(ends[0], -0.035), plan[1].mouth(ends[1], -0.035), slack)
-    return Cable(path, (float(rgb[0]), float(rgb[1]), float(rgb[2])), _CABLE + SUBTYPES.index(colour))
-
-
-def _normal(rng: np.random.Generator, subtype: str, wanted: frozenset[str]) -> _Plan:
-    """The plan of an image as far as it goes along with the product; wrong cables are chosen here too."""
-    clamps = CLAMPS[subtype]
-    tight = any(name.startswith("cable_too_short") for name in wanted)
-    pair = _connectors(rng, clamps, 0.62 if tight else 1.0)
-    first = int(rng.integers(clamps))
-    others = [i for i in range(clamps) if i != first]
-    other = others[int(rng.integers(len(others)))]
-    ends = (first, other) if "wrong_cable_location" in wanted else (first, first)
-    colour = subtype
-    if "cable_color" in wanted:
-        colour = [s for s in SUBTYPES if s != subtype][int(rng.integers(2))]
-    cables = [_cable(rng, pair, ends, colour, tight)]
-    if "extra_cable" in wanted:
-        cables.append(_cable(rng, pair, (other, other), subtype, tight))
-    return _Plan(*pair, tuple(cables), ends, int(rng.integers(2)), rng.uniform(0.3, 0.7))
-
-
-def _change(plan: _Plan, which: int, connector: Connector | None) -> _Plan:
-    return replace(plan, right=connector) if which else replace(plan, left=connector)
-
-
-def _spoil(plan: _Plan, name: str, rng: np.random.Generator) -> _Plan:
-    """Apply one defect to the plan."""
-    hit = (plan.left, plan.right)[plan.hit]
-    assert hit is not None
-    if name.startswith("wrong_connector_type"):
-        return _wrong_type(plan, hit, int(name[-1]))
-    if name == "missing_connector":
-        return _change(plan, plan.hit, None)
-    if name == "missing_connector_and_cable":
-        return replace(_change(plan, plan.hit, None), cables=())
-    if name == "missing_cable":
-        return replace(plan, cables=())
-    if name in ("cable_cut", "broken_cable", "cable_not_plugged", "unknown_cable_color"):
-        return replace(plan, cables=(_spoil_cable(plan, name, rng), *plan.cables[1:]))
-    return _change(plan, plan.hit, _spoil_connector(hit, name, rng))
-
-
-def _wrong_type(plan: _Plan, hit: Connector, clamps: int) -> _Plan:
-    """Exchange one connector for a smaller one, plugged to the clamp nearest to the cable's end."""
-    end = plan.ends[plan.hit]
-    small = replace(hit, clamps=clamps)
-    shift = hit.clamp(end) - small.clamp(min(end, clamps - 1))
-    x, y = hit.pose.world(0.0, float(shift))
-    return _change(plan, plan.hit, replace(small, pose=replace(hit.pose, x=x, y=y)))
-
-
-def _spoil_cable(plan: _Plan, name: str, rng: np.random.Generator) -> Cable:
-    cable, s = plan.cables[0], plan.spot
-    if name == "cable_cut":
-        return replace(cable, cut=(s - 0.04, s + rng.uniform(0.02, 0.08)))
-    if name == "broken_cable":
-        return replace(cable, frayed=(s - 0.05, s + rng.uniform(0.03, 0.06)))
-    if name == "unknown_cable_color":
-        tones = ("#2c7a36", "#1c1c1e", "#d8d6cf", "#6b3f8a")
-        rgb = srgb(tones[int(rng.integers(len(tones)))])
-        return replace(cable, rgb=(float(rgb[0]), float(rgb[1]), float(rgb[2])))
-    bend = smoothstep(0.45, 1.0, np.linspace(0, 1, len(cable.path)))
-    bend = bend[:, None] * np.array([-0.13, rng.choice([-1.0, 1.0]) * rng.uniform(0.04, 0.12)])
-    path = cable.path + bend if plan.hit else cable.path + bend[::-1] * np.array([-1.0, 1.0])
-    return replace(cable, path=path)
-
-
-def _spoil_connector(hit: Connector, name: str, rng: np.random.Generator) -> Connector:
-    if name == "flipped_connector":
-        return replace(hit, flipped=True)
-    if name == "open_lever":
-        return replace(hit, opened=int(rng.integers(hit.clamps)))
-    if name == "color":
-        tones = ("#3a6fb0", "#7a2020", "#4a8a3a", "#5a5046")
-        rgb = srgb(tones[int(rng.integers(len(tones)))])
-        return replace(hit, lever=(float(rgb[0]), float(rgb[1]), float(rgb[2])))
-    angle = np.pi + rng.uniform(0.5, 0.9) * rng.choice([-1.0, 1.0])
-    c, s = float(np.cos(angle)), float(np.sin(angle))
-    a, b = hit.half()
-    return replace(hit, bite=(c, s, abs(c) * a + abs(s) * b - rng.uniform(0.055, 0.09)))
-
-
 _PAINTED = ("contamination",)
 _BY_PLAN = ("cable_color", "extra_cable", "wrong_cable_location")
 
@@ -211,11 +88,11 @@ def _connector_mask(canvas: Canvas, *connectors: Connector | None) -> Mask:
     return np.logical_or.reduce([c.body(x, y) < 0.001 for c in connectors if c])
 
 
-def _all_cables(canvas: Canvas, plan: _Plan) -> Mask:
+def _all_cables(canvas: Canvas, plan: Plan) -> Mask:
     return np.logical_or.reduce([cable_mask(canvas, cable.path) for cable in plan.cables])
 
 
-def _logical(name: str, canvas: Canvas, good: _Plan, bad: _Plan) -> Mask:
+def _logical(name: str, canvas: Canvas, good: Plan, bad: Plan) -> Mask:
     """Ground truth; as in LOCO the whole image is marked where no smaller region is to blame."""
     good_hit = (good.left, good.right)[good.hit]
     if name.startswith("cable_too_short") or name == "missing_connector_and_cable":
@@ -234,7 +111,7 @@ def _logical(name: str, canvas: Canvas, good: _Plan, bad: _Plan) -> Mask:
     return _all_cables(canvas, bad)
 
 
-def _between(canvas: Canvas, plan: _Plan) -> Mask:
+def _between(canvas: Canvas, plan: Plan) -> Mask:
     """The space between the connectors, as high as they are."""
     x, y = np.broadcast_arrays(*canvas.grid())
     assert plan.left and plan.right
@@ -244,7 +121,7 @@ def _between(canvas: Canvas, plan: _Plan) -> Mask:
     return (u > DEPTH / 2) & (a > DEPTH / 2) & ((np.abs(v) < high) | (np.abs(b) < high))
 
 
-def _structural(name: str, canvas: Canvas, good: _Plan, bad: _Plan) -> Mask:
+def _structural(name: str, canvas: Canvas, good: Plan, bad: Plan) -> Mask:
     hit = (bad.left, bad.right)[bad.hit]
     assert hit
     x, y = np.broadcast_arrays(*canvas.grid())
@@ -280,11 +157,11 @@ def draw(rng: np.random.Generator, size: int, wanted: frozenset[str], subtype: s
     subtype = subtype or SUBTYPES[0]
     canvas, light = Canvas(size, CATEGORY.aspect), draw_light(rng)
     _table(rng, canvas)
-    good = bad = _normal(rng, subtype, wanted)
+    good = bad = normal(rng, subtype, wanted)
     chosen = [d for d in DEFECTS if d.name in wanted]
     for defect in chosen:
         if defect.name not in _BY_PLAN + _PAINTED and not defect.name.startswith("cable_too_short"):
-            bad = _spoil(bad, defect.name, rng)
+            bad = spoil(bad, defect.name, rng)
     _paint(canvas, bad, light)
     regions: list[Region] = []
     for defect in chosen:
@@ -298,7 +175,7 @@ def draw(rng: np.random.Generator, size: int, wanted: frozenset[str], subtype: s
     return Scene(camera.develop(canvas, rng), canvas.parts, regions, subtype)
 
 
-def _paint(canvas: Canvas, plan: _Plan, light: Light) -> None:
+def _paint(canvas: Canvas, plan: Plan, light: Light) -> None:
     for connector in (plan.left, plan.right):
         if connector:
             draw_connector(canvas, connector, light, (_BODY, _LEVER))
