@@ -22,7 +22,7 @@ from harness.artifacts import ArtifactStore
 from harness.data import FitData, ImageSet
 from harness.method import Context
 from methods.patchcore import PatchCore
-from methods.patchcore.coreset import CHOSEN, STARTS, distances, k_centres
+from methods.shared.patchcore.coreset import CHOSEN, STARTS, distances, k_centres
 
 BACKBONE = "resnet18"
 

@@ -12,6 +12,7 @@ METHODS: Registry[Any] = Registry(
         "clip": "methods.clip:Clip",
         "clip_lad": "methods.clip_lad:ClipLad",
         "comad": "methods.comad:ComAD",
+        "comad_patchcore": "methods.comad:ComADPatchCore",
         "draem": "methods.draem:DRAEM",
         "efficientad": "methods.efficientad:EfficientAD",
         "efficientad_dfsc": "methods.efficientad:EfficientADDFSC",

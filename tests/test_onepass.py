@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from passes import KEYS, NAMES, made, right
 
 from harness.artifacts import ArtifactStore
 from harness.config import load
+from harness.errors import ConfigError
 from harness.method import Resources
-from methods.shared.onepass import shared, wanted
+from methods.shared.onepass import shared, wanted, with_others
 from sweeps.drive import _setting
 from sweeps.expand import expand
 from sweeps.worker import execute
@@ -73,23 +75,64 @@ print(total)
     assert sum(int(p.communicate(timeout=240)[0]) for p in started) == 20
 
 
-def test_a_sweep_over_layers_and_methods_makes_one_pass_per_image_and_resolution(
-    sweep_file: Any, tmp_path: Path
-):
-    """Upright images at two sizes; two turned copies of two support images for all layers together."""
-    blocks = {"layers": [["blocks.1"], ["blocks.1", "blocks.4"]], "image_size": [32, 48]}
-    vit = {"backbone": "vit_small_patch14_dinov2", "weights": "demo"}
-    methods = [
-        {"name": "patchcore", "params": vit, "grid": blocks},
-        {"name": "anomaly_dino", "params": {**vit, "aspect": "square", "rotations": 1}, "grid": blocks},
-        {"name": "subspace_ad", "params": {**vit, "rotations": 2}, "grid": blocks},
-    ]
+def passes_of(sweep_file: Any, methods: list[dict[str, Any]]) -> tuple[int, int]:
+    """Images that went through a network in a sweep of two shots, and how many different images it has."""
     config = load(sweep_file(methods=methods, categories=["bolt"], shots=[2], seeds=[0]))
     planned = [trial for trial, _ in expand(config)]
-    assert len(planned) == 3 * 4
+    assert len(planned) == len(methods) * 2 * 2
     setting = _setting(config, planned)
     rows = [execute(trial, setting, Resources(cpus=1)).trial for trial in planned]
     assert {row["status"] for row in rows} == {"ok"}, [row["reason"] for row in rows]
-    upright = 2 + rows[0]["n_test"]
     passes = sum(json.loads(row["artifacts"]).get("backbone_passes", 0) for row in rows)
-    assert passes == 2 * upright + 2 * (2 * 2)
+    return passes, 2 + rows[0]["n_test"]
+
+
+NETWORKS = {
+    "transformer": (
+        {"backbone": "vit_small_patch14_dinov2", "weights": "demo"},
+        {"layers": [["blocks.1"], ["blocks.1", "blocks.4"]], "image_size": [32, 48]},
+        "blocks.4",
+    ),
+    "convolutions": (
+        {"backbone": "wide_resnet50_2.tv_in1k", "weights": "demo"},
+        {"layers": [["layer2"], ["layer2", "layer3"]], "image_size": [32, 48]},
+        "layer3",
+    ),
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_sweep_over_layers_and_methods_makes_one_pass_per_image_and_resolution(
+    network: str, sweep_file: Any, tmp_path: Path
+):
+    """Upright images at two sizes, whoever reads them; two turned copies of two support images besides."""
+    given, grid, pooled = NETWORKS[network]
+    methods = [
+        {"name": "patchcore", "params": given, "grid": grid},
+        {"name": "spade", "params": {**given, "global_layer": pooled}, "grid": grid},
+        {"name": "padim", "params": given, "grid": grid},
+    ]
+    of_tokens = [
+        {"name": "anomaly_dino", "params": {**given, "aspect": "square", "rotations": 1}, "grid": grid},
+        {"name": "subspace_ad", "params": {**given, "rotations": 2}, "grid": grid},
+    ]
+    tokens = network == "transformer"
+    passes, images = passes_of(sweep_file, methods + (of_tokens if tokens else []))
+    assert passes == 2 * images + tokens * 2 * (2 * 2)
+
+
+def test_layers_that_nobody_can_have_are_tried_once(tmp_path: Path):
+    tried: list[Sequence[str]] = []
+
+    def make(names: Sequence[str]) -> Sequence[str]:
+        tried.append(names)
+        if "z" in names:
+            raise ConfigError("no z")
+        return names
+
+    store = ArtifactStore(tmp_path)
+    with shared({"pass": ["b", "z"]}):
+        assert [with_others("pass", own, store, make) for own in (["b", "a"], ["a"])] == [["a", "b"], ["a"]]
+        assert tried == [["a", "b", "z"], ["a", "b"], ["a"]]
+        with pytest.raises(ConfigError, match="no z"):
+            with_others("pass", ["z"], store, make)

@@ -17,11 +17,12 @@ from harness.errors import ConfigError, NeedNotMet
 from harness.method import Context
 from harness.params import Problem, resolve
 from methods.patchcore import PatchCore
-from methods.patchcore.coreset import STARTS, distances, k_centres
-from methods.patchcore.embedding import patch_features
-from methods.patchcore.score import reweighted
 from methods.shared.backbones.features import features
 from methods.shared.nearest import MemoryBank
+from methods.shared.patchcore.bank import embedded
+from methods.shared.patchcore.coreset import STARTS, distances, k_centres
+from methods.shared.patchcore.embedding import patch_features
+from methods.shared.patchcore.score import reweighted
 
 REAL = Path(os.environ.get("LADDER_DATA", "")) / "mvtec_loco_part" / "juice_bottle"
 XCEPTION = Path(os.environ.get("LADDER_WEIGHTS", "")) / "legacy_xception_imagenet_no_head.safetensors"
@@ -141,8 +142,10 @@ def test_dimension_averages_channels_and_neighbourhood_down():
 def test_scores_follow_from_the_bank(weights: str):
     method = fitted(weights, num_neighbours=1, map_smoothing=0.0)
     scores = method.score(plates().test)
-    vectors = method._embedded(method._features(plates().test)[3])[0].astype(float)
-    brute = np.linalg.norm(vectors[:, None] - method.bank.rows[None], axis=2).min(axis=1)
+    spec = method.bank.recipe.spec
+    (maps,) = features(plates().test.subset([3]), spec, method.context.artifacts, "cpu")
+    vectors = embedded(maps, method.bank.recipe, "cpu")[0].astype(float)
+    brute = np.linalg.norm(vectors[:, None] - method.bank.memory.rows[None], axis=2).min(axis=1)
     assert scores.maps is not None
     np.testing.assert_allclose(scores.maps[3].ravel(), brute, rtol=1e-5)
     assert scores.image[3] == pytest.approx(brute.max(), rel=1e-5)
@@ -216,7 +219,7 @@ def test_order_of_support_is_irrelevant_without_a_coreset(weights: str):
 
 def test_coreset_keeps_its_ratio_and_depends_on_the_run_seed(weights: str):
     whole, first, again, other = (
-        fitted(weights, coreset_ratio=ratio, run_seed=seed).bank.rows
+        fitted(weights, coreset_ratio=ratio, run_seed=seed).bank.memory.rows
         for ratio, seed in ((1.0, 0), (0.25, 0), (0.25, 0), (0.25, 1))
     )
     assert len(first) == len(whole) // 4
@@ -226,8 +229,8 @@ def test_coreset_keeps_its_ratio_and_depends_on_the_run_seed(weights: str):
 
 
 def test_few_shots_keep_everything(weights: str):
-    assert len(fitted(weights, k=4, coreset_ratio=0.1, coreset_above=4).bank) == 4 * 64
-    assert len(fitted(weights, k=5, coreset_ratio=0.1, coreset_above=4).bank) == 5 * 64 // 10
+    assert len(fitted(weights, k=4, coreset_ratio=0.1, coreset_above=4).bank.memory) == 4 * 64
+    assert len(fitted(weights, k=5, coreset_ratio=0.1, coreset_above=4).bank.memory) == 5 * 64 // 10
 
 
 @pytest.mark.parametrize(("ratio", "ignored"), [(1.0, {"run_seed"}), (0.1, set())])
@@ -253,7 +256,7 @@ def test_lower_precision_stores_half_and_scores_alike(weights: str, tmp_path: Pa
     method = fitted(weights, store=tmp_path, precision="bfloat16")
     np.testing.assert_allclose(method.score(plates().test).image, exact, rtol=0.1)
     store = ArtifactStore(tmp_path)
-    stored = features(plates().test, method.spec, store, "cpu")
+    stored = features(plates().test, method.bank.recipe.spec, store, "cpu")
     assert {maps.dtype for image in stored for maps in image.values()} == {np.dtype(np.float16)}
     assert store.counters["features.computes"] == 0
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Annotated, Any, ClassVar, Literal, Self, final
+from typing import Annotated, Any, ClassVar, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
 from harness.method import Card, Context, Demo, Read, Resources, Scores
 from methods.anomaly_dino.mask import Masking, foreground, masked
-from methods.shared.backbones import names
+from methods.shared.backbones import given
 from methods.shared.backbones.features import FeatureSpec, Maps, features
 from methods.shared.backbones.grids import Grid, patch_vectors, whole_map
 from methods.shared.nearest import MemoryBank, Vectors
@@ -21,42 +21,30 @@ from methods.shared.pixels import Geometry, Side, batches, native_size
 from methods.shared.turning import Border, Turn
 from methods.shared.weights import assets
 
-Aspect = Literal["keep", "square"]
-Triple = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
 BACKBONE = "vit_small_patch14_dinov2.lvd142m"
 LAYERS = ("norm",)
 STEP = 56  # the least common multiple of its patches of 14 pixels and the demo's of 8
 
 
 def _problems(params: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return names.problems(params, (BACKBONE, LAYERS), step=STEP)
+    return given.problems(params, (BACKBONE, LAYERS), step=STEP)
 
 
-def _sizes(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Geometry]:
-    return (_geometry(params["image_size"], params["aspect"], native),)
-
-
-def _reads(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Read]:
+def _reads(params: Mapping[str, Any], native: given.Native) -> Sequence[Read]:
     method = AnomalyDINO(Context(), **params)
-    method.geometry = _geometry(method.image_size, method.aspect, native)
+    method.geometry = given.shaped(method.image_size, method.aspect, native)
     return [read for turn in method.turns for read in replace(method.spec, turn=turn).reads]
-
-
-def _geometry(side: int, aspect: Aspect, native: tuple[int, int]) -> Geometry:
-    return Geometry.shorter(side, native) if aspect == "keep" else Geometry.square(side)
 
 
 @final
 @dataclass
-class AnomalyDINO:
+class AnomalyDINO(given.Frozen):
     """One-nearest-neighbour search among the patch tokens of a vision transformer.
 
     Args:
         context: device and artifact store; nothing is random.
-        backbone: a model of timm, or of torchvision as `torchvision:NAME` (`methods.shared.weights`).
         layers: names of its modules (`methods.shared.layers`); "norm" are the tokens after the last block
             and its norm. Those of several layers are normalised each, then joined.
-        weights: None for the library's own, a path, or "demo".
         image_size: of the shorter side in pixels; a multiple of the patches. What is over of the longer side
             is cut off at the right or at the bottom.
         aspect: "keep" the aspect ratio (of the first training image), or squeeze to a "square".
@@ -68,8 +56,6 @@ class AnomalyDINO:
         mask_reference: leave out background patches of the normal images too.
         top_fraction: part of the patches, the farthest ones, whose mean distance is the image's score.
         map_smoothing: standard deviation of the Gaussian over the map, in pixels of the network's input.
-        precision: of the network; all but float32 also store features as float16.
-        mean, std: normalisation of [0, 1] images; None for the library's.
     """
 
     card: ClassVar[Card] = Card(
@@ -94,20 +80,18 @@ class AnomalyDINO:
         assets=assets,
         ignores=lambda params: frozenset({"run_seed"}),
         problems=_problems,
-        sizes=_sizes,
+        sizes=given.shaped_sizes,
         reads=_reads,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
         seconds=45.0,
     )
     check_params: ClassVar[Mapping[str, Any]] = {"weights": "demo", "image_size": 64, "rotations": 2}
 
-    context: Context
     _: KW_ONLY
     backbone: str = BACKBONE
-    layers: Annotated[tuple[str, ...], Field(min_length=1)] = LAYERS
-    weights: str | None = None
+    layers: given.Layers = LAYERS
     image_size: Side = 448
-    aspect: Aspect = "keep"
+    aspect: given.Aspect = "keep"
     rotations: PositiveInt = 8
     border: Border = "mirror"
     mask: Masking = "off"
@@ -115,9 +99,6 @@ class AnomalyDINO:
     mask_reference: bool = False
     top_fraction: Annotated[float, Field(gt=0, le=1)] = 0.01
     map_smoothing: NonNegativeFloat = 4.0
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    mean: Triple | None = None
-    std: Triple | None = None
     bank: MemoryBank = field(init=False, repr=False)
     geometry: Geometry = field(init=False, repr=False)
     masking: bool = field(init=False, repr=False)
@@ -131,7 +112,7 @@ class AnomalyDINO:
         """
         if not len(data.train):
             raise NeedNotMet("AnomalyDINO needs at least one training image")
-        self.geometry = _geometry(self.image_size, self.aspect, native_size(data.train, 0))
+        self.geometry = given.shaped(self.image_size, self.aspect, native_size(data.train, 0))
         self.masking = masked(self.mask, data.category)
         rows = [self._reference(maps) for maps in self._turned(data.train)]
         self.bank = MemoryBank(np.concatenate(rows), self.context.device)
@@ -193,6 +174,4 @@ class AnomalyDINO:
     @property
     def spec(self) -> FeatureSpec:
         """Which features of an upright image it looks at; known once the geometry is."""
-        mean, std = (None if v is None else tuple(v) for v in (self.mean, self.std))
-        layers = tuple(self.layers)
-        return FeatureSpec(self.backbone, self.weights, layers, self.geometry, self.precision, mean, std)
+        return given.spec(vars(self), self.geometry)

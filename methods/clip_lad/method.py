@@ -23,6 +23,7 @@ from methods.clip_lad.network import Network
 from methods.clip_lad.parts import Clustering, Segmenter
 from methods.clip_lad.prompt_files import Clusters, Prompts, find, missing, read, shipped
 from methods.clip_lad.scoring import HistScore, Normalisation
+from methods.shared.norm_source import too_few
 from methods.shared.openclip.features import chunk_size
 from methods.shared.openclip.possible import problems
 from methods.shared.openclip.spec import ClipSpec, Precision
@@ -48,15 +49,7 @@ def _ignores(params: Mapping[str, Any]) -> frozenset[str]:
 def _unmet(params: Mapping[str, Any], task: Task) -> str | None:
     if find(params["prompts"], params["weights"], task.category) is None:
         return missing(task.category, shipped(params["weights"]))
-    return _unmet_norm(params["norm_source"], task.n_train, task.n_validation)
-
-
-def _unmet_norm(source: str, n_train: int, n_validation: int) -> str | None:
-    if source == "validation" and n_validation < FEWEST_VALIDATION:
-        return f"norm_source: validation needs 2 or more validation images, here are {n_validation}"
-    if source == "support_loo" and n_train < FEWEST_VALIDATION:
-        return f"norm_source: support_loo needs 2 or more training images, here are {n_train}"
-    return None
+    return too_few(params["norm_source"], task.n_train, task.n_validation, FEWEST_VALIDATION)
 
 
 _LOGSAD = Citation(
@@ -186,7 +179,8 @@ class ClipLad:
         """
         if not len(data.train):
             raise NeedNotMet("CLIP-LAD needs at least one training image")
-        if reason := _unmet_norm(self.norm_source, len(data.train), len(data.validation)):
+        given = self.norm_source, len(data.train), len(data.validation)
+        if reason := too_few(*given, FEWEST_VALIDATION):
             raise NeedNotMet(reason)
         self._words = self._read(data.category)
         keys = data.train.keys()

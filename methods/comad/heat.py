@@ -1,7 +1,8 @@
 """Clusters of tokens, and what of an image belongs to which: one heat map per cluster."""
 
+import hashlib
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import cv2
 import numpy as np
@@ -77,6 +78,12 @@ class Heater:
     centres: Tokens
     iterations: int
     jpeg: bool
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What heat maps depend on besides tokens and pixels, for keys of stored ones."""
+        middles = hashlib.sha256(np.ascontiguousarray(self.centres).tobytes()).hexdigest()
+        return {"centres": middles, "iterations": self.iterations, "jpeg": self.jpeg}
 
     def maps(self, tokens: Tokens, grid: tuple[int, int], image: NDArray[np.uint8]) -> list[Heat]:
         """One map per cluster, as large as the image.

@@ -1,37 +1,25 @@
 """ComAD: areas, colours and counts of the components that clusters of tokens show, beside normal images'."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, Self, final
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self, final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, PositiveInt
 
+from harness.artifacts import Op
 from harness.citation import Citation
 from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
-from harness.method import Card, Context, Demo, Read, Resources, Scores, Segmentation
+from harness.method import Card, Demo, Resources, Scores, Segmentation
 from methods.comad.components import Heat, Row, Sizes, colour, distance, is_object, otsu, steadiest
 from methods.comad.heat import Heater, centres, coreset, unit
-from methods.shared.backbones import names
+from methods.comad.settings import Settings, problems
+from methods.shared.backbones import given
 from methods.shared.backbones.features import FeatureSpec, Maps, features
-from methods.shared.pixels import RGB, Geometry, Side, batches, resized, square_input
+from methods.shared.pixels import RGB, batches, resized
 from methods.shared.weights import assets
-
-Triple = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
-BACKBONE = "vit_small_patch8_224.dino"
-LAYERS = ("norm",)
-
-
-def _problems(params: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return names.problems(params, (BACKBONE, LAYERS), step=8)
-
-
-def _reads(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Read]:
-    del native
-    return ComAD(Context(), **params).spec.reads
 
 
 @final
@@ -66,26 +54,8 @@ class Normal:
 
 @final
 @dataclass
-class ComAD:
-    """Clusters of the tokens of a vision transformer, taken for components and measured.
-
-    Args:
-        context: run seed (of K-means), device, artifact store.
-        backbone: a model of timm, or of torchvision as `torchvision:NAME` (`methods.shared.weights`).
-        layers: name of one of its modules (`methods.shared.layers`); "norm" are the tokens after the last
-            block and its norm.
-        weights: None for the library's own, a path, or "demo".
-        image_size: side in pixels to which images are resized; a multiple of the patches.
-        coreset_ratio: part of an image's tokens that K-means sees.
-        clusters: at most so many.
-        crf_iterations: of the mean field that lets heat maps follow the image's edges; 0 for none.
-        jpeg: read heat maps from a lossy file, as the authors' code does.
-        neighbours: training images, and components, that another one is held against.
-        min_samples: components of about one size that make a kind.
-            Of both, at most as many as there are training images.
-        precision: of the network; all but float32 also store features as float16.
-        mean, std: normalisation of [0, 1] images; None for the library's.
-    """
+class ComAD(Settings):
+    """Clusters of the tokens of a vision transformer, taken for components and measured."""
 
     card: ClassVar[Card] = Card(
         title="ComAD",
@@ -108,28 +78,13 @@ class ComAD:
         ),
         paths=frozenset({"weights"}),
         assets=assets,
-        problems=_problems,
-        sizes=square_input,
-        reads=_reads,
+        problems=problems,
+        sizes=given.sizes,
+        reads=given.reads,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
     )
     check_params: ClassVar[Mapping[str, Any]] = {"weights": "demo", "image_size": 64, "coreset_ratio": 0.1}
 
-    context: Context
-    _: KW_ONLY
-    backbone: str = BACKBONE
-    layers: Annotated[tuple[str, ...], Field(min_length=1, max_length=1)] = LAYERS
-    weights: str | None = None
-    image_size: Side = 224
-    coreset_ratio: Annotated[float, Field(gt=0, le=1)] = 0.01
-    clusters: PositiveInt = 5
-    crf_iterations: NonNegativeInt = 2
-    jpeg: bool = False
-    neighbours: PositiveInt = 5
-    min_samples: PositiveInt = 10
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    mean: Triple | None = None
-    std: Triple | None = None
     heater: Heater = field(init=False, repr=False)
     normal: tuple[Normal, ...] = field(init=False, repr=False)
     vectors: Row = field(init=False, repr=False)
@@ -207,10 +162,22 @@ class ComAD:
 
     def _seen(self, images: ImageSet) -> Iterator[tuple[list[Heat], NDArray[np.uint8]]]:
         """Heat maps, and the image in OpenCV's 8-bit Lab, of every image."""
-        geometry, store = Geometry.square(self.image_size), self.context.artifacts
+        geometry, store = self.spec.geometry, self.context.artifacts
         for part in batches(images, 32):
-            for maps, image in zip(self._features(part), resized(part, geometry, store), strict=True):
-                yield self.heater.maps(*_tokens(maps), image), _lab(image)
+            pixels = resized(part, geometry, store)
+            yield from zip(map(list, self._heats(part, pixels)), map(_lab, pixels), strict=True)
+
+    def _heats(self, images: ImageSet, pixels: Sequence[RGB]) -> Sequence[NDArray[np.uint8]]:
+        """Heat maps of every image, (clusters, h, w); stored, for others may have the same clusters."""
+
+        def compute(missing: list[int]) -> list[NDArray[np.uint8]]:
+            maps = self._features(images.subset(missing))
+            pairs = zip(maps, missing, strict=True)
+            return [np.stack(self.heater.maps(*_tokens(each), pixels[i])) for each, i in pairs]
+
+        (op,) = (self.spec.op(layer, self.context.device) for layer in self.layers)
+        of = {"features": op.params, **self.heater.identity}
+        return self.context.artifacts.get_many(Op("heat", of), images.keys(), compute)
 
     def _features(self, images: ImageSet) -> Sequence[Maps]:
         return features(images, self.spec, self.context.artifacts, self.context.device)
@@ -218,9 +185,7 @@ class ComAD:
     @property
     def spec(self) -> FeatureSpec:
         """Which features it looks at."""
-        mean, std = (None if v is None else tuple(v) for v in (self.mean, self.std))
-        geometry, layers = Geometry.square(self.image_size), tuple(self.layers)
-        return FeatureSpec(self.backbone, self.weights, layers, geometry, self.precision, mean, std)
+        return given.spec(vars(self))
 
 
 def _tokens(maps: Maps) -> tuple[NDArray[np.float64], tuple[int, int]]:

@@ -27,7 +27,7 @@ DFSC = Citation(
     "arXiv:2407.17909, 2024",
     "https://arxiv.org/abs/2407.17909",
 )
-_DEMO = {"image_size": 64, "steps": 300, "learning_rate": 0.001}
+_DEMO = {"image_size": 64, "steps": 200, "learning_rate": 0.001}
 _ON = {"categories": ["juice_bottle"], "shots": ["full"], "seeds": [0]}  # one training, not 18 of 12 steps
 
 # What both do is written once, as functions which both classes take for their methods: neither stands above
@@ -79,7 +79,7 @@ class EfficientAD(Vanilla):
         weights_licence="that of the teacher given; Apache-2.0 of nelson1425/EfficientAD's",
         trained=True,
         uses=frozenset({"external images"}),
-        demo=Demo(_DEMO, "300 steps instead of 70,000: it shows that it runs, not what it can", _ON),
+        demo=Demo(_DEMO, "200 steps instead of 70,000: it shows that it runs, not what it can", _ON),
         paths=frozenset({"weights", "imagenet_penalty"}),
         assets=assets,
         unmet=unmet,

@@ -3,26 +3,25 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, final
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from harness.citation import Citation
 from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
-from harness.method import Card, Context, Demo, Read, Resources, Scores
-from methods.shared.backbones import names
+from harness.method import Card, Demo, Resources, Scores
+from methods.shared.backbones import given
 from methods.shared.backbones.features import FeatureSpec, Maps, features
 from methods.shared.maps import around, pixel_map
-from methods.shared.pixels import Geometry, Side, batches
+from methods.shared.pixels import Side, batches
 from methods.shared.weights import assets
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Triple = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
 BACKBONE = "wide_resnet50_2.tv_in1k"
 LAYERS = ("layer1", "layer2", "layer3")
 
@@ -33,39 +32,22 @@ def _ignores(params: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _problems(params: Mapping[str, Any]) -> list[tuple[str, str]]:
-    crop, size = params["crop"], params["image_size"]
-    found = [("crop", f"{crop} is larger than image_size: {size}")] if crop and crop > size else []
-    return found + names.problems(params, (BACKBONE, LAYERS), side="crop" if crop else "image_size")
-
-
-def _sizes(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Geometry]:
-    del native
-    return (Geometry.square(params["image_size"], params["crop"]),)
-
-
-def _reads(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Read]:
-    del native
-    return PaDiM(Context(), **params).spec.reads
+    return given.problems(params, (BACKBONE, LAYERS))
 
 
 @final
 @dataclass
-class PaDiM:
+class PaDiM(given.Cropped):
     """Mahalanobis distance of patch features to those that normal images have at the same place.
 
     Args:
         context: run seed (of the choice of channels), device, artifact store.
-        backbone: a model of timm, or of torchvision as `torchvision:NAME` (`methods.shared.weights`).
         layers: names of its modules (`methods.shared.layers`); positions are those of the largest.
-        weights: None for the library's own, a path, or "demo".
-        image_size: side in pixels to which images are resized.
         crop: side of the centre that is looked at, None for all. The authors crop 256 to 224.
         dimension: so many channels of all layers, drawn at random, are looked at; all where there are no
             more, and with None. The paper has 550 of WideResNet-50's and 100 of ResNet-18's.
         regularisation: ε of εI, added to the covariance.
         map_smoothing: standard deviation of the Gaussian over the map, in pixels of the network's input.
-        precision: of the network; all but float32 also store features as float16.
-        mean, std: normalisation of [0, 1] images; None for the library's.
     """
 
     card: ClassVar[Card] = Card(
@@ -90,8 +72,8 @@ class PaDiM:
         assets=assets,
         ignores=_ignores,
         problems=_problems,
-        sizes=_sizes,
-        reads=_reads,
+        sizes=given.sizes,
+        reads=given.reads,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),
         seconds=45.0,
     )
@@ -101,19 +83,13 @@ class PaDiM:
         "dimension": 60,
     }
 
-    context: Context
     _: KW_ONLY
     backbone: str = BACKBONE
-    layers: Annotated[tuple[str, ...], Field(min_length=1)] = LAYERS
-    weights: str | None = None
+    layers: given.Layers = LAYERS
     image_size: Side = 256
-    crop: PositiveInt | None = None
     dimension: PositiveInt | None = 550
     regularisation: PositiveFloat = 0.01
     map_smoothing: NonNegativeFloat = 4.0
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    mean: Triple | None = None
-    std: Triple | None = None
     normal: Any = field(init=False, repr=False)  # of methods.padim.gaussian, which imports torch
 
     def fit(self, data: FitData) -> Self:
@@ -169,7 +145,4 @@ class PaDiM:
     @property
     def spec(self) -> FeatureSpec:
         """Which features it looks at."""
-        mean, std = (None if v is None else tuple(v) for v in (self.mean, self.std))
-        geometry = Geometry.square(self.image_size, self.crop)
-        layers = tuple(self.layers)
-        return FeatureSpec(self.backbone, self.weights, layers, geometry, self.precision, mean, std)
+        return given.spec(vars(self))

@@ -186,7 +186,11 @@ class PSAD:
         weights_licence="BSD-3-Clause (wide_resnet101_2.tv_in1k, resnet101.tv_in1k)",
         trained=True,
         uses=frozenset({"part labels"}),
-        demo=Demo(_DEMO, "some dozens of training steps instead of 7000", {"seeds": [0]}),
+        demo=Demo(
+            _DEMO,
+            "some dozens of training steps instead of 7000",
+            {"categories": ["breakfast_box", "juice_bottle"], "seeds": [0]},
+        ),
         paths=frozenset({"weights", "comp_weights", "labels_dir", "segments_dir", "seggpt_weights"}),
         assets=sources.assets,
         unmet=sources.unmet,

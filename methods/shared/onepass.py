@@ -7,14 +7,16 @@ along when the pass is made; nobody makes it again.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 from numpy.typing import NDArray
 
 from harness.artifacts import ArtifactStore, Op
+from harness.errors import ConfigError, WeightsError
 
 Array = NDArray[Any]
-_WANTED: ContextVar[Mapping[str, Sequence[str]] | None] = ContextVar("wanted", default=None)
+Found = TypeVar("Found")
+_WANTED: ContextVar[dict[str, Sequence[str]] | None] = ContextVar("wanted", default=None)
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def shared(reads: Mapping[str, Sequence[str]]) -> Iterator[None]:
     Args:
         reads: pass -> what is read of it by anybody, as `Card.reads` names both.
     """
-    token = _WANTED.set(reads)
+    token = _WANTED.set(dict(reads))
     try:
         yield
     finally:
@@ -35,6 +37,27 @@ def wanted(of: str, own: Sequence[str], store: ArtifactStore) -> list[str]:
     """What to take of a pass, sorted: one's own, and what others want where it can be kept for them."""
     others = (_WANTED.get() or {}).get(of, ()) if store.root is not None else ()
     return sorted({*own, *others})
+
+
+def with_others(
+    of: str, own: Sequence[str], store: ArtifactStore, make: Callable[[Sequence[str]], Found]
+) -> Found:
+    """What `make` gives when it is told what to take of a pass: see `wanted`.
+
+    What another trial wants may not be in this network or file. That is said in its row, and costs nobody
+    else: one's own is then made alone, and the others' is not tried again.
+
+    Raises:
+        ConfigError, WeightsError: one's own cannot be had either.
+    """
+    every = wanted(of, own, store)
+    if set(every) == set(own):
+        return make(every)
+    try:
+        return make(every)
+    except (ConfigError, WeightsError):
+        (_WANTED.get() or {}).pop(of, None)
+        return make(sorted(set(own)))
 
 
 @final

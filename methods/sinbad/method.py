@@ -11,16 +11,15 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from harness.citation import Citation
 from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
-from harness.method import Card, Context, Demo, Resources, Scores, Task
-from methods.shared.backbones import names
-from methods.shared.backbones.features import FeatureSpec
+from harness.method import Card, Demo, Resources, Scores
+from methods.shared.backbones import given, names
+from methods.shared.norm_source import too_few, unmet
 from methods.shared.pixels import Geometry, Side, batches
 from methods.shared.weights import assets
 from methods.sinbad.banks import Bank, Distances, SetSpec
 from methods.sinbad.crops import PIXELS, CropSpec, Readings, readings
 from methods.sinbad.whitening import Whiten
 
-Triple = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
 BACKBONE = "wide_resnet50_2.tv_in1k"
 LAYERS = ("layer4", "layer3")
@@ -37,28 +36,14 @@ def _sizes(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Geome
     return (Geometry.longer(params["image_size"], native),)
 
 
-def _unmet(params: Mapping[str, Any], task: Task) -> str | None:
-    return _unmet_norm(params["norm_source"], task.n_train, task.n_validation)
-
-
-def _unmet_norm(source: str, n_train: int, n_validation: int) -> str | None:
-    if source == "validation" and not n_validation:
-        return "norm_source: validation needs a validation image, here is none"
-    if source == "support_loo" and n_train < 2:
-        return f"norm_source: support_loo needs 2 or more training images, here are {n_train}"
-    return None
-
-
 @final
 @dataclass
-class SINBAD:
+class SINBAD(given.Frozen):
     """Distance of the sets of elements of many crops to those of the nearest normal image.
 
     Args:
         context: device and artifact store; the run seed does not matter.
-        backbone: a model of timm, or of torchvision as `torchvision:NAME` (`methods.shared.weights`).
         layers: names of its modules (`methods.shared.layers`), each a set of its own per crop.
-        weights: None for the library's own, a path, or "demo".
         image_size: of the longer side in pixels; the picture lies at the top left of a black square.
         ratios: sides of the crops as parts of that square; they lie a quarter of it apart.
         crop_size: side in pixels to which crops are resized (nearest pixel).
@@ -72,8 +57,7 @@ class SINBAD:
         norm_source: whose mean distances scale those of layers, sizes and pixels before they are added:
             "validation" images, training images each left out in turn ("support_loo"; fits again for each),
             or nobody's ("none").
-        precision: of the network.
-        mean, std: normalisation of [0, 1] images; None for the library's.
+        precision: of the network; what is stored of it is float16 anyway.
     """
 
     card: ClassVar[Card] = Card(
@@ -103,7 +87,7 @@ class SINBAD:
         paths=frozenset({"weights"}),
         assets=assets,
         ignores=lambda params: frozenset({"run_seed"}),
-        unmet=_unmet,
+        unmet=unmet,
         problems=_problems,
         sizes=_sizes,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=240),
@@ -119,11 +103,9 @@ class SINBAD:
         "norm_source": "none",
     }
 
-    context: Context
     _: KW_ONLY
     backbone: str = BACKBONE
-    layers: Annotated[tuple[str, ...], Field(min_length=1)] = LAYERS
-    weights: str | None = None
+    layers: given.Layers = LAYERS
     image_size: Side = 1024
     ratios: Annotated[tuple[Ratio, ...], Field(min_length=1)] = (0.25, 0.5, 0.7, 0.99)
     crop_size: Side = 224
@@ -135,9 +117,6 @@ class SINBAD:
     pixel_repetitions: NonNegativeInt = 100
     pixel_weight: NonNegativeFloat = 0.1
     norm_source: NormSource = "validation"
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    mean: Triple | None = None
-    std: Triple | None = None
     bank: Bank = field(init=False, repr=False)
     scales: Distances = field(init=False, repr=False)
 
@@ -150,7 +129,7 @@ class SINBAD:
         """
         if not len(data.train):
             raise NeedNotMet("SINBAD needs at least one training image")
-        if reason := _unmet_norm(self.norm_source, len(data.train), len(data.validation)):
+        if reason := too_few(self.norm_source, len(data.train), len(data.validation)):
             raise NeedNotMet(reason)
         train = self._readings(data.train)
         self.bank = Bank.of(train, self._spec)
@@ -192,11 +171,7 @@ class SINBAD:
 
     @cached_property
     def _spec(self) -> SetSpec:
-        mean, std = (None if v is None else tuple(v) for v in (self.mean, self.std))
-        geometry = Geometry.square(self.crop_size)
-        network = FeatureSpec(
-            self.backbone, self.weights, tuple(self.layers), geometry, self.precision, mean, std
-        )
+        network = given.spec(vars(self), Geometry.square(self.crop_size))
         crops = CropSpec(network, self.image_size, tuple(self.ratios), self.projections, self.projection_seed)
         return SetSpec(crops, self.shrinkage, self.whiten, self.crop_mean, self.pixel_repetitions)
 

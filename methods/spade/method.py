@@ -2,67 +2,57 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, Self, final
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 
 from harness.citation import Citation
 from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
-from harness.method import Card, Context, Demo, Read, Resources, Scores
-from methods.shared.backbones import names
+from harness.method import Card, Demo, Read, Resources, Scores
+from methods.shared.backbones import given
 from methods.shared.backbones.features import FeatureSpec, Maps, features
 from methods.shared.maps import around, pixel_map
-from methods.shared.pixels import Geometry, Side, batches
+from methods.shared.pixels import Side, batches
 from methods.shared.weights import assets
 from methods.spade.gallery import Gallery
 
-Triple = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
 BACKBONE = "wide_resnet50_2.tv_in1k"
 LAYERS = ("layer1", "layer2", "layer3")
 POOLED = "global_pool"
 
 
+def _layers(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those of positions, and the one of the image as a whole."""
+    return tuple(dict.fromkeys((*params["layers"], params["global_layer"])))
+
+
 def _problems(params: Mapping[str, Any]) -> list[tuple[str, str]]:
-    crop, size = params["crop"], params["image_size"]
-    found = [("crop", f"{crop} is larger than image_size: {size}")] if crop and crop > size else []
-    side = "crop" if crop else "image_size"
     asked = {**params, "global_layer": [params["global_layer"]]}
-    keys = ("layers", "global_layer")
-    return found + names.problems(asked, (BACKBONE, LAYERS, (POOLED,)), keys, side)
+    return given.problems(asked, (BACKBONE, LAYERS, (POOLED,)), ("layers", "global_layer"))
 
 
-def _sizes(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Geometry]:
+def _reads(params: Mapping[str, Any], native: given.Native) -> Sequence[Read]:
     del native
-    return (Geometry.square(params["image_size"], params["crop"]),)
-
-
-def _reads(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Read]:
-    del native
-    return SPADE(Context(), **params).spec.reads
+    return given.spec(params, layers=_layers(params)).reads
 
 
 @final
 @dataclass
-class SPADE:
+class SPADE(given.Cropped):
     """Mean distance to the K nearest normal images; a map of distances to their positions.
 
     Args:
         context: device and artifact store; nothing is random.
-        backbone: a model of timm, or of torchvision as `torchvision:NAME` (`methods.shared.weights`).
         layers: names of its modules (`methods.shared.layers`) whose positions are compared.
         global_layer: the module whose output, averaged over the picture, stands for an image.
-        weights: None for the library's own, a path, or "demo".
-        image_size: side in pixels to which images are resized.
         crop: side of the centre that is looked at, None for all. The public code crops 256 to 224.
         num_neighbours: K, at most the number of training images; 50 in the paper, 5 in the public code.
         squared: average squares of distances.
         truncated_gallery: leave out the positions that the public code leaves out.
         map_smoothing: standard deviation of the Gaussian over the map, in pixels of the network's input.
-        precision: of the network; all but float32 also store features as float16.
-        mean, std: normalisation of [0, 1] images; None for the library's.
     """
 
     card: ClassVar[Card] = Card(
@@ -87,7 +77,7 @@ class SPADE:
         assets=assets,
         ignores=lambda params: frozenset({"run_seed"}),
         problems=_problems,
-        sizes=_sizes,
+        sizes=given.sizes,
         reads=_reads,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=240),
         seconds=60.0,
@@ -98,21 +88,15 @@ class SPADE:
         "num_neighbours": 2,
     }
 
-    context: Context
     _: KW_ONLY
     backbone: str = BACKBONE
-    layers: Annotated[tuple[str, ...], Field(min_length=1)] = LAYERS
+    layers: given.Layers = LAYERS
     global_layer: str = POOLED
-    weights: str | None = None
     image_size: Side = 256
-    crop: PositiveInt | None = None
     num_neighbours: PositiveInt = 50
     squared: bool = False
     truncated_gallery: bool = False
     map_smoothing: NonNegativeFloat = 4.0
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    mean: Triple | None = None
-    std: Triple | None = None
     vectors: NDArray[np.float64] = field(init=False, repr=False)
     gallery: Gallery = field(init=False, repr=False)
 
@@ -169,7 +153,4 @@ class SPADE:
     @property
     def spec(self) -> FeatureSpec:
         """Which features it looks at, of an image as a whole and of its positions."""
-        mean, std = (None if v is None else tuple(v) for v in (self.mean, self.std))
-        geometry = Geometry.square(self.image_size, self.crop)
-        layers = tuple(dict.fromkeys((*self.layers, self.global_layer)))
-        return FeatureSpec(self.backbone, self.weights, layers, geometry, self.precision, mean, std)
+        return given.spec(vars(self), layers=_layers(vars(self)))

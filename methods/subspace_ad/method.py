@@ -12,8 +12,8 @@ from harness.citation import Citation
 from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
 from harness.method import Card, Context, Demo, Read, Resources, Scores
-from methods.shared.backbones import names
-from methods.shared.backbones.features import FeatureSpec, Maps, features
+from methods.shared.backbones import given
+from methods.shared.backbones.features import Maps, features
 from methods.shared.backbones.grids import whole_map
 from methods.shared.pixels import Geometry, Side, batches, native_size
 from methods.shared.turning import Border
@@ -21,8 +21,6 @@ from methods.shared.weights import assets
 from methods.subspace_ad.moments import Combine, MomentSpec, combined, total_moments
 from methods.subspace_ad.subspace import Subspace
 
-Aspect = Literal["square", "keep"]
-Triple = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
 BACKBONE = "vit_giant_patch14_reg4_dinov2.lvd142m"
 LAYERS = tuple(f"blocks.{i}" for i in range(22, 29))  # hidden states -18 … -12 of 40 blocks
 STEP = 14
@@ -31,31 +29,22 @@ STEP = 14
 def _problems(params: Mapping[str, Any]) -> list[tuple[str, str]]:
     # the demo's transformer has 12 blocks: it is asked about
     usual = (BACKBONE, LAYERS) if params["weights"] is None else ("", ())
-    return names.problems(params, usual, step=STEP)
+    return given.problems(params, usual, step=STEP)
 
 
-def _sizes(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Geometry]:
-    return (_geometry(params["image_size"], params["aspect"], native),)
-
-
-def _reads(params: Mapping[str, Any], native: tuple[int, int]) -> Sequence[Read]:
+def _reads(params: Mapping[str, Any], native: given.Native) -> Sequence[Read]:
     method = SubspaceAD(Context(), **params)
-    method.geometry = _geometry(method.image_size, method.aspect, native)
+    method.geometry = given.shaped(method.image_size, method.aspect, native)
     return method.spec.reads
-
-
-def _geometry(side: int, aspect: Aspect, native: tuple[int, int]) -> Geometry:
-    return Geometry.shorter(side, native) if aspect == "keep" else Geometry.square(side)
 
 
 @final
 @dataclass
-class SubspaceAD:
+class SubspaceAD(given.Frozen):
     """Residual of patch tokens after principal component analysis of a few normal images.
 
     Args:
         context: device and artifact store; the run seed does not matter.
-        backbone: a model of timm, or of torchvision as `torchvision:NAME` (`methods.shared.weights`).
         layers: names of its modules (`methods.shared.layers`).
         weights: None for the library's own, a path, or "demo" (12 blocks: name layers that it has).
         combine: "mean" of the layers, or "concat".
@@ -68,8 +57,6 @@ class SubspaceAD:
         score_of: the image's score is the mean over the largest values of the "map" at the size of the
             network's input, or of the "patches".
         top_fraction: part of the values that are the largest.
-        precision: of the network; all but float32 also store features as float16.
-        mean, std: normalisation of [0, 1] images; None for the library's.
     """
 
     card: ClassVar[Card] = Card(
@@ -94,7 +81,7 @@ class SubspaceAD:
         assets=assets,
         ignores=lambda params: frozenset({"run_seed"}),
         problems=_problems,
-        sizes=_sizes,
+        sizes=given.shaped_sizes,
         reads=_reads,
         resources=Resources(gpus=0.5, cpus=2, timeout_minutes=240),
         seconds=90.0,
@@ -106,23 +93,18 @@ class SubspaceAD:
         "rotations": 3,
     }
 
-    context: Context
     _: KW_ONLY
     backbone: str = BACKBONE
-    layers: Annotated[tuple[str, ...], Field(min_length=1)] = LAYERS
-    weights: str | None = None
+    layers: given.Layers = LAYERS
     combine: Combine = "mean"
     image_size: Side = 672
-    aspect: Aspect = "square"
+    aspect: given.Aspect = "square"
     rotations: NonNegativeInt = 30
     rotation_seed: NonNegativeInt = 0
     border: Border = "mirror"
     pca_ev: Annotated[float, Field(gt=0, le=1)] = 0.99
     score_of: Literal["map", "patches"] = "map"
     top_fraction: Annotated[float, Field(gt=0, le=1)] = 0.01
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    mean: Triple | None = None
-    std: Triple | None = None
     geometry: Geometry = field(init=False, repr=False)
     subspace: Subspace = field(init=False, repr=False)
 
@@ -135,7 +117,7 @@ class SubspaceAD:
         """
         if not len(data.train):
             raise NeedNotMet("SubspaceAD needs at least one training image")
-        self.geometry = _geometry(self.image_size, self.aspect, native_size(data.train, 0))
+        self.geometry = given.shaped(self.image_size, self.aspect, native_size(data.train, 0))
         total = total_moments(data.train, self.spec, self.context.artifacts, self.context.device)
         self.subspace = Subspace.of(total, self.pca_ev)
         return self
@@ -183,6 +165,5 @@ class SubspaceAD:
     @property
     def spec(self) -> MomentSpec:
         """Which vectors it looks at; known once the geometry is."""
-        mean, std = (None if v is None else tuple(v) for v in (self.mean, self.std))
-        given = self.backbone, self.weights, tuple(self.layers), self.geometry, self.precision, mean, std
-        return MomentSpec(FeatureSpec(*given), self.combine, self.rotations, self.rotation_seed, self.border)
+        frozen = given.spec(vars(self), self.geometry)
+        return MomentSpec(frozen, self.combine, self.rotations, self.rotation_seed, self.border)

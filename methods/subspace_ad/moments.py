@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from harness.artifacts import ArtifactStore, Op
 from harness.data import ImageSet
-from harness.errors import ConfigError, WeightsError
+from harness.errors import ConfigError
 from methods.shared.backbones.features import FeatureSpec, Maps, features
 from methods.shared.backbones.grids import Grid, patch_vectors
-from methods.shared.onepass import OnePass, wanted
+from methods.shared.onepass import OnePass, with_others
 from methods.shared.pixels import resized
 from methods.shared.turning import Border, Turn, turned
 
@@ -94,14 +94,11 @@ def total_moments(images: ImageSet, spec: MomentSpec, store: ArtifactStore, devi
         ConfigError, DataError, WeightsError: see `methods.shared.backbones.features.features`.
         ConfigError: the mean was asked for of layers of different widths.
     """
-    every = {name: spec.of(name) for name in wanted(spec.pass_key, [spec.vectors], store)}
-    try:
-        found = _stored(images, every, spec.vectors, store, device)
-    except (ConfigError, WeightsError):
-        # what another trial wants may not be in this file: that is said in its row, and costs nobody else
-        if len(every) == 1:
-            raise
-        found = _stored(images, {spec.vectors: spec}, spec.vectors, store, device)
+
+    def made(vectors: Sequence[str]) -> list[Moments]:
+        return _stored(images, {name: spec.of(name) for name in vectors}, spec.vectors, store, device)
+
+    found = with_others(spec.pass_key, [spec.vectors], store, made)
     return _unpacked(np.sum(found, axis=0))
 
 

@@ -85,6 +85,7 @@ class WinClip:
         demo=Demo(
             {"image_size": 112, "prompts": "demo"},
             "14 x 14 patches, about as many as the paper's 15 x 15; texts in words that the demo model knows",
+            {"shots": [1, 4]},
         ),
         paths=frozenset({"weights", "prompts"}),
         assets=_assets,

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from harness.artifacts import ArtifactStore, Op
 from harness.data import ImageSet
-from harness.errors import ConfigError, WeightsError
-from methods.shared.onepass import OnePass, wanted
+from methods.shared.onepass import OnePass, with_others
 from methods.shared.pixels import Geometry, batches, resized
 from methods.shared.turning import Turn, turned
 from methods.shared.weights import Weights, find
@@ -97,14 +96,11 @@ def features(images: ImageSet, spec: FeatureSpec, store: ArtifactStore, device: 
         DataError: an image cannot be read.
         WeightsError: the weights are missing or do not fit.
     """
-    layers = wanted(spec.pass_key, spec.layers, store)
-    try:
+
+    def made(layers: Sequence[str]) -> list[Maps]:
         return _layers(images, replace(spec, layers=tuple(layers)), spec.layers, store, device)
-    except (ConfigError, WeightsError):
-        # what another trial wants may not be in this file: that is said in its row, and costs nobody else
-        if set(layers) <= set(spec.layers):
-            raise
-        return _layers(images, spec, spec.layers, store, device)
+
+    return with_others(spec.pass_key, spec.layers, store, made)
 
 
 def _layers(
