@@ -15,7 +15,7 @@ from harness.errors import NeedNotMet
 from harness.method import Context
 from harness.params import resolve
 from methods.comad import ComAD, ComADPatchCore
-from methods.comad.with_patchcore import FOLDS, _folds
+from methods.comad.with_patchcore import FOLDS, _folds, _patch
 from methods.patchcore import PatchCore
 
 OWN = dict(ComAD.check_params) | {"crf_iterations": 0}
@@ -95,7 +95,7 @@ def test_comad_finds_the_heat_maps_that_its_companion_left(tmp_path: Path):
     assert not np.array_equal(other.image, kept.image)
 
 
-def test_a_name_of_weights_is_meant_for_both_networks_and_a_file_for_one(tmp_path: Path):
+def test_weights_are_meant_for_both_networks_unless_the_other_has_its_own(tmp_path: Path):
     def used(**params: Any) -> list[str]:
         complete = resolve(ComADPatchCore, params)
         return [asset.name for asset in ComADPatchCore.card.assets(complete, "")]
@@ -105,5 +105,7 @@ def test_a_name_of_weights_is_meant_for_both_networks_and_a_file_for_one(tmp_pat
     assert demo == used(weights="demo", patch_weights="demo")
     own = str(checkpoint("test_resnet", tmp_path))
     assert used(weights="demo", patch_backbone="test_resnet", patch_weights=own)[0] == demo[0]
+    assert _patch(resolve(ComADPatchCore, {"weights": own}))["weights"] == own
+    assert _patch(resolve(ComADPatchCore, {"weights": own, "patch_weights": "own"}))["weights"] is None
     large = resolve(ComADPatchCore, {"weights": "demo", "patch_crop": 300})
     assert [key for key, _ in ComADPatchCore.card.problems(large)] == ["patch_crop"]

@@ -19,26 +19,25 @@ from methods.comad import settings
 from methods.comad.method import ComAD
 from methods.comad.settings import Settings
 from methods.shared.backbones import given
-from methods.shared.installed import INSTALLED
 from methods.shared.norm_source import too_few, unmet
 from methods.shared.patchcore.bank import Odd, PatchBank, Recipe
 from methods.shared.pixels import Geometry, Side
-from methods.shared.weights import DEMO, assets
+from methods.shared.weights import assets
 
 Params = Mapping[str, Any]
 NormSource = Literal["auto", "validation", "support_loo", "none"]
 PATCH_BACKBONE = "wide_resnet50_2.tv_in1k"
 PATCH_LAYERS = ("layer2", "layer3")
 FOLDS = 5  # up to so many training images, leaving one out
-PREFIX = "patch_"
+PREFIX, OWN = "patch_", "own"
 
 
 def _patch(params: Params) -> dict[str, Any]:
     """PatchCore's hyper-parameters under the names that they have there."""
     own = {name.removeprefix(PREFIX): value for name, value in params.items() if name.startswith(PREFIX)}
-    both = params["weights"] if params["weights"] in (DEMO, *INSTALLED) else None
     shared = {"precision": params["precision"], "mean": None, "std": None}
-    return own | shared | {"weights": own["weights"] or both}
+    weights = params["weights"] if own["weights"] is None else own["weights"]
+    return own | shared | {"weights": None if weights == OWN else weights}
 
 
 def _assets(params: Params, category: str) -> tuple[Asset, ...]:
@@ -77,14 +76,12 @@ class ComADPatchCore(Settings):
     """ComAD for what is logical, PatchCore for what is structural.
 
     Args:
-        weights: None for the library's own, a path, or "demo". A name, as "demo" is one, is meant for both
-            networks.
         norm_source: whose scores put both on one scale (mean 0, standard deviation 1) before they are added:
             "validation" images, training images that were left out in turn ("support_loo"; one at a time, of
             more than five a fifth), whichever there are ("auto"; of one training image alone no scale is
             known), or nobody's ("none").
         patch_backbone, patch_layers, patch_image_size: of PatchCore, see there.
-        patch_weights: None for the library's own, a path, or "demo".
+        patch_weights: None for what `weights` says, "own" for the library's own, a path, or "demo".
         patch_crop, patch_neighbourhood, patch_dimension: likewise.
         patch_coreset_ratio, patch_coreset_above, patch_num_neighbours, patch_map_smoothing: likewise.
     """
