@@ -96,7 +96,7 @@ class DRAEM:
         "image_size": 64,
         "width": 4,
         "discriminator_width": 4,
-        "steps": 30,
+        "steps": 20,
         "batch_size": 2,
         "learning_rate": 0.005,
         "pooling": 5,
