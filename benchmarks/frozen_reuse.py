@@ -1,6 +1,6 @@
 """What stored arrays save the methods on frozen features: nine demo sub-categories × 1, 2, 4 shots × seeds.
 
-    python -m benchmarks.frozen_reuse --seeds 5         half an hour of CPU, most of it without a store
+    python -m benchmarks.frozen_reuse --seeds 5         ten minutes of CPU, most of it without a store
     python -m benchmarks.frozen_reuse --seeds 2 --images 2 --only spade,padim
 
 The peer is the same code in the same process without a store: what trials that share nothing have to do.
@@ -130,7 +130,7 @@ def main() -> None:
         f"{len(subs)} sub-categories, {trials} trials a method; different images: {supports} support, ",
         end="",
     )
-    print(f"{tests} test, {VALIDATION * len(subs)} validation")
+    print(f"{tests} test, {VALIDATION * len(subs)} validation", flush=True)
     totals = np.zeros(4)
     with TemporaryDirectory() as folder, shared(reads(names, subs[0].test[0].shape[:2])):
         for name in names:
