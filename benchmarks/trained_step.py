@@ -95,12 +95,15 @@ def _file(backbone: str, folder: Path) -> str:
 def rd4ad(images: Any) -> Callable[[], Any]:
     import torch
     from anomalib.models.image.reverse_distillation.anomaly_map import AnomalyMapGenerationMode
+    from anomalib.models.image.reverse_distillation.components.bottleneck import get_bottleneck_layer
     from anomalib.models.image.reverse_distillation.loss import ReverseDistillationLoss
     from anomalib.models.image.reverse_distillation.torch_model import ReverseDistillationModel
 
     layers = ("layer1", "layer2", "layer3")
     mode = AnomalyMapGenerationMode.ADD
     model = ReverseDistillationModel("wide_resnet50_2", (SIDE, SIDE), layers, mode, pre_trained=False)
+    # its own is half as wide inside as the authors' and ours
+    model.bottleneck = get_bottleneck_layer("wide_resnet50_2", width_per_group=128)
     model = model.to(images.device).train()
     trained = [*model.decoder.parameters(), *model.bottleneck.parameters()]
     optimiser = torch.optim.Adam(trained, lr=0.005, betas=(0.5, 0.99))
