@@ -111,7 +111,7 @@ def test_a_reader_never_stumbles_over_the_writer(tmp_path: Path, monkeypatch: py
 
     reader = threading.Thread(target=read)
     reader.start()
-    for number in range(60):
+    for number in range(30):
         writer.finished(result(number))
         writer.flush()
     stop.set()
