@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -25,6 +26,7 @@ def render(report: Report) -> str:
     )
 
 
+@cache  # its templates are compiled once
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("reports.render"),
