@@ -49,7 +49,12 @@ def _integers(value: Any) -> Iterator[int]:
 
 def instance(owner: type, values: Mapping[str, Any]) -> Any:
     """An object of a dataclass of options from what `resolve` gives, nested ones included."""
-    return TypeAdapter(owner).validate_python(dict(values))
+    return _adapter(owner).validate_python(dict(values))
+
+
+@lru_cache(maxsize=256)
+def _adapter(owner: type) -> "TypeAdapter[Any]":
+    return TypeAdapter(owner)  # 10 ms, and several for every sweep that is planned
 
 
 @lru_cache(maxsize=256)
