@@ -197,48 +197,6 @@ def test_who_waits_in_vain_for_a_healthy_node_is_a_row_that_says_so(monkeypatch:
     assert b.finished and not b.refusal
 
 
-def test_short_trials_are_heard_of_together_until_one_of_them_was_lost():
-    b = board([Node("a", "a", 1)], unit(9, Resources(), method="m"))
-    seat = seated(b)
-    b.heard(seat, Heard([row(seat.current[0], seat)], True, []))  # the first of its kind comes alone
-    trials = seat.unit.trials if seat.unit else ()
-    assert len(trials) == 2 and not b.single(seat.unit)
-    step = b.heard(seat, Heard([row(t, seat) for t in trials], True, [], ran=2))
-    assert step.unit and not b.single(step.unit)
-    b.lost(seat, "on purpose")
-    seat = seated(b)
-    assert b.single(seat.unit)
-    rows: Any = b.ledger
-    assert [r["trial_id"] for r in rows.rows[1:]] == [t.id for t in trials]
-
-
-class Instant:
-    """A process whose trials take no time."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def ask(self, *words: Any) -> Any:
-        self.asked += 1
-        return TrialResult({"trial_id": str(self.asked), "status": "ok"})
-
-
-@pytest.mark.parametrize(("seconds", "single", "steps"), [(9, False, 1), (0, False, 5), (9, True, 5)])
-def test_a_step_is_a_trial_or_some_that_are_short(
-    seconds: float, single: bool, steps: int, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("sweeps.ray.supervisor.STEP_SECONDS", seconds)
-    supervisor = object.__new__(Supervisor)  # Tune's own constructor opens files
-    supervisor.setup({}, Setting(Source("mvtec_ad", Path("/none")), Job(), None, 1.0, Path("/none")))
-    supervisor.worker = Instant()  # type: ignore[assignment]
-    supervisor.assign(unit(5, Resources()), single)
-    heard: list[Heard] = []
-    while not heard or not heard[-1].through:
-        heard.append(pickle.loads(supervisor.step()["heard"]))  # noqa: S301 - just pickled
-    assert len(heard) == steps
-    assert sum(h.ran for h in heard) == sum(len(h.results) for h in heard) == 5
-
-
 def test_who_sees_the_sign_of_the_driver_shares_its_store(tmp_path: Path):
     store = tmp_path / "store"
     with put(store, tmp_path / "run") as sign, put(store, tmp_path / "other") as other:

@@ -83,10 +83,10 @@ class AST:
         seconds=900.0,
     )
     check_params: ClassVar[Mapping[str, Any]] = {
-        "backbone": "test_resnet",
+        "weights": "demo",
         "layer": "layer2",
         "image_size": 64,
-        "steps": 15,
+        "steps": 30,
         "student_hidden": 16,
         "learning_rate": 0.002,
     }

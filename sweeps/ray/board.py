@@ -92,7 +92,7 @@ class Board:
             self.dispatcher.shares_store(seat.node)
         seat.measuring = {trial: seat.measuring.get(trial) or seat.unit_id for trial in heard.measuring}
         if seat.unit:
-            seat.next += heard.ran
+            seat.next += 1
             if not heard.through and not heard.fault and self._goes_on(seat, seat.unit):
                 self._started(seat)
                 return Step(stays=True)
@@ -132,10 +132,6 @@ class Board:
                 result = ended(trial, job, Status.LOST, why)
                 # by this process, which is no host of any trial
                 self.ledger.finished(replace(result, trial={**result.trial, "host": None}))
-
-    def single(self, unit: WorkUnit | None) -> bool:
-        """Whether trials of a unit have gone with a supervisor before: they are heard of one by one."""
-        return unit is not None and any(self._losses[trial.id] for trial in unit.trials)
 
     def stranded(self) -> list[Seat]:
         """Seats that wait for a node that is gone."""

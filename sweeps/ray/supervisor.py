@@ -22,9 +22,6 @@ from sweeps.together import Together
 from sweeps.worker import Setting
 
 CARD_SECONDS = 120  # of a card
-STEP_SECONDS = (
-    0.5  # trials that are shorter share a step: Tune takes 20 ms of the driver for each of its results
-)
 ATTEMPTS = 2  # a trial whose process dies is given one more
 FAULTS = 3  # trials in a row that take their worker with them: the card is tried
 AGAIN = (Status.OOM, Status.CRASHED)  # an exception would come again; these depend on the neighbours
@@ -39,7 +36,6 @@ class Heard(NamedTuple):
         measuring: ids of trials whose metrics are still computed.
         fault: what is wrong with the card, or "".
         shares: whether its node keeps arrays where the driver does.
-        ran: trials that the worker has begun and left since it spoke last.
     """
 
     results: list[TrialResult]
@@ -47,12 +43,11 @@ class Heard(NamedTuple):
     measuring: list[str]
     fault: str = ""
     shares: bool = False
-    ran: int = 1
 
 
 @final
 class Supervisor(tune.Trainable):
-    """Tune's trainable: one seat, a step per trial, or per some short ones; a step's result carries rows.
+    """Tune's trainable: one seat, one step per trial; a step's result carries rows.
 
     Where the trials of a unit train as one, its first step begins with that.
     """
@@ -66,24 +61,17 @@ class Supervisor(tune.Trainable):
         self.shares = bool(self.setting.sign and self.setting.sign.seen())
         self.assign(None)
 
-    def assign(self, unit: WorkUnit | None, single: bool = False) -> None:
-        """What the next steps are about; nothing but metrics under way, if None.
-
-        Args:
-            unit: trials.
-            single: a step each: one of them may be what kills supervisors, and it has to be known which.
-        """
-        self.unit, self.next, self.single = unit, 0, single
+    def assign(self, unit: WorkUnit | None) -> None:
+        """What the next steps are about; nothing but metrics under way, if None."""
+        self.unit, self.next = unit, 0
         self.shared: Together | None = None
 
     def step(self) -> dict[str, Any]:
-        """Run the next trials of the unit; without a unit, wait for metrics."""
-        before = self.next
-        results = self.measuring.rest() if self.unit is None else self._some(self.unit)
+        """Run the next trial of the unit; without a unit, wait for metrics."""
+        results = self.measuring.rest() if self.unit is None else self._next(self.unit)
         through = self.unit is None or self.next == len(self.unit.trials)
         # packed: of every number that Tune sees it keeps four statistics and two histories
-        ran = self.next - before
-        heard = Heard(results, through, self.measuring.ids, self._fault(), self.shares, ran)
+        heard = Heard(results, through, self.measuring.ids, self._fault(), self.shares)
         return {"heard": pickle.dumps(heard)}
 
     def cleanup(self) -> None:
@@ -96,17 +84,6 @@ class Supervisor(tune.Trainable):
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing was kept."""
-
-    def _some(self, unit: WorkUnit) -> list[TrialResult]:
-        """One trial, and more while they are short; beside a card, whose faults are looked for, one.
-
-        What has ended here and was not heard of yet has no row: if the node dies, that much runs again.
-        """
-        end, results = time.monotonic() + STEP_SECONDS, self._next(unit)
-        several = not (self.single or unit.resources.gpus)
-        while several and self.next < len(unit.trials) and time.monotonic() < end:
-            results += self._next(unit)
-        return results
 
     def _next(self, unit: WorkUnit) -> list[TrialResult]:
         if unit.together and self.next == 0:

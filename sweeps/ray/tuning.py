@@ -109,7 +109,7 @@ class _Arrivals(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The supervisor is up."""
         seat = self._board.seats[trial.trial_id]
-        _assign(trial, seat.unit, self._board)
+        _assign(trial, seat.unit)
         self._board.came_up(seat)
 
 
@@ -131,7 +131,7 @@ class _Turns(TrialScheduler):
         if not step.stays:
             return TrialScheduler.STOP
         if step.unit or step.drains:
-            _assign(trial, step.unit, self._board)
+            _assign(trial, step.unit)
         elif trial.trial_id in self._board.parked:
             return TrialScheduler.NOOP  # holds what it has, and does nothing
         return TrialScheduler.CONTINUE
@@ -160,9 +160,9 @@ class _Turns(TrialScheduler):
         """Nothing to do."""
 
 
-def _assign(trial: Any, unit: Any, board: Board) -> None:
+def _assign(trial: Any, unit: Any) -> None:
     # before the step that Tune asks for next: calls of one actor keep their order
-    trial.temporary_state.ray_actor.assign.remote(unit, board.single(unit))
+    trial.temporary_state.ray_actor.assign.remote(unit)
 
 
 def _error_of(trial: Any) -> str:
