@@ -16,7 +16,7 @@ from harness import gpu
 
 PACKAGES = (
     "numpy", "scipy", "torch", "torchvision", "timm", "open_clip_torch", "faiss-gpu", "faiss-cpu", "pillow",
-    "albumentations", "opencv-python-headless", "pandas", "ray",
+    "albumentations", "opencv-python-headless", "pandas", "ray", "anomalib", "lightning",
 )  # fmt: skip
 
 

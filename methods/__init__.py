@@ -7,6 +7,7 @@ from harness.registry import Registry
 METHODS: Registry[Any] = Registry(
     "method",
     {
+        "anomalib": "methods.anomalib:Anomalib",
         "anomaly_dino": "methods.anomaly_dino:AnomalyDINO",
         "ast": "methods.ast:AST",
         "clip": "methods.clip:Clip",

@@ -23,6 +23,8 @@ def of_method(name: str, methods: Registry[Any]) -> Iterator[str]:
         yield f"{file.parent}/README.md: write the method's card (paper, equation → code, readings, licence)"
     if not own_folder and not sys.modules[owner.__module__].__doc__:
         yield f"{file}: begin with a docstring that says what it is"
+    if owner.card.extra:
+        return  # it is in no sweep that ships for everybody
     if owner.card.demo is None:
         yield f"{file}: add to the Card the line\n        demo=Demo({{…}}),"
     if name not in _listed(FEW_SHOT):

@@ -27,6 +27,8 @@ def battery(name: str, folder: Path) -> dict[str, Check]:
     method = METHODS.load(name)
     defaults = resolve(method, getattr(method, "check_params", {}))
     given: dict[str, Any] = {}
+    if method.card.extra:
+        pytest.importorskip(method.card.extra)
     if defaults.get("weights", "") is None:
         given["weights"] = str(checkpoint(defaults["backbone"], folder))
     return {check.name: check for check in check_method(method, **given)}

@@ -41,6 +41,7 @@ def _declared(card: Card) -> dict[str, Any]:
         "further": [f"{what}: {paper}" for what, paper in card.further],
         "licence": card.licence,
         "weights_licence": card.weights_licence,
+        "extra": card.extra,
     }
 
 
