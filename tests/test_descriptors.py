@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,8 +22,8 @@ from methods.shared.descriptors import distill
 from methods.shared.descriptors.networks import Descriptor
 from methods.shared.descriptors.plans import LAYERS, reduction
 from methods.shared.descriptors.scales import fused, scales
-from methods.shared.descriptors.teachers import assets, file_of, loaded, unmet
-from methods.shared.descriptors.teaching import error, moments
+from methods.shared.descriptors.teachers import assets, digests, file_of, loaded, unmet
+from methods.shared.descriptors.teaching import error, moments, placed, taught
 from methods.st import ST
 from methods.st.training import variance
 
@@ -119,6 +120,23 @@ def test_images_stand_for_themselves_and_one_is_enough(kind: type):
     np.testing.assert_array_equal(whole.image[:3], apart)
     np.testing.assert_allclose(whole.image, whole.maps.max(axis=(1, 2)))
     assert np.isfinite(whole.image).all() and whole.maps.shape[1:] == (32, 32)
+
+
+def test_what_is_learned_from_is_standardised_in_its_place():
+    teacher = loaded("random", 17, 0.05, "cpu")
+    pixels = [np.random.default_rng(n).integers(0, 256, (9, 9, 3), np.uint8) for n in range(3)]
+    held, found = taught(teacher, pixels, "cpu")
+    with torch.no_grad():
+        plain = torch.cat([found.standardised(teacher(placed(each, "cpu"))) for each in pixels])
+    assert torch.equal(held.batch([0, 1, 2])["wanted"], plain)
+
+
+def test_a_field_is_known_by_its_own_teacher(tmp_path: Path):
+    for field in (17, 33):
+        network = loaded("random", field, 0.05, "cpu")
+        save_file(network.state_dict(), file_of(str(tmp_path), field), {"width": "0.05"})
+    of_one, of_both = ({"teachers": str(tmp_path), "fields": f, "width": 1.0} for f in ((17,), (17, 33)))
+    assert digests(of_one, 17) == digests(of_both, 17) and list(digests(of_both, 17)) == ["teacher p17"]
 
 
 @pytest.mark.parametrize("kind", TINY)

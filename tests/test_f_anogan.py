@@ -13,6 +13,7 @@ from harness.checks.plates import plates
 from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
 from harness.method import Context
+from harness.params import Problem, resolve
 from methods.f_anogan import FAnoGAN
 from methods.f_anogan.losses import critic_terms, generator_terms, residuals
 from methods.f_anogan.networks import Critic, Encoder, Generator
@@ -143,6 +144,11 @@ def test_epochs_are_counted_in_batches():
     recipe = method(epochs=10, gan_steps=None, encoder_steps=None, batch_size=4)._recipe(6)
     assert (recipe.gan_steps, recipe.encoder_steps) == (20, 20)
     assert FAnoGAN(Context())._recipe(350).gan_steps == 3300
+
+
+def test_sides_at_which_an_image_alone_cannot_be_normalised_are_refused_while_planning():
+    with pytest.raises(Problem, match="image_size"):
+        resolve(FAnoGAN, {"image_size": 16})
 
 
 def test_one_image_trains_and_none_is_refused():

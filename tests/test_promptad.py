@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from harness.artifacts import ArtifactStore, no_store
 from harness.data import FitData, ImageSet
-from harness.errors import DataError, HarnessError, NeedNotMet
+from harness.errors import ConfigError, DataError, HarnessError, NeedNotMet
 from harness.method import Context
-from harness.params import resolve
+from harness.params import Problem, resolve
 from methods.promptad import PromptAD
 from methods.promptad.contexts import Contexts, Sizes, Texts
 from methods.promptad.losses import terms
@@ -176,6 +176,15 @@ def test_words_of_every_category_are_read_and_own_ones_asked_for(tmp_path: Path)
     assert texts(find(str(tmp_path), "caps"), "caps")[1][-1] == "caps upside down"
     with pytest.raises(DataError, match="did you mean 'caps'"):
         find(str(tmp_path), "cap")
+
+
+def test_vectors_that_leave_no_room_for_a_word_are_said():
+    clip = model_of(SPEC, "cpu")  # of 32 tokens
+    assert len(Contexts(clip, "box", [], Sizes(normal=26, abnormal=3), 0)().normal) == 3
+    with pytest.raises(ConfigError, match=r"normal_length 27 and abnormal_length 3: .* room for 29"):
+        Contexts(clip, "box", [], Sizes(normal=27, abnormal=3), 0)
+    with pytest.raises(Problem, match="normal_length"):
+        resolve(PromptAD, {"weights": "demo", "normal_length": 33})
 
 
 def test_attention_of_the_last_block_is_refused_while_planning():

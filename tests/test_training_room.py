@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from harness.artifacts import ArtifactStore
 from harness.checks.plates import plates
 from harness.data import FitData
-from harness.errors import HarnessError
+from harness.errors import ConfigError, HarnessError
 from harness.method import Context
 from harness.notes import noted
 from methods import METHODS
@@ -331,3 +331,20 @@ def test_a_step_could_be_captured_as_a_cuda_graph(name: str, monkeypatch: pytest
     monkeypatch.setattr(Feeding, "__init__", watching)
     method(name).fit(DATA)
     assert seen
+
+
+ALONE: dict[str, dict[str, Any]] = {  # sides at which one place is left of a layer with batch normalisation
+    "ast": {"weights": "demo", "layer": "layer2", "image_size": 8, "steps": 1, "student_hidden": 8},
+    "stfpm": {"weights": "demo", "image_size": 16, "steps": 1},
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_an_image_alone_of_which_one_place_is_left_is_said(name: str):
+    with pytest.raises(ConfigError, match=r"image_size.* batch_size"):
+        METHODS.load(name)(Context(), **ALONE[name]).fit(FitData(DATA.train.subset([0])))
+
+
+def test_a_training_is_known_by_its_kind_of_device_and_not_by_its_number():
+    keys = {d: room._traces(toy(), Context(device=d)).op.key() for d in ("cpu", "cuda:0", "cuda:1")}
+    assert keys["cpu"] != keys["cuda:0"] == keys["cuda:1"]

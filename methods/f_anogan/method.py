@@ -18,7 +18,8 @@ from methods.shared.training.precision import Used, used
 if TYPE_CHECKING:
     from methods.f_anogan.training import Recipe
 
-Side = Annotated[int, Field(ge=16, le=LARGEST_SIDE, multiple_of=16)]
+# at 16 the critic's last normalisation would see one value of an image that is alone in its step
+Side = Annotated[int, Field(ge=32, le=LARGEST_SIDE, multiple_of=16)]
 
 
 @final

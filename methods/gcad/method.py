@@ -134,10 +134,9 @@ class GCAD:
             precision=self.precision_used,
         )
         params = {"teachers": self.teachers, "fields": self.fields, "width": self.width}
-        digests = {asset.name: asset.sha256 for asset in files.assets(params, "")}
         self.branches = [Branches(p, recipe, self.context) for p in files.fields_of(self.fields)]
         for branch in self.branches:
-            branch.learn(data.train, digests, self.context)
+            branch.learn(data.train, files.digests(params, branch.field), self.context)
         chosen = data.validation if self.calibration == "validation" and len(data.validation) else data.train
         self.scales = self._scales(chosen)
         return self

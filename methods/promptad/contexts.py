@@ -12,6 +12,7 @@ from harness.errors import ConfigError
 from methods.shared.openclip.model import ClipModel
 
 SPREAD = 0.02  # standard deviation of a context before training
+FRAME = 3  # tokens of a prompt at least, beside learned vectors: start, a word, end
 PLACE = "N"  # a word of one token where a learned vector will be
 
 
@@ -67,7 +68,7 @@ class Contexts(nn.Module):
         seed: of the first vectors.
 
     Raises:
-        ConfigError: the text tower is not open_clip's own transformer.
+        ConfigError: the text tower is not open_clip's own transformer, or has no room for so many vectors.
     """
 
     def __init__(self, clip: ClipModel, name: str, states: Sequence[str], sizes: Sizes, seed: int):
@@ -110,6 +111,12 @@ class Contexts(nn.Module):
         said += [" ".join([*abnormal, name])] * (self.sizes.abnormals * self.sizes.normals)
         tokens = self.clip.tokenizer([f"{' '.join(normal)} {text}." for text in said]).to(self.clip.device)
         ends = tokens.argmax(dim=1)  # the end token has the largest number
+        learned, room = self.sizes.normal + self.sizes.abnormal, tokens.shape[1] - FRAME
+        if learned > room:  # the tokenizer cuts what is too long, and says nothing
+            raise ConfigError(
+                f"normal_length {self.sizes.normal} and abnormal_length {self.sizes.abnormal}: the model's "
+                f"prompts have room for {room} vectors beside a word"
+            )
         with torch.no_grad():
             return self.clip.model.token_embedding(tokens[:, : int(ends.max()) + 1]).float(), ends
 

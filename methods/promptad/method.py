@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from methods.promptad.training import Recipe
 
 Blocks = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+Length = Annotated[int, Field(ge=1, le=32)]  # of 77 tokens, which are for the words too
 Rows = NDArray[np.float32]
 FULL = (400, 400)  # pixels at which the authors compare maps and take their largest value
 CHUNK = 32
@@ -138,9 +139,9 @@ class PromptAD:
     maps: bool = True
     normal_contexts: PositiveInt = 3
     map_contexts: PositiveInt = 1
-    normal_length: PositiveInt = 4
+    normal_length: Length = 4
     abnormal_contexts: PositiveInt = 4
-    abnormal_length: PositiveInt = 1
+    abnormal_length: Length = 1
     epochs: PositiveInt = 100
     steps: PositiveInt | None = None
     batch_size: PositiveInt = 400

@@ -127,10 +127,9 @@ class ST:
             precision=self.precision_used,
         )
         params = {"teachers": self.teachers, "fields": self.fields, "width": self.width}
-        digests = {asset.name: asset.sha256 for asset in files.assets(params, "")}
         self.ensembles = [Ensemble(p, recipe, self.context) for p in files.fields_of(self.fields)]
         for ensemble in self.ensembles:
-            ensemble.learn(data.train, digests, self.context)
+            ensemble.learn(data.train, files.digests(params, ensemble.field), self.context)
         chosen = data.validation if self.calibration == "validation" and len(data.validation) else data.train
         self.scales = self._scales(chosen)
         return self

@@ -41,6 +41,11 @@ def assets(params: Mapping[str, Any], category: str) -> tuple[Asset, ...]:
     return tuple(Asset(f"teacher p{field}", file_digest(f), str(f)) for field, f in files.items())
 
 
+def digests(params: Mapping[str, Any], field: int) -> dict[str, str]:
+    """What decides what the teacher of one field says: the same whichever other fields a trial has."""
+    return {asset.name: asset.sha256 for asset in assets({**params, "fields": (field,)}, "")}
+
+
 def unmet(params: Mapping[str, Any], task: Any) -> str | None:
     """Why a method cannot run: no teachers are named."""
     del task

@@ -42,6 +42,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from harness.artifacts import Op
+from harness.errors import ConfigError
 from harness.method import Context
 from methods.shared.training.curves import diverged
 from methods.shared.training.draws import torch_seed
@@ -52,6 +53,7 @@ from methods.shared.training.states import Unfit, check_optimiser, check_shapes,
 from methods.shared.training.traces import Traces
 
 DRAWN = 99  # stream of what torch draws by itself inside a step
+ONE_VALUE = "Expected more than 1 value per channel"  # as torch says it
 
 
 @final
@@ -121,6 +123,7 @@ def train(training: Training, context: Context, pace: Pace = Pace()) -> None:
         pace: of looks and states; without influence on the result.
 
     Raises:
+        ConfigError: batch normalisation gets a single value per channel.
         HarnessError: a loss is not finite; names the step.
     """
     traces = _traces(training, context)
@@ -136,6 +139,7 @@ def _traces(own: Training, context: Context) -> Traces:
         "steps": own.steps,
         "precision": own.precision,
         "seed": context.run_seed,
+        "device": context.device.partition(":")[0],  # as of frozen features: a card sums in another order
     }
     return Traces(context, Op(own.method, params, own.version), own.inputs, own.name, own.terms)
 
@@ -145,7 +149,7 @@ def _to_the_end(training: Training, context: Context, traces: Traces, pace: Pace
     device = torch.device(context.device)
     run = _Run(training, traces, context.run_seed, device)
     try:
-        with arithmetic(training.precision, timed=True), _own_generators(device):
+        with arithmetic(training.precision, timed=True), _own_generators(device), _enough_values():
             run.train(pace)
     finally:
         run.feeding.close()
@@ -158,6 +162,20 @@ def _own_generators(device: torch.device) -> Iterator[None]:
     """Afterwards torch's generators are as they were."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         yield
+
+
+@contextmanager
+def _enough_values() -> Iterator[None]:
+    """Batch normalisation refuses a single image of which a single place is left; torch names no reason."""
+    try:
+        yield
+    except ValueError as error:
+        if ONE_VALUE not in str(error):
+            raise
+        raise ConfigError(
+            "image_size: of a step's one image a layer has one place, and batch normalisation needs two "
+            "values; take a larger image_size, or a batch_size that leaves no image alone"
+        ) from error
 
 
 @final
