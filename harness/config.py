@@ -22,6 +22,7 @@ from harness.places import AbsolutePath
 
 Check = Callable[[Mapping[str, Any]], Problems]
 AUTO = "auto"
+GRAIN = 1e-4  # of a core or a GPU; Ray refuses less, and only where a trial is about to start
 
 
 def _listed(value: Any) -> Any:
@@ -29,6 +30,8 @@ def _listed(value: Any) -> Any:
 
 
 def _shareable(gpus: float) -> float:
+    if 0 < gpus < GRAIN:
+        raise ValueError(f"is 0 or at least {GRAIN:g}: Ray reserves nothing smaller")
     if gpus > 1 and gpus != int(gpus):
         raise ValueError(
             f"above 1, GPUs are whole ones: {int(gpus)} or {int(gpus) + 1}; one card can be shared"
@@ -92,7 +95,7 @@ class ResourcesConfig(_Strict):
     most_per_card: Annotated[int, Field(gt=0, le=1000)] | None = Field(
         default=None, description="at most so many trials of this method on one card, where gpus is auto"
     )
-    cpus: float | None = Field(default=None, gt=0, le=4096, description="CPU cores per trial")
+    cpus: float | None = Field(default=None, ge=GRAIN, le=4096, description="CPU cores per trial")
     timeout_minutes: float | None = Field(
         default=None, ge=0.001, le=1e6, description="then a trial becomes a `timeout` row"
     )

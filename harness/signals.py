@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Never
@@ -34,6 +34,14 @@ def handlers_kept() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
+def code_kept(main: Callable[[], int]) -> int:
+    """Run the main function of a process; what ends it later is not heard: its exit code is decided."""
+    try:
+        return main()
+    finally:
+        _deaf()
+
+
 def _possible() -> bool:
     """Python lets the main thread alone install handlers."""
     return threading.current_thread() is threading.main_thread()
@@ -42,9 +50,13 @@ def _possible() -> bool:
 def _end(number: int, frame: FrameType | None) -> Never:
     del number, frame
     # the next one would break off the closing; Slurm's warning is followed by SIGTERM
+    _deaf()
+    raise SystemExit(TERMINATED)
+
+
+def _deaf() -> None:
     for each in ENDS:
         signal.signal(each, _heard)
-    raise SystemExit(TERMINATED)
 
 
 def _heard(number: int, frame: FrameType | None) -> None:

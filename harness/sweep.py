@@ -24,7 +24,7 @@ from harness.console import leave
 from harness.errors import ConfigError, HarnessError, HeadLost, ResultsError, nearest
 from harness.on_end import tell
 from harness.ownership import check_ownership
-from harness.signals import TERMINATED, ending
+from harness.signals import TERMINATED, code_kept, ending
 from harness.trial import Status
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def _stopped(words: Sequence[str], code: int) -> int:
 
 def command() -> Never:
     """The console script `ladder`."""
-    leave(main, works=True)
+    leave(lambda: code_kept(main), works=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What has happened so far in this run of a sweep: results go in, news comes out."""
 
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -67,10 +68,15 @@ class Ledger:
         self.fatal: str | None = None
 
     def started(self, trial_id: str) -> None:
-        """A trial is about to run."""
+        """A trial is about to run.
+
+        Raises:
+            ResultsError: that cannot be written; nor could what comes of it.
+        """
         with self._guard:
             self._running[trial_id] = None
-        self._writer.started(trial_id)
+        with self._fatal():
+            self._writer.started(trial_id)
 
     def finished(self, result: TrialResult) -> None:
         """A trial has ended; durable when this returns.
@@ -79,17 +85,22 @@ class Ledger:
             ResultsError: it cannot be written; every later call will fail too.
         """
         result = self._marked(result)
-        try:
+        with self._fatal():
             self._writer.finished(result)
-        except ResultsError as error:
-            # Tune swallows what a callback raises; the main thread asks here
-            self.fatal = str(error)
-            raise
         with self._guard:
             self._running.pop(result.trial["trial_id"], None)
             # after the writer: news are of what is durable; and short, for there may be 20,000
             self._ended.append({k: result.trial.get(k) for k in NEWS_COLUMNS + COUNTED})
             self.ended_ids.add(result.trial["trial_id"])
+
+    @contextmanager
+    def _fatal(self) -> Iterator[None]:
+        try:
+            yield
+        except ResultsError as error:
+            # Tune swallows what a callback raises; the main thread asks here
+            self.fatal = str(error)
+            raise
 
     def _marked(self, result: TrialResult) -> TrialResult:
         row = result.trial

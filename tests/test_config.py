@@ -208,6 +208,8 @@ def problems(path: Path, *overrides: str) -> list[str]:
             )
             for key, value, said in (
                 ("gpus", 1.5, "above 1, GPUs are whole ones"),
+                ("gpus", 1e-5, "is 0 or at least 0.0001"),
+                ("cpus", 1e-5, "input should be greater than or equal to 0.0001"),
                 ("gpus", True, "input should be a valid number (got true"),
                 ("gpus", float("inf"), "input should be a finite number"),
                 ("cpus", 1e300, "input should be less than or equal to 4096"),

@@ -18,7 +18,7 @@ from conftest import LIMIT, start_sweep, sweep_here, wait_for
 
 from harness.errors import HeadLost
 from harness.on_end import facts
-from harness.signals import ENDS, TERMINATED, ending, handlers_kept
+from harness.signals import ENDS, TERMINATED, code_kept, ending, handlers_kept
 from sweeps import head, run_log
 from sweeps.head import watched
 
@@ -43,6 +43,17 @@ def test_a_signal_ends_the_block_once_and_handlers_come_back(number: int):
             closed = True
     assert (end.value.code, closed) == (TERMINATED, True)
     assert handlers() == before
+
+
+@pytest.mark.parametrize("number", ENDS)
+def test_a_signal_after_the_end_does_not_change_the_exit_code(number: int):
+    def main() -> int:
+        with ending():
+            return 7
+
+    with handlers_kept():
+        assert code_kept(main) == 7
+        os.kill(os.getpid(), number)  # would raise, or kill
 
 
 def test_what_a_library_installs_is_undone():

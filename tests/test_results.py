@@ -1,8 +1,10 @@
 """The files of a run: durable at once, readable at any moment, whole after any crash."""
 
+import errno
 import json
 import os
 import random
+import shutil
 import signal
 import threading
 from datetime import UTC, datetime
@@ -17,6 +19,7 @@ from harness.errors import DataError, ResultsError, RunLocked
 from harness.results import RunWriter, locked, read_run, statuses, write_plan, write_sweep
 from harness.results.journal import Journal
 from harness.trial import TrialResult
+from sweeps.ledger import Ledger
 
 # Writers that were never closed are the point of this file.
 pytestmark = [
@@ -226,3 +229,45 @@ def test_a_full_disk_keeps_the_journal_whole(tmp_path: Path, monkeypatch: pytest
         journal.finished(result(1))
     journal.close()
     assert journal.path.read_bytes() == whole
+
+
+def test_a_row_in_a_journal_that_was_removed_is_not_done(tmp_path: Path):
+    ledger = Ledger(tmp_path)
+    ledger.finished(result(0))
+    shutil.rmtree(tmp_path / "journal")
+    with pytest.raises(ResultsError, match=r"journal/\w+\.jsonl: .*somebody has removed it"):
+        ledger.finished(result(1))
+    assert len(ledger.ended_ids) == 1
+    ledger.close()
+    assert len(statuses(tmp_path)) == 1  # what was called done is in the tables
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_start_that_cannot_be_written_ends_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stale: bool
+):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    ledger = Ledger(tmp_path)
+    shutil.rmtree(tmp_path / "journal")
+    if stale:
+        monkeypatch.setattr("harness.results.journal.os.ftruncate", refuse)
+    with pytest.raises(ResultsError):  # a callback's, which Tune may swallow
+        ledger.started("a")
+    assert ledger.fatal is not None and "somebody has removed it" in ledger.fatal
+    ledger.close()
+
+
+def test_rows_that_cannot_be_forgotten_are_a_matter_of_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(self: object, tables: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "part.parquet")
+
+    with_rows = RunWriter(tmp_path)
+    with_rows.adopt(writer_module.rows_to_tables([result(0)]))
+    monkeypatch.setattr(writer_module.Part, "shrink", full)
+    with pytest.raises(ResultsError, match=r"part\.parquet: cannot be written \(No space left"):
+        with_rows.forget([result(0).trial["trial_id"]])
+    with_rows.close()

@@ -5,11 +5,13 @@ Parquet tables are made from it; a later driver folds in what an earlier one cou
 checksum of itself; one that is damaged is named and set aside, the others hold.
 """
 
+import errno
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -30,7 +32,8 @@ class Journal:
     """Appends events to a file of its own in `<run>/journal/`.
 
     Raises:
-        ResultsError: the disk is full or the folder cannot be written; nothing is left half written.
+        ResultsError: the disk is full, the folder cannot be written, or the file was removed meanwhile;
+            nothing is left half written.
     """
 
     def __init__(self, run: Path):
@@ -62,8 +65,12 @@ class Journal:
                 raise OSError(28, os.strerror(28))
             if durable:
                 os.fsync(self._file.fileno())
+            # what was removed takes every line, and nobody finds one
+            if not os.fstat(self._file.fileno()).st_nlink:
+                raise FileNotFoundError(errno.ENOENT, "somebody has removed it while the sweep ran")
         except OSError as error:
-            os.ftruncate(self._file.fileno(), before)
+            with suppress(OSError):  # a stale handle of NFS refuses this too
+                os.ftruncate(self._file.fileno(), before)
             raise ResultsError(f"{self.path}: cannot be written ({error.strerror})") from error
 
     def close(self) -> None:

@@ -89,9 +89,18 @@ class RunWriter:
             self._flush_took = self._flushed_at - began
 
     def forget(self, trial_ids: Iterable[str]) -> None:
-        """Remove rows, because their trials are to run again."""
+        """Remove rows, because their trials are to run again.
+
+        Raises:
+            ResultsError: the tables cannot be written; some of the rows may be gone.
+        """
         with self._guard:
-            self._drop(set(trial_ids))
+            try:
+                self._drop(set(trial_ids))
+            except OSError as error:
+                raise ResultsError(
+                    f"{error.filename or self.run}: cannot be written ({error.strerror})"
+                ) from error
 
     def close(self) -> None:
         """Flush, and remove the journal when everything is in the tables."""
