@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ray.tune.progress_reporter import TrialProgressCallback
 from test_dispatch import CARD, dispatcher, unit
 
 from harness.failures import REFUSED
@@ -212,6 +214,15 @@ def test_who_sees_the_sign_of_the_driver_shares_its_store(tmp_path: Path):
     assert not list(store.iterdir()) and not sign.seen()
     with put(None, tmp_path) as none, put(Path("/proc/none"), tmp_path) as refused:
         assert none is refused is None
+
+
+def test_tune_prints_nothing_of_a_seat_that_ends_without_a_result(capsys: pytest.CaptureFixture[str]):
+    from sweeps.ray.tuning import unprinted
+
+    seat: Any = MagicMock(last_result={})
+    for progress, words in ((TrialProgressCallback(), "completed"), (unprinted(), "")):
+        progress.on_trial_complete(0, [], seat)
+        assert (words in capsys.readouterr().out) if words else not capsys.readouterr().out
 
 
 def test_rays_text_is_one_line_that_begins_with_what_was_raised():

@@ -12,6 +12,7 @@ from typing import Any, final
 from ray import tune
 from ray.tune.experiment import Experiment
 from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import SearchAlgorithm
 
@@ -37,7 +38,7 @@ def run_tune(board: Board, waiting: Waiting, scratch: Path) -> None:
         name="seats",
         search_alg=_Openings(board, waiting),
         scheduler=_Turns(board),
-        callbacks=[_Arrivals(board)],
+        callbacks=[_Arrivals(board), unprinted()],
         storage_path=str(scratch),
         verbose=0,
         # a checkpoint would want a disk that all nodes share, even an empty one
@@ -46,6 +47,13 @@ def run_tune(board: Board, waiting: Waiting, scratch: Path) -> None:
         max_failures=0,
         raise_on_failed_trial=False,
     )
+
+
+def unprinted() -> TrialProgressCallback:
+    """Tune's report, unheard: of a seat that ends without a result it prints, whatever `verbose` is."""
+    progress = TrialProgressCallback()
+    progress._print = lambda msg: None
+    return progress
 
 
 @final
