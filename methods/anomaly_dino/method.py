@@ -74,7 +74,7 @@ class AnomalyDINO(given.Frozen):
         demo=Demo(
             {"image_size": 112, "aspect": "square", "rotations": 2},
             "14 x 14 patches and two rotations; the small demo transformer takes the place of DINOv2",
-            {"categories": ["breakfast_box", "juice_bottle"], "shots": [1, 4]},
+            {"shots": [1, 4]},
         ),
         paths=frozenset({"weights"}),
         assets=assets,

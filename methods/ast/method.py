@@ -72,7 +72,7 @@ class AST:
         demo=Demo(
             {"layer": "layer2", "image_size": 128, "steps": 30, "student_hidden": 64, "learning_rate": 0.001},
             "30 steps, a narrow student and the small demo backbone: it shows that it runs",
-            {"categories": ["juice_bottle"], "shots": [1], "seeds": [0]},
+            {"shots": [1], "seeds": [0]},
         ),
         paths=frozenset({"weights"}),
         assets=assets,

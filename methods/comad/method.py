@@ -74,7 +74,7 @@ class ComAD(Settings):
         demo=Demo(
             {"image_size": 112, "coreset_ratio": 0.04},
             "7 of 196 tokens, as of 784; the small demo transformer takes the place of DINO",
-            {"categories": ["juice_bottle"], "shots": [4], "seeds": [0]},
+            {"shots": [4], "seeds": [0]},
         ),
         paths=frozenset({"weights"}),
         assets=assets,

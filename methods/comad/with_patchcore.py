@@ -108,7 +108,7 @@ class ComADPatchCore(Settings):
         demo=Demo(
             {"image_size": 112, "coreset_ratio": 0.04, "patch_image_size": 128},
             "small pictures; demo networks take the place of DINO and wide_resnet50_2",
-            {"categories": ["juice_bottle"], "shots": [4], "seeds": [0]},
+            {"shots": [4], "seeds": [0]},
         ),
         paths=frozenset({"weights", "patch_weights"}),
         assets=_assets,

@@ -83,7 +83,7 @@ class DRAEM:
                 "pooling": 5,
             },
             "40 steps of narrow networks instead of 700: it shows that it runs, not what it can",
-            {"categories": ["juice_bottle"], "shots": [1], "seeds": [0]},
+            {"shots": [1], "seeds": [0]},
         ),
         paths=frozenset({"textures"}),
         assets=_assets,

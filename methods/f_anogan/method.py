@@ -57,7 +57,7 @@ class FAnoGAN:
         demo=Demo(
             {"image_size": 32, "gan_steps": 60, "encoder_steps": 60},
             "60 + 60 steps instead of 300 + 300: it shows that it runs, not what it can",
-            {"categories": ["juice_bottle"], "shots": [1], "seeds": [0]},
+            {"shots": [1], "seeds": [0]},
         ),
         sizes=square_input,
         resources=Resources(gpus=0.25, cpus=2, timeout_minutes=120),

@@ -69,7 +69,7 @@ class GCAD:
                 "learning_rate": 0.002,
             },
             "a narrow random teacher and 40 steps: it shows that it runs, not what it can",
-            {"categories": ["juice_bottle"], "shots": [1], "seeds": [0]},
+            {"shots": [1], "seeds": [0]},
         ),
         paths=frozenset({"teachers"}),
         assets=files.assets,

@@ -66,7 +66,6 @@ class PaDiM(given.Cropped):
         demo=Demo(
             {"image_size": 128, "dimension": 100},
             "the small demo backbone takes the place of wide_resnet50_2",
-            {"categories": ["breakfast_box", "juice_bottle"]},
         ),
         paths=frozenset({"weights"}),
         assets=assets,

@@ -109,7 +109,7 @@ class PromptAD:
                 "abnormal_contexts": 2,
             },
             "20 steps at ten times the rate and few contexts: it shows that it runs, not what it can",
-            {"categories": ["juice_bottle"], "shots": [1, 4], "seeds": [0]},
+            {"shots": [1, 4], "seeds": [0]},
         ),
         paths=frozenset({"weights", "states"}),
         assets=_assets,

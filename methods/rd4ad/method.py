@@ -71,7 +71,7 @@ class RD4AD:
         demo=Demo(
             {"image_size": 128, "steps": 30},
             "30 steps instead of 200 and the small demo backbone: it shows that it runs",
-            {"categories": ["juice_bottle"], "shots": [1], "seeds": [0]},
+            {"shots": [1], "seeds": [0]},
         ),
         paths=frozenset({"weights"}),
         assets=assets,

@@ -71,7 +71,7 @@ class SPADE(given.Cropped):
         demo=Demo(
             {"image_size": 128, "global_layer": "layer3"},
             "the small demo backbone takes the place of wide_resnet50_2",
-            {"categories": ["breakfast_box", "juice_bottle"], "shots": [1, 4]},
+            {"shots": [1, 4]},
         ),
         paths=frozenset({"weights"}),
         assets=assets,

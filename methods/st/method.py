@@ -65,7 +65,7 @@ class ST:
                 "learning_rate": 0.002,
             },
             "narrow random teachers and 30 steps: it shows that it runs, not what it can",
-            {"categories": ["juice_bottle"], "shots": [1], "seeds": [0]},
+            {"shots": [1], "seeds": [0]},
         ),
         paths=frozenset({"teachers"}),
         assets=files.assets,

@@ -75,7 +75,7 @@ class SubspaceAD(given.Frozen):
         demo=Demo(
             {"layers": ("blocks.6", "blocks.7", "blocks.8"), "image_size": 112, "rotations": 4},
             "three middle blocks of the small demo transformer in place of seven of DINOv2 giant",
-            {"categories": ["breakfast_box", "juice_bottle"], "shots": [1, 4]},
+            {"shots": [1, 4]},
         ),
         paths=frozenset({"weights"}),
         assets=assets,
