@@ -47,6 +47,19 @@ def check(options: argparse.Namespace) -> None:
         raise ConfigError(f"{named[0]} does not go together with {', '.join(named[1:])}")
 
 
+def without(words: Sequence[str], *names: str) -> list[str]:
+    """What is left of a command line.
+
+    Args:
+        words: of it.
+        names: of options, which go with their values (`--sbatch=TEXT` is one word).
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in names:
+        parser.add_argument(name, action="append")
+    return parser.parse_known_args(words)[1]
+
+
 def joined(words: Sequence[str]) -> list[str]:
     """The words of a command line, with the text of `--sbatch` in one word with it.
 

@@ -66,17 +66,17 @@ def _ended(options: argparse.Namespace, words: Sequence[str]) -> int:
         return _run(options, words)
     except HeadLost as error:
         print(f"error: {error}", file=sys.stderr)
-        return _stopped(words, 1)
+        return _stopped(options, words, 1)
     except HarnessError as error:
         print(_refusal(error), file=sys.stderr)
         return 1 if isinstance(error, ResultsError) else 2
     except KeyboardInterrupt:
-        return _stopped(words, 130)
+        return _stopped(options, words, 130)
     except SystemExit as error:
         # Ray's handler, which ours replaces once it is connected, gives the bare number
         if error.code not in (TERMINATED, signal.SIGTERM):
             raise
-        return _stopped(words, TERMINATED)
+        return _stopped(options, words, TERMINATED)
 
 
 def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
@@ -97,7 +97,7 @@ def _run(options: argparse.Namespace, words: Sequence[str]) -> int:
         file=options.config,
         shard=shards.shard_of(options.shard, config.run_directory) if options.shard else None,
     )
-    options.run = drive.run_directory(config, chosen)
+    options.run, options.spent = drive.run_directory(config, chosen), chosen.spent
     console = Console(stderr=False)
     if options.slurm_array or options.merge_shards:
         return _about_shards(options, words, config, chosen, console)
@@ -158,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--on-end", metavar="CMD", help="shell command that runs at the end, with LADDER_STATE and counts")
     batch.add_options(parser)
     add("--schema", action="store_true", help="print the JSON Schema of the sweep file and stop")
-    parser.set_defaults(run=None)  # the run directory, once the sweep file has said it
+    parser.set_defaults(run=None, spent=[])  # the run directory, once the sweep file has said it
     return parser
 
 
@@ -202,9 +202,13 @@ def _refusal(error: HarnessError) -> str:
     return "\n".join([f"error: {len(lines):,} problems, nothing was started:", *shown])
 
 
-def _stopped(words: Sequence[str], code: int) -> int:
-    """Say how to go on: the whole command, for another address or choice of trials would be another run."""
-    command = shlex.join(["python", "-m", "harness.sweep", *words])
+def _stopped(options: argparse.Namespace, words: Sequence[str], code: int) -> int:
+    """Say how to go on: the whole command, for another address or choice of trials would be another run.
+
+    Without `--retry` once its rows are gone: they are missing, and what has run again would run once more.
+    """
+    left = batch.without(words, "--retry") if options.spent else words
+    command = shlex.join(["python", "-m", "harness.sweep", *left])
     print(f"stopped; everything finished is kept. Go on with: {command}", file=sys.stderr)
     return code
 

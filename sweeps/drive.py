@@ -53,6 +53,8 @@ class Options:
         debug: stop in the debugger where a trial fails (serial only).
         file: the sweep file, for messages.
         shard: the part of the sweep that runs, in a run directory of its own; None for all of it.
+        spent: filled by `run_sweep` with `retry` once those rows are gone: whoever goes on would lose by it
+            what has run again since.
     """
 
     only: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -64,6 +66,7 @@ class Options:
     debug: bool = False
     file: Path | str = "sweep file"
     shard: Shard | None = None
+    spent: list[str] = field(default_factory=list)
 
 
 def plan_sweep(config: SweepConfig, options: Options) -> Plan:
@@ -161,6 +164,7 @@ def _run(plan: Plan, config: SweepConfig, options: Options, progress: Progress) 
     try:
         # before anything runs: a retry that is interrupted leaves a missing row, not the old one
         ledger.forget([t.id for t in (*plan.remaining, *plan.skipped)])
+        options.spent.extend(options.retry)
         for trial in plan.skipped:
             ledger.finished(ended(trial, setting.job, Status.SKIPPED, trial.reason or ""))
         with progress.shown(ledger) as watch:

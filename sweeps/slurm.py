@@ -1,6 +1,5 @@
 """A sweep as a Slurm array: one file for sbatch, whose tasks run disjoint shards."""
 
-import argparse
 import shlex
 import sys
 from collections import Counter
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
+from harness.batch import without
 from harness.config import SweepConfig
 from harness.errors import ConfigError, DataError
 from harness.results import gather
@@ -53,14 +53,6 @@ def array_of(text: str, lines: Sequence[str]) -> Array:
     return Array(int(of), int(most) if sign else None, split)
 
 
-def task_words(words: Sequence[str]) -> list[str]:
-    """The command line of a task: without what made it one of an array (`--sbatch=TEXT` is one word)."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--slurm-array")
-    parser.add_argument("--sbatch", action="append")
-    return parser.parse_known_args(words)[1]
-
-
 def remaining(
     run: Path, planned: Sequence[Planned], of: int, retry: Collection[str], unit_trials: int | None
 ) -> dict[int, int]:
@@ -102,7 +94,7 @@ def write_array(
     left = remaining(run, planned, array.of, retry, config.unit_trials)
     if not left:
         return [f"{run}: nothing is left to run"]
-    path = write_script(run, config.name, array, left, task_words(words))
+    path = write_script(run, config.name, array, left, without(words, "--slurm-array", "--sbatch"))
     counts = ", ".join(str(left[number]) for number in sorted(left))
     return [
         f"{sum(left.values())} trials to run in {len(left)} of {array.of} shards ({counts}) → {home(run)}",
@@ -146,9 +138,10 @@ def _script(
     yield f"python=({shlex.quote(sys.executable)})"
     yield "export RAY_USAGE_STATS_ENABLED=0"
     yield from (line for line in array.lines if not _option(line))
-    yield _BODY.format(
-        command=shlex.join(words), of=array.of, restarts=MOST_RESTARTS, seconds=NOTICE_SECONDS
-    ).rstrip()
+    once, always = _apart(words)
+    if once:  # a task that comes back has run some of them again already
+        yield f'retry=({shlex.join(once)}); [ "${{SLURM_RESTART_COUNT:-0}}" = 0 ] || retry=()'
+    yield _BODY.format(command=always, of=array.of, restarts=MOST_RESTARTS, seconds=NOTICE_SECONDS).rstrip()
 
 
 def _options(folder: Path, name: str, array: Array, numbers: Sequence[int]) -> Iterator[str]:
@@ -178,6 +171,14 @@ def ranges(numbers: Sequence[int]) -> str:
 
 
 # The sweep is a child, for bash runs no trap while a command in the foreground lasts.
+def _apart(words: Sequence[str]) -> tuple[list[str], str]:
+    """`--retry` of a command line, and the line in words of the shell with a place for it."""
+    rest = without(words, "--retry")
+    left = list(rest)
+    once = [word for word in words if not (left and word == left[0] and left.pop(0))]
+    return once, shlex.join(rest) + (' "${retry[@]}"' if once else "")
+
+
 _BODY = """
 # {seconds} s before the time limit Slurm sends USR1 to this script: the sweep ends, and the task goes back
 # into the queue, where the same command goes on. TERM (scancel, preemption) ends it, no more.
