@@ -227,7 +227,7 @@ def test_every_option_of_every_data_set_is_classified():
 
 def test_how_a_sweep_is_run_never_reaches_a_trial():
     """The command line, resources, and all of a context but its seed are outside the identity."""
-    ours = {"only", "limit", "retry", "backend", "address", "dashboard", "debug", "file", "shard"}
+    ours = {"only", "limit", "retry", "spent", "backend", "address", "dashboard", "debug", "file", "shard"}
     assert {f.name for f in fields(Options)} == ours
     assert {f.name for f in fields(Resources)} == {
         "gpus",
