@@ -89,7 +89,8 @@ class Storm:
         self.config.write_text(yaml.safe_dump(content))
 
     def through(self) -> bool:
-        return self.code == 0
+        # a trial whose worker was killed in both of its attempts is a row that says so: no reason to go on
+        return self.code == 0 or (self.code == 1 and self.done.total() >= self.kills)
 
     def season(self) -> None:
         """One cluster's life: until its head is killed, or the sweep is through."""
@@ -177,11 +178,13 @@ class Storm:
             for i in pq.read_table(path)["trial_id"].to_pylist()
         ]
         rows = read_run(self.run).trials
-        lost = self.planned - int((rows["status"] == "ok").sum())
+        crashed = int((rows["status"] == "crashed").sum())
+        lost = self.planned - int((rows["status"] == "ok").sum()) - crashed
         twice = len(ids) - len(set(ids))
         kills = ", ".join(f"{n} {kind}" for kind, n in self.done.items())
         print(
             f"{self.done.total()} kills ({kills}), {self.planned} trials: {lost} lost, "
+            f"{crashed} killed twice, "
             f"{len(self.recomputed)} recomputed, {twice} duplicate, {self.hangs} hanging"
         )
         return int(bool(lost or self.recomputed or twice or self.hangs))
