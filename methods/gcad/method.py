@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Self, final
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from harness.citation import Citation
@@ -13,12 +11,11 @@ from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
 from harness.method import Card, Context, Demo, Resources, Scores
 from methods.shared.descriptors import teachers as files
-from methods.shared.descriptors.scales import Scales, fused, scales
-from methods.shared.pixels import LARGEST_SIDE, RGB, Geometry, batches, resized, square_input
+from methods.shared.descriptors.scales import Fields
+from methods.shared.pixels import LARGEST_SIDE, RGB, Geometry, resized, square_input
 from methods.shared.training.precision import Precision, Used, used
 
 Side = Annotated[int, Field(ge=32, le=LARGEST_SIDE, multiple_of=16)]
-KINDS = ("local", "global")
 
 
 @final
@@ -104,8 +101,7 @@ class GCAD:
     weight_decay: NonNegativeFloat = 1e-5
     calibration: Literal["validation", "train"] = "validation"
     precision: Precision = "auto"
-    branches: Any = field(init=False, repr=False)  # of methods.gcad.training, which imports torch
-    scales: Any = field(init=False, repr=False)
+    fitted: Fields = field(init=False, repr=False)
 
     def fit(self, data: FitData) -> Self:
         """Train both branches of every field, or find them trained; then take moments of normal maps.
@@ -134,11 +130,11 @@ class GCAD:
             precision=self.precision_used,
         )
         params = {"teachers": self.teachers, "fields": self.fields, "width": self.width}
-        self.branches = [Branches(p, recipe, self.context) for p in files.fields_of(self.fields)]
-        for branch in self.branches:
+        branches = [Branches(p, recipe, self.context) for p in files.fields_of(self.fields)]
+        for branch in branches:
             branch.learn(data.train, files.digests(params, branch.field), self.context)
         chosen = data.validation if self.calibration == "validation" and len(data.validation) else data.train
-        self.scales = self._scales(chosen)
+        self.fitted = Fields.scaled(branches, self._pixels(chosen))
         return self
 
     def score(self, images: ImageSet) -> Scores:
@@ -148,19 +144,7 @@ class GCAD:
             Scores with the parts "local" and "global" (each one's own largest value), and maps
             (n, image_size, image_size).
         """
-        found = [self._fused(image) for part in batches(images, 32) for image in self._pixels(part)]
-        maps = np.stack([each["local"] + each["global"] for each in found])
-        parts = {k: np.array([each[k].max() for each in found], np.float64) for k in KINDS}
-        return Scores(maps.max(axis=(1, 2)).astype(np.float64), parts, maps)
-
-    def _fused(self, image: RGB) -> dict[str, NDArray[np.float32]]:
-        """Mean over fields of each kind of map, standardised."""
-        return fused([branch.maps(image) for branch in self.branches], self.scales)
-
-    def _scales(self, images: ImageSet) -> list[Scales]:
-        """Those of every field over normal images."""
-        pixels = [image for part in batches(images, 32) for image in self._pixels(part)]
-        return [scales([branch.maps(image) for image in pixels]) for branch in self.branches]
+        return self.fitted.scores(self._pixels(images))
 
     def _pixels(self, images: ImageSet) -> list[RGB]:
         return resized(images, Geometry.square(self.image_size), self.context.artifacts)

@@ -118,9 +118,9 @@ class Branches:
             identity={
                 **asdict(recipe),
                 **inputs,
-                "teachers": None,
+                "teachers": None,  # known by their content, not by where they lie
                 "field": self.field,
-            },  # not where they lie
+            },
             inputs=tuple(images.keys()),
             modules=self.modules,
             optimisers={"adam": optimiser},

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Self, final
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from harness.citation import Citation
@@ -13,11 +11,9 @@ from harness.data import FitData, ImageSet
 from harness.errors import NeedNotMet
 from harness.method import Card, Context, Demo, Resources, Scores
 from methods.shared.descriptors import teachers as files
-from methods.shared.descriptors.scales import Scales, fused, scales
-from methods.shared.pixels import RGB, Geometry, Side, batches, resized, square_input
+from methods.shared.descriptors.scales import Fields
+from methods.shared.pixels import RGB, Geometry, Side, resized, square_input
 from methods.shared.training.precision import Precision, Used, used
-
-KINDS = ("error", "variance")
 
 
 @final
@@ -98,8 +94,7 @@ class ST:
     weight_decay: NonNegativeFloat = 1e-5
     calibration: Literal["validation", "train"] = "validation"
     precision: Precision = "auto"
-    ensembles: Any = field(init=False, repr=False)  # of methods.st.training, which imports torch
-    scales: Any = field(init=False, repr=False)
+    fitted: Fields = field(init=False, repr=False)
 
     def fit(self, data: FitData) -> Self:
         """Train the students of every field, or find them trained; then take moments of normal maps.
@@ -127,11 +122,11 @@ class ST:
             precision=self.precision_used,
         )
         params = {"teachers": self.teachers, "fields": self.fields, "width": self.width}
-        self.ensembles = [Ensemble(p, recipe, self.context) for p in files.fields_of(self.fields)]
-        for ensemble in self.ensembles:
+        ensembles = [Ensemble(p, recipe, self.context) for p in files.fields_of(self.fields)]
+        for ensemble in ensembles:
             ensemble.learn(data.train, files.digests(params, ensemble.field), self.context)
         chosen = data.validation if self.calibration == "validation" and len(data.validation) else data.train
-        self.scales = self._scales(chosen)
+        self.fitted = Fields.scaled(ensembles, self._pixels(chosen))
         return self
 
     def score(self, images: ImageSet) -> Scores:
@@ -141,19 +136,7 @@ class ST:
             Scores with the parts "error" and "variance" (each one's own largest value), and maps
             (n, image_size, image_size).
         """
-        found = [self._fused(image) for part in batches(images, 32) for image in self._pixels(part)]
-        maps = np.stack([each["error"] + each["variance"] for each in found])
-        parts = {k: np.array([each[k].max() for each in found], np.float64) for k in KINDS}
-        return Scores(maps.max(axis=(1, 2)).astype(np.float64), parts, maps)
-
-    def _fused(self, image: RGB) -> dict[str, NDArray[np.float32]]:
-        """Mean over fields of each kind of map, standardised."""
-        return fused([ensemble.maps(image) for ensemble in self.ensembles], self.scales)
-
-    def _scales(self, images: ImageSet) -> list[Scales]:
-        """Those of every field over normal images."""
-        pixels = [image for part in batches(images, 32) for image in self._pixels(part)]
-        return [scales([ensemble.maps(image) for image in pixels]) for ensemble in self.ensembles]
+        return self.fitted.scores(self._pixels(images))
 
     def _pixels(self, images: ImageSet) -> list[RGB]:
         return resized(images, Geometry.square(self.image_size), self.context.artifacts)

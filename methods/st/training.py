@@ -108,9 +108,9 @@ class Ensemble:
             identity={
                 **asdict(recipe),
                 **inputs,
-                "teachers": None,
+                "teachers": None,  # known by their content, not by where they lie
                 "field": self.field,
-            },  # not where they lie
+            },
             inputs=tuple(images.keys()),
             modules={"students": self.students},
             optimisers={"adam": optimiser},
