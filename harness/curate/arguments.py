@@ -6,12 +6,13 @@ from harness.addresses import local
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the six commands."""
+    """The parser of the seven commands."""
     root = argparse.ArgumentParser(
         prog="python -m harness.data", description="Draw, check and describe data sets."
     )
     commands = root.add_subparsers(dest="command", required=True)
     _demo(commands.add_parser("demo", help="draw the procedural demo data set"))
+    _sketch(commands.add_parser("sketch", help="draw a tiny copy of the layout of any data set, to try it"))
     _check(commands.add_parser("check", help="validate a data set: counts, and what is wrong or missing"))
     _subtypes(commands.add_parser("subtypes", help="propose product types (sub-categories) by colour"))
     _partmasks(commands.add_parser("partmasks", help="propose part labels, and which images to label"))
@@ -31,6 +32,16 @@ def _demo(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, metavar="S", help="seed of the data set (default 0)")
     command.add_argument("--workers", type=int, metavar="W", help="processes (default: one per core)")
     command.add_argument("--preview", type=local, metavar="SHEET.png", help="write a contact sheet")
+
+
+def _sketch(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", metavar="NAME", help="a data set of `harness.list datasets`")
+    command.add_argument("out", type=local, metavar="OUT", help="folder of the sketch; created")
+    command.add_argument("--categories", nargs="+", default=[], metavar="NAME", help="only these categories")
+    command.add_argument("--train", type=int, default=6, metavar="N", help="training images per category")
+    command.add_argument(
+        "--test", type=int, default=3, metavar="N", help="images of each other kind per category"
+    )
 
 
 def _check(command: argparse.ArgumentParser) -> None:

@@ -16,12 +16,14 @@ from harness.curate.values import Look, look, odd, span, turned
 from harness.data.images import decode
 from harness.data.samples import GOOD, LOGICAL, STRUCTURAL, Sample, Split
 from harness.datasets import DATASETS
+from harness.datasets.drawn import sketched
 from harness.datasets.record import DataSet, Inspection
 from harness.errors import DataError
 from harness.metrics import METRICS
 from harness.metrics.defined import undefined
 
 Progress = Callable[[int, int], None]
+_SKETCH = "{}: a sketch of {}, drawn by Ladder: its counts are no archive's, its numbers are demo data"
 
 
 @final
@@ -55,6 +57,8 @@ def guess(root: Path) -> DataSet:
     named = (DATASETS.load(name) for name in (*first, *others, "folder"))
     try:
         if root.is_dir():
+            if (name := sketched(root)) in DATASETS:
+                return DATASETS.load(name)
             return next(dataset for dataset in named if dataset.recognise(root))
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from error
@@ -80,7 +84,8 @@ def check(
     found = {category: dataset.inspect(root, category, options) for category in names.known}
     problems = [problem for inspection in found.values() for problem in inspection.problems]
     whole = {category: found[category].split for category in names.whole}
-    notes = [note for category in names.whole for note in found[category].notes]
+    notes = [_SKETCH.format(root, sketched(root))] if sketched(root) else []
+    notes += [note for category in names.whole for note in found[category].notes]
     notes += [note for category, split in whole.items() for note in turned(category, _all(split))]
     notes += [note for category, split in whole.items() for note in _without_value(category, split)]
     looks, undecodable = decoded(whole, progress) if deep else ({}, [])

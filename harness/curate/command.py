@@ -29,6 +29,7 @@ def main(segmenters: "Registry", argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     commands = {
         "demo": demo,
+        "sketch": sketch,
         "check": check,
         "subtypes": subtypes,
         "partmasks": partial(partmasks, segmenters),
@@ -61,6 +62,18 @@ def demo(arguments: argparse.Namespace) -> int:
     if arguments.preview:
         preview(arguments.out, arguments.preview)
         print(f"preview in {arguments.preview}")
+    return 0
+
+
+def sketch(arguments: argparse.Namespace) -> int:
+    """Draw a tiny copy of the layout of a data set."""
+    from harness.curate.sketch import sketch as draw
+    from harness.datasets import DATASETS
+    from harness.datasets.easel import Easel
+
+    dataset = DATASETS.load(arguments.name)
+    draw(dataset, Easel(arguments.out, arguments.train, arguments.test, tuple(arguments.categories)))
+    print(f"sketch of {dataset.name} in {arguments.out}; numbers on it are marked as demo data")
     return 0
 
 

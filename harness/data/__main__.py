@@ -1,4 +1,4 @@
-"""The front door `python -m harness.data demo|check|subtypes|partmasks`; the work is in `harness.curate`."""
+"""The front door `python -m harness.data demo|sketch|check|…`; the work is in `harness.curate`."""
 
 from harness.console import leave
 from harness.curate.command import main

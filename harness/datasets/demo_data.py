@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from harness.datasets.drawn import DEMO_MARK
 from harness.datasets.folders import category_folders
-from harness.datasets.loco import DEMO_MARK, LAYOUT, LocoOptions, LocoReader
+from harness.datasets.loco import LAYOUT, LocoOptions, LocoReader
 from harness.datasets.loco import __doc__ as LAYOUT_DOC
 from harness.datasets.loco_files import PART_CLASSES
 from harness.datasets.record import DataSet

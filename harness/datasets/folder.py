@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar, final
 from pydantic import Field
 
 from harness.data.rule import PLAIN, PixelRule
+from harness.datasets.easel import Easel
 from harness.datasets.folders import Layout, category_folders, read_tree
 from harness.datasets.record import DataSet, Inspection, Names
 from harness.datasets.splits import assemble
@@ -100,6 +101,19 @@ def _inspect(root: Path, category: str, options: FolderOptions) -> Inspection:
     return Inspection(split, problems, tree.notes)
 
 
+def _sketch(easel: Easel) -> None:
+    for category in easel.categories(("bolt", "washer")):
+        for folder in ("train", "validation", "test"):
+            for i in range(easel.train if folder == "train" else easel.test):
+                easel.picture(f"{category}/{folder}/good/{i:03d}.png", category)
+        for i in range(easel.test):
+            image, mask = (
+                f"{category}/test/scratch/{i:03d}.png",
+                f"{category}/ground_truth/scratch/{i:03d}.png",
+            )
+            easel.masked(image, mask, category, "scratch")
+
+
 FOLDER = DataSet(
     name="folder",
     title="Folder of images",
@@ -112,4 +126,5 @@ FOLDER = DataSet(
     lister=names,
     doc=__doc__,
     recognise=lambda root: True,
+    sketcher=_sketch,
 )

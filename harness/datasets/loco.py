@@ -10,7 +10,6 @@ ROOT/juice_bottle/ground_truth/logical_anomalies/000/000.png: one mask per defec
 ROOT/juice_bottle/ground_truth/structural_anomalies/000/000.png
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, ClassVar, final
 from harness.data.rule import PLAIN, PixelRule
 from harness.data.samples import LOGICAL, STRUCTURAL, DefectType, Sample, Split
 from harness.data.subtypes import Manifest, SubtypeRule, subtype_problems, with_subtypes
+from harness.datasets.drawn import demo_state
 from harness.datasets.folders import Layout, Tree, category_folders, read_tree
 from harness.datasets.loco_files import DEFECTS, find_manifest, read_defects, read_parts
 from harness.datasets.record import Inspection, Names
@@ -27,7 +27,6 @@ from harness.errors import DataError
 
 LABELS = {"logical_anomalies": LOGICAL, "structural_anomalies": STRUCTURAL}
 LAYOUT = Layout(labels=LABELS)
-DEMO_MARK = "demo data"
 
 
 @final
@@ -122,18 +121,6 @@ class LocoReader:
         ]
         paper = "; these are the paper's numbers" if found == self.paper_counts.get(category) else ""
         return [f"{category}: other counts than the official archive: {', '.join(other)}{paper}"]
-
-
-def demo_state(root: Path) -> tuple[list[str], list[str]]:
-    """The mark of demo data, whatever reads it, and the problem if drawing it was interrupted."""
-    path = root / "demo.json"
-    if not path.is_file():
-        return [], []
-    try:
-        complete = json.loads(path.read_text(encoding="utf-8")).get("complete", True)
-    except (OSError, ValueError, AttributeError) as error:
-        return [DEMO_MARK], [f"{path}: not readable ({error})"]
-    return [DEMO_MARK], [] if complete else [f"{root}: drawing the demo data was interrupted; run it again"]
 
 
 def counts_of(tree: Tree) -> dict[str, int]:

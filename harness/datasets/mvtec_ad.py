@@ -8,6 +8,7 @@ ROOT/bottle/ground_truth/broken_large/000_mask.png
 
 from pathlib import Path
 
+from harness.datasets.easel import Easel
 from harness.datasets.folders import Layout
 from harness.datasets.reader import LayoutReader
 from harness.datasets.record import DataSet
@@ -43,6 +44,17 @@ def _recognise(root: Path) -> bool:
     return any((root / category / "train" / "good").is_dir() for category in COUNTS)
 
 
+def _sketch(easel: Easel) -> None:
+    for category in easel.categories(COUNTS):
+        for i in range(easel.train):
+            easel.picture(f"{category}/train/good/{i:03d}.png", category)
+        for i in range(easel.test):
+            easel.picture(f"{category}/test/good/{i:03d}.png", category)
+            for defect in ("broken", "contamination"):
+                image, mask = f"test/{defect}/{i:03d}.png", f"ground_truth/{defect}/{i:03d}_mask.png"
+                easel.masked(f"{category}/{image}", f"{category}/{mask}", category, defect)
+
+
 MVTEC_AD = DataSet(
     name="mvtec_ad",
     title="MVTec AD",
@@ -58,4 +70,5 @@ MVTEC_AD = DataSet(
     lister=_READER.names,
     doc=__doc__,
     recognise=_recognise,
+    sketcher=_sketch,
 )

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from harness.datasets.easel import Easel
 from harness.datasets.loco import LocoOptions, LocoReader
 from harness.datasets.loco import __doc__ as LAYOUT_DOC
 from harness.datasets.loco_files import DEFECTS
@@ -34,6 +35,12 @@ def _recognise(root: Path) -> bool:
     return any((root / category / DEFECTS).is_file() for category in COUNTS)
 
 
+def _sketch(easel: Easel) -> None:
+    from harness.datasets.demo.sketch import sketch  # the painter takes a while to import
+
+    sketch(easel, easel.categories(COUNTS))
+
+
 MVTEC_LOCO = DataSet(
     name="mvtec_loco",
     title="MVTec LOCO AD",
@@ -51,4 +58,5 @@ MVTEC_LOCO = DataSet(
     lister=_READER.names,
     doc=LAYOUT_DOC,
     recognise=_recognise,
+    sketcher=_sketch,
 )

@@ -8,6 +8,8 @@ from typing import Any, ClassVar, final
 from harness.confined import spelt
 from harness.data.rule import PLAIN, PixelRule
 from harness.data.samples import Split
+from harness.datasets.drawn import sketch_state
+from harness.datasets.easel import Sketcher
 from harness.datasets.hints import hint
 from harness.errors import DataError, nearest
 
@@ -83,6 +85,7 @@ class DataSet:
         archive, sha256: file name and checksum of the official archive.
         counts: category -> split -> images in the official archive; empty where there is none.
         recognise: root -> whether the folder looks like this data set; for `check` without a name.
+        sketcher: draws a tiny copy of its layout (`harness.data sketch`); None where there is none.
     """
 
     name: str
@@ -99,6 +102,7 @@ class DataSet:
     sha256: str = ""
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     recognise: Callable[[Path], bool] = lambda root: False
+    sketcher: Sketcher | None = None
 
     @property
     def layout(self) -> list[str]:
@@ -154,7 +158,9 @@ class DataSet:
                 f"known here: {', '.join(known)}"
             )
         found = self.inspector(Path(root), category, options or self.Options())
-        return replace(found, problems=(*found.problems, *unwritable(found.split)))
+        drawn, unfinished = sketch_state(Path(root))
+        split = replace(found.split, marks=tuple(dict.fromkeys((*drawn, *found.split.marks))))
+        return replace(found, split=split, problems=(*unfinished, *found.problems, *unwritable(split)))
 
     def read(self, root: str | Path, category: str, options: Any = None) -> Split:
         """One category, checked; no pixel of an image is decoded.
