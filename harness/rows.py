@@ -2,17 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import provenance
-from harness.data import GOOD, Sample, Split, image_size
+from harness.data import GOOD, UNLABELLED, Sample, Split, image_size
 from harness.data.masks import regions as read_regions
 from harness.method import Scores
-from harness.metrics import METRICS, UPSAMPLING, MetricValue, ScoredSample, trial_metrics
+from harness.metrics import CONDITION, METRICS, UPSAMPLING, MetricValue, ScoredSample, trial_metrics
 from harness.trial import Trial
 
 
@@ -49,6 +49,8 @@ def metric_rows(
 ) -> list[Mapping[str, Any]]:
     """Rows of the metrics table; pixel metrics only where there are maps and masks.
 
+    Images without labels are in none; where no image has any, every value is null.
+
     Args:
         names: metrics to compute.
         split: the category; its test images in order.
@@ -60,13 +62,11 @@ def metric_rows(
     Raises:
         DataError: a map or mask is not what it should be; the file is named.
     """
-    samples = [ScoredSample(float(image[i]), s.label, s.defects, s.id) for i, s in enumerate(split.test)]
-    plain = [name for name in names if METRICS.load(name).kind == "image"]
-    values = trial_metrics(plain, samples)
-    # an anomalous image without a mask would count as all good: pixel metrics are of the others
-    used = [i for i, s in enumerate(split.test) if s.label == GOOD or s.masks]
-    if maps is not None and any(split.test[i].masks for i in used):
-        values += _pixel_values([n for n in names if n not in plain], split, samples, maps, used, threads)
+    known = [i for i, s in enumerate(split.test) if s.label != UNLABELLED]
+    values = _values(names, split, image, maps, known, threads)
+    for condition, members in _conditions(split, known).items():
+        apart = _values(names, split, image, maps, members, threads)
+        values += [replace(v, subset=CONDITION + condition) for v in apart if v.subset == "all"]
     values.sort(key=lambda value: names.index(value.metric))
     rule = "; ".join(filter(None, (UPSAMPLING, kept)))
     return [
@@ -74,10 +74,42 @@ def metric_rows(
     ]
 
 
+def _conditions(split: Split, known: Sequence[int]) -> dict[str, list[int]]:
+    """Condition -> test images that were taken under it; none where all are alike."""
+    found: dict[str, list[int]] = {}
+    for i in known:
+        if (condition := split.test[i].condition) is not None:
+            found.setdefault(condition, []).append(i)
+    return dict(sorted(found.items())) if len(found) > 1 else {}
+
+
+def _values(
+    names: Sequence[str],
+    split: Split,
+    image: NDArray[np.float64],
+    maps: NDArray[Any] | None,
+    chosen: Sequence[int],
+    threads: int,
+) -> list[MetricValue]:
+    """Metrics of the test images at these places, whose labels are known."""
+    plain = [name for name in names if METRICS.load(name).kind == "image"]
+    values = trial_metrics(plain, [_sample(split.test[i], image[i]) for i in chosen])
+    # an anomalous image without a mask would count as all good: pixel metrics are of the others
+    used = [i for i in chosen if split.test[i].label == GOOD or split.test[i].masks]
+    if maps is not None and (not chosen or any(split.test[i].masks for i in used)):
+        pixel = [name for name in names if name not in plain]
+        values += _pixel_values(pixel, split, image, maps, used, threads)
+    return values
+
+
+def _sample(sample: Sample, score: float) -> ScoredSample:
+    return ScoredSample(float(score), sample.label, sample.defects, sample.id)
+
+
 def _pixel_values(
     names: Sequence[str],
     split: Split,
-    samples: Sequence[ScoredSample],
+    image: NDArray[np.float64],
     maps: NDArray[Any],
     used: Sequence[int],
     threads: int,
@@ -88,11 +120,12 @@ def _pixel_values(
     sizes = [image_size(sample.path) for sample in chosen]
     return trial_metrics(
         names,
-        [samples[i] for i in used],
+        [_sample(split.test[i], image[i]) for i in used],
         lambda i: maps[used[i]],
         lambda i: read_regions(chosen[i], split),
         sizes,
         threads,
+        split.limits,
     )
 
 
@@ -105,6 +138,7 @@ def score_rows(samples: Sequence[Sample], scores: Scores) -> list[Mapping[str, A
             # an image may show several
             "defect": "+".join(sample.defects) or None,
             "subtype": sample.subtype,
+            "condition": sample.condition,
             "score": float(scores.image[i]),
             "parts": {name: float(values[i]) for name, values in scores.parts.items()},
         }

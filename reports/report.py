@@ -134,6 +134,7 @@ SECTIONS = (
     Section("results", "Results", (), "No trial is ok yet: no number to show."),
     Section("papers", "The papers’ tables", (), ""),
     Section("further", "Further metrics", (), "No other metric so far.", folded=True),
+    Section("conditions", "By condition of the test images", (), "", folded=True),
     Section("differences", "What the differences are worth", (), ""),
     Section("coverage", "Coverage and failures", (), "No trial is planned."),
     Section("cost", "Cost", (), "No trial has ended yet."),

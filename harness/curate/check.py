@@ -14,7 +14,7 @@ from rich.table import Table
 
 from harness.curate.values import Look, look, odd, span, turned
 from harness.data.images import decode
-from harness.data.samples import GOOD, LOGICAL, STRUCTURAL, Sample, Split
+from harness.data.samples import GOOD, LOGICAL, STRUCTURAL, UNLABELLED, Sample, Split
 from harness.datasets import DATASETS
 from harness.datasets.drawn import sketched
 from harness.datasets.record import DataSet, Inspection
@@ -92,10 +92,22 @@ def check(
     problems += undecodable
     notes += [note for category, seen in looks.items() for note in odd(category, seen)]
     absent = [category for category in dataset.counts if category not in names.whole]
+    notes += [] if absent else _totals(dataset, list(whole.values()))
     if absent:
         notes.append(f"categories of the official archive that are not here: {', '.join(absent)}")
     spans = {category: span(list(seen.values())) for category, seen in looks.items()}
     return Report(dataset, found, tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(notes)), spans)
+
+
+def _totals(dataset: DataSet, splits: Sequence[Split]) -> list[str]:
+    """Where all categories are there: which splits are not as large as the official archive's."""
+    found = sum(map(counts_of, splits), Counter[str]())
+    seen = [name for name in dataset.totals if not name.startswith("test") or found[name]]
+    return [
+        f"{name}: {found[name]:,} images in all categories together (archive: {dataset.totals[name]:,})"
+        for name in seen
+        if found[name] != dataset.totals[name]
+    ]
 
 
 def _without_value(category: str, split: Split) -> list[str]:
@@ -147,10 +159,12 @@ def _all(split: Split) -> tuple[Sample, ...]:
 def table(report: Report) -> Table:
     """Images per split and label of every category; "100/335" where the official archive has 335."""
     splits = {category: inspection.split for category, inspection in report.found.items()}
-    labels = {sample.label for split in splits.values() for sample in split.test} - {GOOD}
+    labels = {sample.label for split in splits.values() for sample in split.test}
+    unlabelled, labels = UNLABELLED in labels, labels - {GOOD, UNLABELLED}
     known = [label for label in (LOGICAL, STRUCTURAL) if label in labels]
     anomalous = [f"test {label}" for label in known] if labels <= set(known) else ["test anomalous"]
     columns = ["train", "validation", "test good", *anomalous, "masks"]
+    columns += [f"test {UNLABELLED}"] if unlabelled else []
     columns += ["parts"] if any(split.part_masks for split in splits.values()) else []
     shown = Table(
         title=f"{report.dataset.title} ({report.dataset.licence})", title_justify="left", box=SIMPLE_HEAD
@@ -177,7 +191,7 @@ def _cell(count: int, expected: int | None) -> str:
 def counts_of(split: Split) -> Counter[str]:
     """Images per split, those of the test split by label and as "test anomalous"; masks and part masks."""
     test = Counter(f"test {sample.label}" for sample in split.test)
-    test["test anomalous"] = len(split.test) - test["test good"]
+    test["test anomalous"] = len(split.test) - test["test good"] - test[f"test {UNLABELLED}"]
     groups = {"train": len(split.train), "validation": len(split.validation)}
     masks = {"masks": sum(len(s.masks) for s in split.test), "parts": len(split.part_masks)}
     return Counter(groups | masks) + test

@@ -2,13 +2,14 @@
 
 from harness.data.images import FitData, ImageSet, decode, image_files, image_size
 from harness.data.rule import PLAIN, PixelRule
-from harness.data.samples import GOOD, LOGICAL, STRUCTURAL, DefectType, Sample, Split
+from harness.data.samples import GOOD, LOGICAL, STRUCTURAL, UNLABELLED, DefectType, Sample, Split
 
 __all__ = [
     "GOOD",
     "LOGICAL",
     "PLAIN",
     "STRUCTURAL",
+    "UNLABELLED",
     "DefectType",
     "FitData",
     "ImageSet",

@@ -9,6 +9,7 @@ from harness.data.rule import PLAIN, PixelRule
 GOOD = "good"
 LOGICAL = "logical"
 STRUCTURAL = "structural"
+UNLABELLED = "unlabelled"  # nobody here knows what it shows: it has a score and a map, and is in no metric
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,12 @@ class Sample:
     Attributes:
         id: path relative to the category folder, with forward slashes; unique in the category.
         path: where the image lies.
-        label: "good", "logical", "structural", or the defect folder of data sets without that division.
+        label: "good", "logical", "structural", the defect folder of data sets without that division, or
+            "unlabelled".
         defects: names of the defect types shown (several are possible), empty if good or unknown.
         subtype: product type inside the category ("cherry"), if the data set has a manifest of them.
+        condition: under which it was taken ("overexposed"), if its data set has several; test images of each
+            are judged on their own as well.
         masks: ground-truth files, one per anomalous region; empty if good.
         rule: how its files are read.
         contents: (file, sha256) of the image, its masks and its part mask when the data set was read; empty
@@ -35,6 +39,7 @@ class Sample:
     masks: tuple[Path, ...] = ()
     rule: PixelRule = PLAIN
     contents: tuple[tuple[Path, str], ...] = ()
+    condition: str | None = None
 
     def planned(self, path: Path) -> str:
         """sha256 that one of its files had when the data set was read; empty if that is not known."""
@@ -69,6 +74,8 @@ class Split:
         defects: mask pixel value -> defect type; empty where masks are plain binary.
         part_masks: sample id -> index PNG of part labels at native size; may be empty.
         part_classes: names of the part labels, index 0 is the background.
+        limits: metric -> limits of the false-positive rate at which it is asked for here, where they are not
+            the metric's own.
         fingerprint: sha256 over names and contents of everything above.
         marks: what a table must say of numbers made here ("demo data", "derived masks", ...).
     """
@@ -83,3 +90,4 @@ class Split:
     part_classes: tuple[str, ...] = ()
     fingerprint: str = ""
     marks: tuple[str, ...] = ()
+    limits: Mapping[str, tuple[float, ...]] = field(default_factory=dict)

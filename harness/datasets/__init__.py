@@ -13,6 +13,7 @@ DATASETS: Registry[DataSet] = Registry(
         "demo": "harness.datasets.demo_data:DEMO",
         "folder": "harness.datasets.folder:FOLDER",
         "mvtec_ad": "harness.datasets.mvtec_ad:MVTEC_AD",
+        "mvtec_ad2": "harness.datasets.mvtec_ad2:MVTEC_AD2",
         "mvtec_loco": "harness.datasets.mvtec_loco:MVTEC_LOCO",
     },
     group="ladder.datasets",

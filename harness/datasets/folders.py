@@ -17,7 +17,7 @@ from typing import final
 
 from harness.data.images import IMAGE_SUFFIXES, image_files
 from harness.data.litter import litter, without_litter
-from harness.data.samples import GOOD, Sample
+from harness.data.samples import GOOD, UNLABELLED, Sample
 from harness.datasets.ground_truth import beside, masks_of
 from harness.datasets.hints import nearest_layout
 from harness.datasets.walk import found_folders, there
@@ -34,6 +34,7 @@ class Layout:
         validation: folders of further normal images; the first that exists is taken.
         normal: folder of normal test images; may be absent.
         abnormal: folders of abnormal test images; `normal` is left out.
+        unlabelled: folders of test images of which nobody here knows what they show; each must be there.
         masks: folder with one folder of masks per abnormal folder, by name or by path, or with the masks
             themselves; None if there are no masks.
         labels: abnormal folder name -> label of its samples; the name itself where it is not listed.
@@ -53,6 +54,7 @@ class Layout:
     strict: bool = True
     mask_ending: str = ""
     held_out: float = 0.0
+    unlabelled: tuple[str, ...] = ()
 
 
 @final
@@ -94,15 +96,16 @@ def read_tree(folder: Path, layout: Layout) -> Tree:
     validation = reader.samples(reader.first(layout.validation), GOOD)
     normal = reader.samples(layout.normal, GOOD)
     abnormal = list(reader.abnormal())
+    unlabelled = [s for name in layout.unlabelled for s in reader.samples(name, UNLABELLED, required=True)]
     reader.same_folder(train, normal)
     if layout.held_out:
         train, held = _divided(train, layout.held_out)
         normal = (*normal, *held)
-    if not normal and not abnormal:
+    if not (normal or abnormal or layout.unlabelled):
         where = ", ".join((layout.normal, *layout.abnormal))
         reader.problems.append(f"{folder}: no test images ({where}); there: {_listed(folder)}")
     reader.count_litter()
-    test = tuple(normal) + tuple(abnormal)
+    test = (*normal, *abnormal, *unlabelled)
     return Tree(train, validation, test, tuple(reader.problems), tuple(reader.notes))
 
 

@@ -84,6 +84,7 @@ class DataSet:
         doc: text with an example of the layout, one file a line from `ROOT/` on; `__doc__` of the module.
         archive, sha256: file name and checksum of the official archive.
         counts: category -> split -> images in the official archive; empty where there is none.
+        totals: split -> images of all categories together, where those of each are not published.
         recognise: root -> whether the folder looks like this data set; for `check` without a name.
         sketcher: draws a tiny copy of its layout (`harness.data sketch`); None where there is none.
     """
@@ -101,6 +102,7 @@ class DataSet:
     archive: str = ""
     sha256: str = ""
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    totals: Mapping[str, int] = field(default_factory=dict)
     recognise: Callable[[Path], bool] = lambda root: False
     sketcher: Sketcher | None = None
 

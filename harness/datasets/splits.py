@@ -11,7 +11,7 @@ from harness.data.decoding import turned_size
 from harness.data.index import Facts, Kind, facts_of
 from harness.data.masks import exif_hint, form_problem, mask_problem
 from harness.data.rule import PLAIN, PixelRule
-from harness.data.samples import GOOD, DefectType, Sample, Split
+from harness.data.samples import GOOD, UNLABELLED, DefectType, Sample, Split
 from harness.datasets.folders import Tree, sample_id
 
 NEARLY_ALL = 0.9  # of a picture; no defect of the known data sets is larger in most pictures
@@ -170,7 +170,7 @@ def _part(sample: Sample, split: Split, facts: Known) -> str:
 
 
 def _with_defects(sample: Sample, split: Split, facts: Known, named: bool) -> Sample:
-    if not sample.masks and (named or sample.label == "good"):
+    if not sample.masks and (named or sample.label in (GOOD, UNLABELLED)):
         return sample
     if not named:
         return replace(sample, defects=(sample.path.parent.name,))

@@ -7,7 +7,7 @@ from typing import Any, final
 
 import pandas as pd
 
-from harness.data import GOOD
+from harness.data import GOOD, UNLABELLED
 from harness.errors import DataError, nearest
 from harness.inspection.state import MISSING
 from harness.metrics.scale import Scale
@@ -45,7 +45,12 @@ class Record:
     @property
     def overlooked(self) -> list[Mapping[str, Any]]:
         """Anomalous images with the lowest scores."""
-        return [row for row in reversed(self.images) if row["label"] != GOOD][:SHOWN]
+        return [row for row in reversed(self.images) if row["label"] not in (GOOD, UNLABELLED)][:SHOWN]
+
+    @property
+    def striking(self) -> list[Mapping[str, Any]]:
+        """Images without labels with the highest scores."""
+        return [row for row in self.images if row["label"] == UNLABELLED][:SHOWN]
 
 
 def record_of(run: Path, trial: str) -> Record:

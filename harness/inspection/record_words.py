@@ -62,6 +62,7 @@ def parts(record: Record) -> Iterator[RenderableType]:
         yield _metric_table(record)
     yield from _image_lines("good images with the highest scores", record.alarming)
     yield from _image_lines("anomalous images with the lowest scores", record.overlooked)
+    yield from _image_lines("images without labels with the highest scores", record.striking)
     yield from _section("cost", {name: trial.get(name) for name in COST})
     yield from _section("provenance", {name: trial.get(name) for name in ORIGIN})
     if trial.get("traceback"):

@@ -17,10 +17,11 @@ from harness.metrics.regions import Region
 from harness.metrics.scale import Scale
 from harness.metrics.spro import aupro, auspro
 from harness.metrics.table import METRICS, scale_of
-from harness.metrics.trial import MetricValue, ScoredSample, subsets, trial_metrics
+from harness.metrics.trial import CONDITION, MetricValue, ScoredSample, subsets, trial_metrics
 from harness.metrics.upsample import UPSAMPLING, upsample
 
 __all__ = [
+    "CONDITION",
     "LIMITS",
     "METRICS",
     "PRO_LIMITS",

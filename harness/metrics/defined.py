@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from harness.metrics.table import METRICS
-from harness.metrics.trial import GOOD, LOGICAL, STRUCTURAL
+from harness.metrics.trial import GOOD, LOGICAL, STRUCTURAL, UNLABELLED
 
 
 def undefined(labels: Collection[str], masks: bool, names: Sequence[str]) -> list[str]:
@@ -14,6 +14,8 @@ def undefined(labels: Collection[str], masks: bool, names: Sequence[str]) -> lis
         masks: whether any anomalous one has its pixels marked.
         names: of the metrics, of the table.
     """
+    if UNLABELLED in labels:
+        return [_empty("test images without labels (their scores and maps are kept)", names)] if names else []
     found, bad = [], set(labels) - {GOOD}
     image = [name for name in names if METRICS.load(name).kind == "image"]
     pixel = [name for name in names if name not in image]

@@ -1,7 +1,7 @@
 """Every metric of one trial, on every subset of its test images."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, final
 
@@ -19,6 +19,8 @@ from harness.metrics.targets import Groups
 from harness.metrics.upsample import upsample
 
 GOOD, LOGICAL, STRUCTURAL = "good", "logical", "structural"
+UNLABELLED = "unlabelled"  # whoever has such images asks for no metric of them
+CONDITION = "condition:"  # begins the name of a subset of test images that were taken under one condition
 Maps = Callable[[int], NDArray[Any]]
 Regions = Callable[[int], Sequence[Region]]
 
@@ -60,7 +62,7 @@ class MetricValue:
     """One row of the metrics table, but for the trial's id.
 
     Attributes:
-        subset: "all", "logical", "structural", "mean", or a defect type.
+        subset: "all", "logical", "structural", "mean", a defect type, or a condition ("condition:dark").
         metric: its name in the table of metrics.
         fpr_limit: limit of the false-positive rate, for metrics that have one.
         value: finite, in the metric's unit (mostly a fraction in [0, 1]); None where not defined.
@@ -84,6 +86,7 @@ def trial_metrics(
     regions: Regions | None = None,
     native: Sequence[tuple[int, int]] | None = None,
     threads: int = 1,
+    limits: Mapping[str, tuple[float, ...]] | None = None,
 ) -> list[MetricValue]:
     """Every asked metric on every subset: all, logical, structural, their mean, and each defect type.
 
@@ -99,13 +102,14 @@ def trial_metrics(
         regions: index -> regions at native size; none for good images.
         native: (h, w) per image; maps must have the masks' size where it is not given.
         threads: that ask for maps and regions, and look at pixels; how many does not show in the values.
+        limits: of the false-positive rate by metric, where they are not the metric's own.
 
     Raises:
         ConfigError: unknown metric.
         DataError: a score or map that is not finite, a map or mask of a wrong size, an anomalous image
             without region or a good one with regions; the image is named. A metric that gives no number.
     """
-    chosen = {name: METRICS.load(name) for name in names}
+    chosen = {name: _limited(METRICS.load(name), (limits or {}).get(name)) for name in names}
     scores, truth = _checked(samples)
     judge = _image_values(chosen, samples, scores, truth)
     kinds = {entry.targets for entry in chosen.values() if entry.kind == "pixel"}
@@ -114,6 +118,10 @@ def trial_metrics(
         counts = two_passes(load, [s.groups for s in samples], kinds, threads)
         judge |= _pixel_values(chosen, samples, counts)
     return [row for name in chosen for row in _rows(name, chosen[name], samples, judge)]
+
+
+def _limited(entry: Metric, limits: tuple[float, ...] | None) -> Metric:
+    return replace(entry, limits=limits) if limits and entry.limits else entry
 
 
 # (metric, subset, limit) -> value, for every subset but the mean.
@@ -135,7 +143,8 @@ def _image_values(
         used = np.array([s.groups is None or subset in s.groups for s in samples], bool)
         for name, entry in chosen.items():
             if entry.kind == "image":
-                values[name, subset, None] = _number(name, entry.function(scores[used], truth[used]))
+                found = entry.function(scores[used], truth[used]) if used.any() else None
+                values[name, subset, None] = _number(name, found)
     return values
 
 

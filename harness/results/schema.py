@@ -67,7 +67,7 @@ TRIALS = pa.schema(
 METRICS = pa.schema(
     [
         pa.field("trial_id", pa.string(), nullable=False),
-        ("subset", pa.string()),  # all, logical, structural, mean, or a defect type
+        ("subset", pa.string()),  # all, logical, structural, mean, a defect type, or "condition:<name>"
         ("metric", pa.string()),
         ("fpr_limit", pa.float64()),  # null where the metric has none
         ("value", pa.float64()),  # null where undefined
@@ -90,6 +90,7 @@ SCORES = pa.schema(
         ("label", pa.string()),
         ("defect", pa.string()),  # defect types joined by "+", null if none or unknown
         ("subtype", pa.string()),
+        ("condition", pa.string()),  # under which it was taken, null where its data set has but one
         ("score", pa.float64()),
         ("parts", pa.map_(pa.string(), pa.float64())),
     ]

@@ -20,8 +20,12 @@ _PLACE = ["variant", "dataset", "category", "shots"]
 _SERIES = ["dataset", "measure", "subset", "variant", "shots"]
 
 
-def cells(frame: Frame) -> pd.DataFrame:
+def cells(frame: Frame, subsets: Iterable[str] = SUBSETS) -> pd.DataFrame:
     """One row per data set, measure, subset, method, number of shots and planned category.
+
+    Args:
+        frame: the runs.
+        subsets: which of them.
 
     Returns:
         Columns `dataset, measure, subset, variant, shots, category`, then `mean` (fraction), `std` (sample
@@ -29,7 +33,7 @@ def cells(frame: Frame) -> pd.DataFrame:
         (trials that are ok), `undefined` (an ok trial has no value), `state` (what became of all trials, or
         "mixed"), `marks` and `seeds`.
     """
-    wanted = frame.metrics[frame.metrics["subset"].isin(list(SUBSETS))]
+    wanted = frame.metrics[frame.metrics["subset"].isin(list(subsets))]
     kinds = wanted[["dataset", "measure", "subset"]].drop_duplicates()
     every = kinds.merge(_coverage(frame.trials), on="dataset")
     values = wanted.groupby([*_SERIES, "category"], sort=False)["value"]

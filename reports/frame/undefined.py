@@ -28,6 +28,8 @@ def undefined_notes(metrics: pd.DataFrame) -> list[str]:
 
 def _reason(row: Mapping[Hashable, Any]) -> tuple[str, str]:
     """What is missing among the test images, and which figures that leaves out; "" if it is not images."""
+    if row["n_normal"] == row["n_anomalous"] == 0 and row["subset"] == "all":
+        return "test images without labels", ""
     if row["n_normal"] == 0:
         return "no good test image", ""
     if row["n_anomalous"] == 0:

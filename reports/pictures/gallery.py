@@ -13,7 +13,7 @@ from harness.data import Sample, Split, decode
 from harness.data.decoding import AS_STORED
 from harness.data.index import decode_mask
 from harness.data.masks import mask_pixels
-from harness.data.samples import GOOD
+from harness.data.samples import GOOD, UNLABELLED
 from harness.errors import HarnessError
 from harness.inspection.drawing import part_colour
 from harness.results.views import read_views
@@ -216,7 +216,7 @@ def _mask(sample: Sample, picture: Pixels) -> Mask:
 
 def _truth(sample: Sample, picture: Pixels, mask: Mask) -> Picture:
     if not sample.masks:
-        return Picture("", "nothing to find" if sample.label == GOOD else "no mask")
+        return Picture("", {GOOD: "nothing to find", UNLABELLED: "not known"}.get(sample.label, "no mask"))
     return Picture(data_uri(with_mask(picture, mask)), f"anomalous region of {sample.id}")
 
 

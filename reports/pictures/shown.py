@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.data import Sample, Split
-from harness.data.samples import GOOD
+from harness.data.samples import GOOD, UNLABELLED
 from harness.errors import DataError
 from harness.metrics.image import auroc
 from harness.results.maps import KeptMaps, maps_path, read_maps
@@ -22,6 +22,7 @@ from reports.frame.load import Frame, LoadedRun
 ROWS = ("highest anomalous", "lowest anomalous", "highest good", "highest anomalous", "lowest anomalous")
 DISAGREE = 0.2  # of the good images: ranks that differ by less are no disagreement
 ORDER = ("highest anomalous", "lowest anomalous", "highest good")
+UNKNOWN = (f"highest {UNLABELLED}", f"lowest {UNLABELLED}")  # of test sets without labels there are no others
 
 
 @final
@@ -70,17 +71,19 @@ def choose(scores: pd.DataFrame, kinds: Sequence[str] = ROWS) -> list[tuple[str,
 
     Args:
         scores: `label` and `score` of each test image, by image.
-        kinds: how many of which; no image is shown twice.
+        kinds: how many of which, beside those without labels; no image is shown twice.
     """
     names = scores.sort_index().sort_values("score", kind="stable").index
-    good = [n for n in names if scores.at[n, "label"] == GOOD]
-    anomalous = [n for n in names if scores.at[n, "label"] != GOOD]
+    pools: dict[str, list[str]] = {"anomalous": [], GOOD: [], UNLABELLED: []}
+    for name in names:
+        label = str(scores.at[name, "label"])
+        pools[label if label in pools else "anomalous"].append(name)
     chosen: list[tuple[str, str]] = []
-    for kind in kinds:
-        pool = good if kind.endswith("good") else anomalous
-        if pool:
-            chosen.append((kind, pool.pop(0 if kind.startswith("lowest") else -1)))
-    return sorted(chosen, key=lambda c: ORDER.index(c[0]))
+    for kind in (*kinds, *UNKNOWN):
+        end, _, of = kind.partition(" ")
+        if pool := pools[of]:
+            chosen.append((kind, pool.pop(0 if end == "lowest" else -1)))
+    return sorted(chosen, key=lambda c: (*ORDER, *UNKNOWN).index(c[0]))
 
 
 def above(scores: NDArray[np.float64], good: NDArray[np.bool_]) -> list[float | None]:

@@ -19,6 +19,7 @@ TABLES: Registry[Callable[[Frame], Any]] = Registry(
         "overview": "reports.tables.accuracy:overview",
         "main": "reports.tables.accuracy:main",
         "further": "reports.tables.accuracy:further",
+        "conditions": "reports.tables.accuracy:conditions",
         "significance": "reports.tables.significance:significance",
         "intervals": "reports.tables.significance:intervals",
         "coverage": "reports.tables.coverage:coverage",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.metrics import CONDITION
 from harness.metrics.scale import Scale
 from reports.frame.cells import DDOF, SUBSETS, averages, cells
 from reports.frame.load import Frame
@@ -43,6 +44,13 @@ def main(frame: Frame) -> list[Table]:
 def further(frame: Frame) -> list[Table]:
     """The other metrics of the run, by method and category, one table per limit and number of shots."""
     return _by_category(frame, lambda measure: not _is_main(frame, measure), "further")
+
+
+def conditions(frame: Frame) -> list[Table]:
+    """Every metric once more, of test images that were taken under one condition (a lighting) each."""
+    found = sorted(s for s in frame.metrics["subset"].unique() if s.startswith(CONDITION))
+    titles = {subset: words(subset.removeprefix(CONDITION)) for subset in found}
+    return _by_category(frame, lambda _: True, "conditions", titles)
 
 
 def _is_main(frame: Frame, measure: str) -> bool:
@@ -87,16 +95,21 @@ def _overview(frame: Frame, means: pd.DataFrame) -> Table:
     )
 
 
-def _by_category(frame: Frame, wanted: Callable[[str], bool], section: str) -> list[Table]:
-    every = cells(frame)
+def _by_category(
+    frame: Frame, wanted: Callable[[str], bool], section: str, titles: Mapping[str, str] = SUBSETS
+) -> list[Table]:
+    every = cells(frame, titles)
     chosen = every[every["measure"].map(wanted).astype(bool)]
     means = averages(frame, chosen)
     tables = []
     for _, some in chosen.groupby(["dataset", "measure"], sort=False):
         dataset, measure = _kind(some)
         of_these = means[(means["dataset"] == dataset) & (means["measure"] == measure)]
-        tables += [_main(frame, k, _with_zero(some, k), _with_zero(of_these, k)) for k in _shots(some)]
-    return [replace(table, section=section) for table in tables]
+        tables += [
+            _main(frame, k, _with_zero(some, k), _with_zero(of_these, k), titles) for k in _shots(some)
+        ]
+    apart = "" if titles is SUBSETS else f"_{section}"
+    return [replace(table, section=section, key=table.key + apart) for table in tables]
 
 
 def _kind(some: pd.DataFrame) -> tuple[str, str]:
@@ -108,7 +121,9 @@ def _with_zero(frame: pd.DataFrame, shots: int) -> pd.DataFrame:
     return frame[frame["shots"].isin([shots, ZERO])]
 
 
-def _main(frame: Frame, shots: int, cells: pd.DataFrame, means: pd.DataFrame) -> Table:
+def _main(
+    frame: Frame, shots: int, cells: pd.DataFrame, means: pd.DataFrame, titles: Mapping[str, str]
+) -> Table:
     """Groups of rows are subsets, rows are methods, columns are categories and their average."""
     dataset, measure = _kind(cells)
     scale = frame.scale(measure)
@@ -122,7 +137,8 @@ def _main(frame: Frame, shots: int, cells: pd.DataFrame, means: pd.DataFrame) ->
         return Row(_row_label(cells, variant), (*line, _seeds(cells, variant)))
 
     variants = _variants(frame, cells)
-    groups = [Group(SUBSETS[s], tuple(row(s, v) for v in variants)) for s in _subsets(cells)]
+    present = set(cells["subset"])
+    groups = [Group(titles[s], tuple(row(s, v) for v in variants)) for s in titles if s in present]
     return with_ranks(
         Table(
             _slug(measure, dataset, shots_title(shots)),
@@ -233,7 +249,7 @@ def _row_label(frame: pd.DataFrame, variant: str) -> str:
 
 
 def _short(subset: str) -> str:
-    return "pooled" if subset == "all" else subset
+    return "pooled" if subset == "all" else subset.removeprefix(CONDITION)
 
 
 def _slug(*names: str) -> str:
