@@ -39,8 +39,8 @@ class Ready(Exception):
     """The training has come to its first step."""
 
 
-def ours(name: str, device: str, images: int, folder: Path) -> Callable[[], Any]:
-    """One step of a method's own training, its data as a trial has them."""
+def begun(name: str, device: str, images: int, folder: Path, **more: Any) -> Any:
+    """A method's own training before its first step, its data as a trial has them."""
     import numpy as np
 
     from harness.artifacts import ArtifactStore
@@ -48,7 +48,6 @@ def ours(name: str, device: str, images: int, folder: Path) -> Callable[[], Any]
     from harness.method import Context
     from methods import METHODS
     from methods.shared.training import room
-    from methods.shared.training.precision import arithmetic
 
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8) for _ in range(images)]
@@ -60,20 +59,26 @@ def ours(name: str, device: str, images: int, folder: Path) -> Callable[[], Any]
     )
     runs: list[room._Run] = []
 
-    def begun(run: room._Run, pace: room.Pace) -> None:
+    def stopped(run: room._Run, pace: room.Pace) -> None:
         runs.append(run)
         raise Ready
 
-    room._Run.train, room.Feeding.close = begun, lambda feeding: None
-    method = METHODS.load(name)(
-        Context(0, device, ArtifactStore(folder / "store")), image_size=SIDE, **options
-    )
+    room._Run.train, room.Feeding.close = stopped, lambda feeding: None
+    context = Context(0, device, ArtifactStore(folder / "store"))
+    method = METHODS.load(name)(context, **{"image_size": SIDE, **options, **more})
     if name == "draem":
         method.batch_size = images  # drawn with replacement, however few there are
     try:
         method.fit(FitData(ImageSet.of_arrays(pictures)))
     except Ready:
-        (run,), steps = runs, count()
+        return runs[0]
+
+
+def ours(name: str, device: str, images: int, folder: Path) -> Callable[[], Any]:
+    """One step of it."""
+    from methods.shared.training.precision import arithmetic
+
+    run, steps = begun(name, device, images, folder), count()
 
     def take() -> None:
         with arithmetic(run.training.precision, timed=True):  # as in a training

@@ -47,4 +47,4 @@ def test_results_keep_a_section_per_device():
 def test_every_part(tmp_path: Path):
     found = run(tmp_path, "--minutes", "9")
     assert found["code"] == 0, found["said"]
-    assert len(found["parts"]) == 7 and all(part["rows"] for part in found["parts"].values())
+    assert len(found["parts"]) == 8 and all(part["rows"] for part in found["parts"].values())

@@ -13,17 +13,8 @@ import yaml
 from benchmarks.gpu.row import Row, Scale, row
 
 ROOT = Path(__file__).parents[2]
-CONTESTANTS = {
-    "mean_image": {},
-    "patchcore": {},
-    "clip": {"image_size": 224},
-    "winclip": {"image_size": 112},
-    "clip_lad": {"image_size": 224, "patch_stages": [4]},
-    "efficientad": {"image_size": 64, "steps": 12},
-    "efficientad_dfsc": {"image_size": 64, "steps": 12},
-    "psad": {"labels": "demo", "image_size": 96, "patch_size": 96, "warm_up_epochs": 1, "epochs": 1,
-             "epoch_steps": 2, "batch_size": 2},
-}  # fmt: skip
+CPUS = 4  # threads of a trial
+DEMO = ROOT / "configs" / "demo.yaml"  # every method, with what makes it small
 
 
 def demo(scale: Scale) -> Iterator[Row]:
@@ -77,9 +68,10 @@ def _draw(folder: Path, scale: Scale) -> None:
 
 def _swept(folder: Path, device: str, scale: Scale) -> Path:
     share = 1.0 if device != "cpu" else 0.0
-    names = ("mean_image", "patchcore") if scale.tiny else tuple(CONTESTANTS)
     methods = [
-        {"name": name, "params": CONTESTANTS[name], "resources": {"gpus": share, "cpus": 1}} for name in names
+        {"name": m["name"], "params": m.get("params", {}), "resources": {"gpus": share, "cpus": CPUS}}
+        for m in yaml.safe_load(DEMO.read_text())["methods"]
+        if not scale.tiny or m["name"] in ("mean_image", "patchcore")
     ]
     content = {
         "name": "gpu", "dataset": {"name": "demo", "root": str(folder / "data")}, "weights": "demo",
