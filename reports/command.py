@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.addresses import local
 from harness.errors import ConfigError, DataError, HarnessError, nearest
-from reports import diff, merge
+from reports import diff, listing, merge
 from reports.figures import write_figures
 from reports.frame.load import Frame, load
 from reports.papers import AUTO, EVERY, NONE, PAPERS, chosen
@@ -17,11 +17,15 @@ from reports.report import Report, build, with_page
 from reports.tables.provenance import sweep_files
 from reports.watching import watch
 
-COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {"diff": diff.main, "merge": merge.main}
+COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "diff": diff.main,
+    "merge": merge.main,
+    "ledger": listing.main,
+}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write a report, or `diff` or `merge` runs; 0, or 2 where a run or an option is wrong.
+    """Write a report, or do one of the `COMMANDS`; 0, or 2 where a run or an option is wrong.
 
     Of a damaged run the report is of what can be read, and 2 is returned.
     """
@@ -67,7 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m reports",
         description="Tables of one or several runs, finished or not.",
-        epilog="`python -m reports diff A B` compares two runs, `… merge A B --out C` joins them.",
+        epilog="`python -m reports diff A B` compares two runs, `… merge A B --out C` joins them, "
+        "`… ledger` lists published numbers.",
     )
     parser.add_argument("runs", nargs="+", type=local, metavar="RUN", help="a run directory")
     parser.add_argument("--format", default=",".join(FORMATS), help="some of %(default)s")

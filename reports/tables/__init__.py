@@ -25,6 +25,7 @@ TABLES: Registry[Callable[[Frame], Any]] = Registry(
         "coverage": "reports.tables.coverage:coverage",
         "failures": "reports.tables.coverage:failures",
         "cost": "reports.tables.cost:cost",
+        "published": "reports.tables.published:published",
         "provenance": "reports.tables.provenance:provenance",
     },
     group="ladder.tables",
