@@ -24,7 +24,7 @@ from reports.render.formats import FORMATS, write
 from reports.render.markdown import render
 from reports.report import Report, Section, state
 from reports.stats import Difference, family, paired_auroc, score_table
-from reports.stats.compare import BOOTSTRAP, scores_of
+from reports.stats.evidence import BOOTSTRAP, scores_of
 from reports.tables.provenance import facts
 from reports.tables.table import Cell, Column, Group, Kind, Row, Table, statistic, text
 

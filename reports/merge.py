@@ -19,7 +19,7 @@ from harness.errors import DataError, HarnessError
 from harness.results import write_sweep
 from harness.results.adopt import copy_kept, pieces
 from harness.results.parquet import read_parquet, write_parquet
-from harness.results.reader import PLAN_FILE
+from harness.results.reader import PLAN_FILE, read_sweep
 from harness.results.schema import PLAN
 from harness.results.tables import Part
 from reports.frame.duplicates import CONFLICT
@@ -78,9 +78,15 @@ def merge(frame: Frame, out: Path) -> None:
         plans = pa.concat_tables([PLAN.empty_table(), *(_plan(*some) for some in chosen)])
         write_parquet(out / PLAN_FILE, plans)
         scales = {name: scale.record() for name, scale in frame.scales.items()}
-        write_sweep(out, config, scales)  # last: without it the folder is no run
+        write_sweep(out, config, scales, _cards(frame))  # last: without it the folder is no run
     except OSError as error:
         raise DataError(f"{error.filename or out}: cannot be written ({error.strerror})") from error
+
+
+def _cards(frame: Frame) -> Mapping[str, Any]:
+    """What the runs say of their methods; the first that knows one counts."""
+    every = [read_sweep(source.path).cards for source in reversed(frame.sources)]
+    return {name: card for cards in every for name, card in cards.items()}
 
 
 def _config(frame: Frame, out: Path) -> Mapping[str, Any]:

@@ -8,9 +8,11 @@ from rich.console import Console
 
 from harness.config import SweepConfig
 from harness.errors import RunLocked
+from harness.inspection.entries import declared
 from harness.metrics import METRICS
 from harness.results import Gathered, adopt, gather, held, mend, write_plan, write_sweep
 from harness.trial import Status, Trial
+from methods import METHODS
 from sweeps.plan import Plan, plan_rows
 from sweeps.shards import Shard, beside, home
 
@@ -31,9 +33,10 @@ def take_over(run: Path, shard: Shard | None, trials: Sequence[Trial]) -> list[s
 
 
 def describe_run(run: Path, config: SweepConfig, plan: Plan) -> None:
-    """Write what a run is: its configuration and its plan."""
+    """Write what a run is: its configuration, what its methods declare of themselves, and its plan."""
     scales = {name: METRICS.load(name).scale.record() for name in config.metrics}
-    write_sweep(run, config.model_dump(mode="json"), scales)
+    cards = {entry.name: declared(METHODS.load(entry.name).card) for entry in config.methods}
+    write_sweep(run, config.model_dump(mode="json"), scales, cards)
     write_plan(run, plan_rows(plan))
 
 

@@ -6,8 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
+import numpy as np
+import pyarrow as pa
+
+from harness.metrics.image import auroc
 from harness.results import RunWriter, write_plan, write_sweep
+from harness.results.parquet import write_parquet
+from harness.results.schema import METRICS, SCORES
+from harness.results.tables import parts
 from harness.trial import TrialResult
 
 CATEGORIES = ("breakfast_box", "juice_bottle/cherry", "juice_bottle/orange")
@@ -15,6 +23,7 @@ FIVE = ("breakfast_box", "juice_bottle", "pushpins", "screw_bag", "splicing_conn
 _JUICES = [f"juice_bottle/{name}" for name in ("banana", "cherry", "orange")]
 _CABLES = [f"splicing_connectors/{name}" for name in ("blue", "red", "yellow")]
 NINE = (FIVE[0], *_JUICES, FIVE[2], FIVE[3], *_CABLES)
+LOCO = ("good",) * 12 + ("logical",) * 9 + ("structural",) * 7  # labels of the images of a category
 ERROR = "CUDA out of memory: tried to allocate {gib:.2f} GiB on node{seed}"
 TRACE = 'Traceback (most recent call last):\n  File "psad.py", line 12, in fit\n    x < y & "z"\nRuntimeError'
 
@@ -209,3 +218,50 @@ def of_papers(folder: Path) -> list[Path]:
 def unfinished(category: str, shots: int | None, seed: int | None) -> Mapping[str, Any] | None:
     """A fate: only seeds before the last have run, and nothing of the last category."""
     return None if seed == 2 or category.endswith("orange") else {}
+
+
+def with_scores(run: Path, levels: Mapping[str, float], labels: Sequence[str] = LOCO) -> Path:
+    """Put scores of these labels into a synthetic run: common to the images, plus level and noise."""
+    for part in parts(run):
+        table = part.read()["trials"]
+        columns = zip(*(table[c].to_pylist() for c in ("trial_id", "method", "category")), strict=True)
+        found = [row for t, m, c in columns for row in _scores(t, levels.get(m, 0.0), c, labels)]
+        write_parquet(part.path("scores"), pa.Table.from_pylist(found, schema=SCORES))
+    return run
+
+
+def _scores(trial: str, level: float, category: str, labels: Sequence[str]):
+    common = np.random.default_rng(crc32(category.encode())).integers(0, 40, len(labels))
+    noise = np.random.default_rng(crc32(trial.encode())).integers(0, 20, len(labels))
+    for i, label in enumerate(labels):
+        lift = 0 if label == "good" else int(100 * level)
+        image = f"test/{label}/{i:03d}.png"
+        yield {"trial_id": trial, "image": image, "label": label, "score": float(common[i] + noise[i] + lift)}
+
+
+def measured(run: Path, levels: Mapping[str, float], labels: Sequence[str] = LOCO) -> Path:
+    """The same, with AUROCs that are those of the scores."""
+    with_scores(run, levels, labels)
+    for part in parts(run):
+        tables = part.read()
+        areas = {t: _areas(rows) for t, rows in tables["scores"].to_pandas().groupby("trial_id")}
+        rows = [
+            row | {"value": areas[row["trial_id"]].get(row["subset"], row["value"])}
+            if row["metric"] == "auroc"
+            else row
+            for row in tables["metrics"].to_pylist()
+        ]
+        write_parquet(part.path("metrics"), pa.Table.from_pylist(rows, schema=METRICS))
+    return run
+
+
+def _areas(rows: Any) -> dict[str, float | None]:
+    """AUROC by subset."""
+    found = {}
+    for subset in ("logical", "structural"):
+        some = rows[rows["label"].isin(["good", subset])]
+        found[subset] = auroc(some["score"].to_numpy(), (some["label"] != "good").to_numpy())
+    both = [v for v in found.values() if v is not None]
+    mean = sum(both) / 2 if len(both) == 2 else None
+    pooled = auroc(rows["score"].to_numpy(), (rows["label"] != "good").to_numpy())
+    return {**found, "mean": mean, "all": pooled}

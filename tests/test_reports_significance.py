@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import chdir
 from pathlib import Path
 from zlib import crc32
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from reports_synthetic import CATEGORIES, Entry, metric_row, write_run
+from reports_synthetic import CATEGORIES, FIVE, LOCO, Entry, metric_row, with_scores, write_run
 
 from harness.errors import DataError
 from harness.metrics.image import ap, auroc, f1max
@@ -42,8 +42,6 @@ from reports.stats import (
 )
 
 GOLDEN = Path(__file__).parent / "golden"
-LOCO = ("good",) * 12 + ("logical",) * 9 + ("structural",) * 7
-FIVE = ("breakfast_box", "juice_bottle", "pushpins", "screw_bag", "splicing_connectors")
 
 
 def scored(labels: Sequence[str], seeds: int, shift: float, seed: int) -> np.ndarray:
@@ -181,25 +179,6 @@ def test_score_table_pairs_images_whatever_their_order():
 def test_score_table_refuses_what_is_no_pair(second: pd.DataFrame, message: str):
     with pytest.raises(DataError, match=message):
         score_table(pd.concat([rows("a", ["g0", "l0"], [1.0, 2.0]), second]), ["a", "b"])
-
-
-def with_scores(run: Path, levels: Mapping[str, float], labels: Sequence[str] = LOCO) -> Path:
-    """Put scores of these labels into a synthetic run: common to the images, plus level and noise."""
-    for part in parts(run):
-        table = part.read()["trials"]
-        columns = zip(*(table[c].to_pylist() for c in ("trial_id", "method", "category")), strict=True)
-        found = [row for t, m, c in columns for row in _scores(t, levels.get(m, 0.0), c, labels)]
-        write_parquet(part.path("scores"), pa.Table.from_pylist(found, schema=SCORES))
-    return run
-
-
-def _scores(trial: str, level: float, category: str, labels: Sequence[str]):
-    common = np.random.default_rng(crc32(category.encode())).integers(0, 40, len(labels))
-    noise = np.random.default_rng(crc32(trial.encode())).integers(0, 20, len(labels))
-    for i, label in enumerate(labels):
-        lift = 0 if label == "good" else int(100 * level)
-        image = f"test/{label}/{i:03d}.png"
-        yield {"trial_id": trial, "image": image, "label": label, "score": float(common[i] + noise[i] + lift)}
 
 
 LEVELS = {"strong": 0.3, "middle": 0.12, "weak": 0.05, "zero": 0.0}

@@ -23,14 +23,15 @@ def method_entry(methods: Registry[Any], name: str) -> dict[str, Any]:
     readme = Path(sys.modules[owner.__module__].__file__ or "").with_name("README.md")
     return {
         "name": name,
-        **_declared(owner.card),
+        **declared(owner.card),
         "card": str(readme) if readme.is_file() else "",
         "resources": asdict(owner.card.resources),
         "parameters": [asdict(p) for p in parameters_of(owner)],
     }
 
 
-def _declared(card: Card) -> dict[str, Any]:
+def declared(card: Card) -> dict[str, Any]:
+    """What a card says in words; a run keeps it for its reports."""
     return {
         "title": card.title,
         "summary": card.summary,

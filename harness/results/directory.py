@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from harness.errors import DataError, RunLocked
 from harness.results import driver
 from harness.results.parquet import table_of, write_parquet
-from harness.results.reader import PLAN_FILE, SWEEP_FILE, config_digest, read_sweep
+from harness.results.reader import PLAN_FILE, SWEEP_FILE, Sweep, config_digest, read_sweep
 from harness.results.schema import PLAN, SCHEMA_VERSION
 from harness.whole import whole
 
@@ -84,7 +84,12 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def write_sweep(run: Path, config: Mapping[str, Any], scales: Mapping[str, Any] | None = None) -> None:
+def write_sweep(
+    run: Path,
+    config: Mapping[str, Any],
+    scales: Mapping[str, Any] | None = None,
+    cards: Mapping[str, Any] | None = None,
+) -> None:
     """`sweep.json`: the resolved configuration under the version of the result schema.
 
     Args:
@@ -92,23 +97,30 @@ def write_sweep(run: Path, config: Mapping[str, Any], scales: Mapping[str, Any] 
         config: the configuration.
         scales: metric -> what is known of its values (`harness.metrics.scale`). What is there of other
             metrics stays: results may have been scored anew by metrics that the configuration does not name.
+        cards: method -> what it declares of itself. What is there of other methods stays: their trials may
+            still be in the plan.
     """
-    _write_sealed(run, config, {**_scales(run), **(scales or {})})
+    there = _there(run)
+    known = {**there.scales, **(scales or {})}, {**there.cards, **(cards or {})}
+    _write_sealed(run, config, *known)
 
 
-def _write_sealed(run: Path, config: Mapping[str, Any], scales: Mapping[str, Any]) -> None:
+def _write_sealed(
+    run: Path, config: Mapping[str, Any], scales: Mapping[str, Any], cards: Mapping[str, Any]
+) -> None:
     """The file with its digest, over what it holds as JSON has it."""
-    content = json.loads(json.dumps({"config": config, "metrics": scales}, default=str))
+    told = {"config": config, "metrics": scales, "methods": cards}
+    content = json.loads(json.dumps(told, default=str))
     digest = config_digest(content)
     write_json(run / SWEEP_FILE, {"schema_version": SCHEMA_VERSION, "digest": digest, **content})
 
 
-def _scales(run: Path) -> Mapping[str, Any]:
-    """What the `sweep.json` of a run says of metrics; nothing where there is none that can be read."""
+def _there(run: Path) -> Sweep:
+    """The `sweep.json` of a run; an empty one where there is none that can be read."""
     try:
-        return read_sweep(run).scales
+        return read_sweep(run)
     except DataError:
-        return {}
+        return Sweep({}, {}, {}, None)
 
 
 def write_scales(run: Path, scales: Mapping[str, Any]) -> None:
@@ -118,7 +130,7 @@ def write_scales(run: Path, scales: Mapping[str, Any]) -> None:
         DataError: it cannot be read or written.
     """
     found = read_sweep(run)
-    _write_sealed(run, found.config, {**found.scales, **scales})
+    _write_sealed(run, found.config, {**found.scales, **scales}, found.cards)
 
 
 def write_plan(run: Path, rows: list[dict[str, Any]]) -> None:

@@ -27,11 +27,13 @@ class Sweep:
     Attributes:
         config: resolved configuration.
         scales: metric -> what is known of its values (`harness.metrics.scale_of`).
+        cards: method -> what it declared of itself; empty in runs of earlier versions.
         as_written: whether it is as the sweep wrote it; None where it does not say.
     """
 
     config: dict[str, Any]
     scales: Mapping[str, Any]
+    cards: Mapping[str, Any]
     as_written: bool | None
 
 
@@ -46,6 +48,7 @@ class Run:
         plan: one row per planned trial; none where the plan is among `damage`.
         trials, metrics, scores: the result tables (`harness.results.schema`), one trial row per trial_id.
         scales: metric -> what the run says of its values (`harness.metrics.scale_of`).
+        cards: method -> what it declared of itself; empty in runs of earlier versions.
         lacking: trial_id -> what a trial that had ended ok lacks of its numbers ("metrics", "scores"); it is
             in none of the three tables.
         damage: files and journal lines that cannot be read; what they hold is in no table.
@@ -59,6 +62,7 @@ class Run:
     metrics: pd.DataFrame
     scores: pd.DataFrame
     scales: Mapping[str, Any]
+    cards: Mapping[str, Any]
     lacking: Mapping[str, str]
     damage: tuple[DamagedFile, ...]
     remarks: tuple[str, ...]
@@ -115,6 +119,7 @@ def read_run(path: Path, *, scores: bool = True, unmeasured: bool = False) -> Ru
         frames["metrics"],
         frames["scores"],
         sweep.scales,
+        sweep.cards,
         lost,
         outermost(damage),
         (f"{path / SWEEP_FILE}: changed since the sweep wrote it",) if sweep.as_written is False else (),
@@ -182,6 +187,7 @@ def statuses(path: Path) -> Mapping[str, str]:
 def config_digest(content: Mapping[str, Any]) -> str:
     """What `sweep.json` says of its own content, so that a change shows."""
     parts = [content.get("config"), content.get("metrics")]
+    parts += [content["methods"]] if "methods" in content else []
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -197,8 +203,10 @@ def read_sweep(path: Path) -> Sweep:
     if not isinstance(config, dict):
         raise DamagedFile(file, "is not what a sweep writes (it has no config)", lost=True)
     as_written = content["digest"] == config_digest(content) if "digest" in content else None
-    scales = content.get("metrics")
-    return Sweep(config, scales if isinstance(scales, dict) else {}, as_written)
+    scales, cards = (
+        found if isinstance(found := content.get(k), dict) else {} for k in ("metrics", "methods")
+    )
+    return Sweep(config, scales, cards, as_written)
 
 
 def _json(file: Path) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from reports.frame.load import MISSING, Frame
+from reports.frame.once import once
 
 DDOF = 1  # of every standard deviation in a report
 SUBSETS = {
@@ -33,6 +34,16 @@ def cells(frame: Frame, subsets: Iterable[str] = SUBSETS) -> pd.DataFrame:
         (trials that are ok), `undefined` (an ok trial has no value), `state` (what became of all trials, or
         "mixed"), `marks` and `seeds`.
     """
+    return _usual(frame) if subsets is SUBSETS else _cells(frame, subsets)
+
+
+@once
+def _usual(frame: Frame) -> pd.DataFrame:
+    """What most tables ask for."""
+    return _cells(frame, SUBSETS)
+
+
+def _cells(frame: Frame, subsets: Iterable[str]) -> pd.DataFrame:
     wanted = frame.metrics[frame.metrics["subset"].isin(list(subsets))]
     kinds = wanted[["dataset", "measure", "subset"]].drop_duplicates()
     every = kinds.merge(_coverage(frame.trials), on="dataset")

@@ -1,7 +1,7 @@
 """One or several runs as one validated frame, finished or not."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -11,6 +11,7 @@ from harness.errors import DamagedFile
 from harness.metrics.scale import Scale
 from harness.metrics.table import scale_of
 from harness.results import Run, read_run
+from reports.frame.cards import MethodCard, method_cards
 from reports.frame.duplicates import unique_trials
 from reports.frame.naming import (
     FULL,
@@ -46,7 +47,7 @@ class LoadedRun:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # two frames are the same only if they are one
 class Frame:
     """Everything that a report is made from.
 
@@ -54,12 +55,14 @@ class Frame:
         sources: the runs.
         trials: one row per planned trial, in the order of the plans: the columns of the trials table, and
             `run` (index in sources), `variant` (the method as tables name it), `shots` (`FULL` for all
-            training images), `seed` ("split/run"), `marks` (tuple). `status` is `MISSING` without a row.
+            training images), `seed` ("split/run"), `marks` (tuple), `title` (of the method). `status` is
+            `MISSING` without a row.
         metrics: the metrics table of trials that are ok, with `variant`, `dataset`, `category`, `shots`,
             `seed` and `measure` (metric with its limit, as one word).
         notes: what a reader has to know about how runs were put together, and what is wrong with them.
         scales: metric -> how its values are printed and compared.
         damage: files of the runs that cannot be read; what they hold counts as missing.
+        cards: method -> what it declared of itself.
     """
 
     sources: tuple[LoadedRun, ...]
@@ -68,6 +71,7 @@ class Frame:
     notes: tuple[str, ...]
     scales: Mapping[str, Scale]
     damage: tuple[DamagedFile, ...] = ()
+    cards: Mapping[str, MethodCard] = field(default_factory=dict)
 
     @property
     def main(self) -> str:
@@ -102,11 +106,12 @@ def load(paths: Sequence[Path]) -> Frame:
         {name: scale_of(name, run.scales) for name in run.metrics["metric"].unique()} for run in runs
     )
     trials, metrics, notes = unique_trials(trials, metrics, [str(s.path) for s in sources], scales)
-    trials = _labelled(trials, [s.label for s in sources])
+    cards = method_cards([run.cards for run in runs], trials["method"].unique().tolist())
+    trials = _labelled(trials, [s.label for s in sources], cards)
     wrong = [note for run in runs for note in run.notes]
     notes = [*wrong, *(_stale(s) for s in sources if s.stale), *unlike, *notes]
     damage = tuple(error for run in runs for error in run.damage)
-    return Frame(sources, trials, _joined(metrics, trials), tuple(notes), scales, damage)
+    return Frame(sources, trials, _joined(metrics, trials), tuple(notes), scales, damage, cards)
 
 
 def agreed(scales: Iterable[Mapping[str, Scale]]) -> tuple[dict[str, Scale], list[str]]:
@@ -153,8 +158,11 @@ def _marks(listed: Any) -> tuple[str, ...]:
     return () if listed is None or isinstance(listed, float) else tuple(sorted(map(str, listed)))
 
 
-def _labelled(trials: pd.DataFrame, run_labels: Sequence[str]) -> pd.DataFrame:
+def _labelled(
+    trials: pd.DataFrame, run_labels: Sequence[str], cards: Mapping[str, MethodCard]
+) -> pd.DataFrame:
     """Trials with the columns that tables are built on."""
+    trials = trials.assign(title=[cards[m].title for m in trials["method"]])
     seeds = [trials[c].astype("Int64").astype("string").fillna("-") for c in ("split_seed", "run_seed")]
     return trials.assign(
         shots=trials["shots"].fillna(FULL).astype("int64"),

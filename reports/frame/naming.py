@@ -17,7 +17,7 @@ ALWAYS = ("labels",)  # parameters that belong to the name: whose labels a metho
 
 
 def variant_labels(trials: pd.DataFrame, runs: Sequence[str]) -> pd.Series:
-    """The method of each trial, with the parameters in which its settings differ: `patchcore[k=3]`.
+    """The method of each trial, with the parameters in which its settings differ: `PatchCore[k=3]`.
 
     Where several runs have the same method and parameters but not the same method version or weights, or
     another draw of the same seed, the run is part of the name: such numbers never share a cell.
@@ -31,13 +31,23 @@ def variant_labels(trials: pd.DataFrame, runs: Sequence[str]) -> pd.Series:
 def setting_labels(trials: pd.DataFrame) -> list[str]:
     """The method of each trial, with the parameters in which its settings differ, whatever the run."""
     pairs = trials[["method", "params"]].drop_duplicates()
+    titles = _titles(trials)
     labels = {}
     for method, settings in pairs.groupby("method", sort=False)["params"]:
         parsed = [json.loads(p or "{}") for p in settings]
         keys = _differing(parsed)
         for raw, params in zip(settings, parsed, strict=True):
-            labels[method, raw] = f"{method}{_bracket(params, keys)}"
+            labels[method, raw] = f"{titles.get(method, method)}{_bracket(params, keys)}"
     return [labels[pair] for pair in zip(trials["method"], trials["params"], strict=True)]
+
+
+def _titles(trials: pd.DataFrame) -> dict[Hashable, str]:
+    """What methods are called; runs that know only the key of one do not say."""
+    if "title" not in trials:
+        return {}
+    pairs = trials[["method", "title"]].drop_duplicates()
+    said = pairs[pairs["title"] != pairs["method"]].drop_duplicates("method")
+    return dict(zip(said["method"], said["title"], strict=True))
 
 
 def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -15,7 +15,7 @@ from reports.frame.load import Frame
 from reports.frame.naming import shots_title
 from reports.page.columns import thousandths, words
 from reports.pictures.shown import above, most_shots
-from reports.stats.compare import scores_of
+from reports.stats.evidence import scores_of
 
 _PLACE = ["dataset", "category"]
 METHODS = 8  # at most so many in a category: those with the highest AUROC

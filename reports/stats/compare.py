@@ -1,36 +1,20 @@
 """Pairs of methods on common images: which are compared, and what their differences are worth."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from itertools import combinations
-from pathlib import Path
 from statistics import fmean
 from typing import final
-from zlib import crc32
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from harness.errors import DataError
 from harness.metrics.image import auroc
-from harness.results.score_table import read_score_columns
 from reports.frame.load import Frame
 from reports.frame.naming import ZERO
-from reports.stats import (
-    Area,
-    Bootstrap,
-    Difference,
-    ResampledImages,
-    ScoreTable,
-    difference,
-    mean_area,
-    paired_seeds,
-    score_table,
-)
+from reports.stats import Area, Difference, ScoreTable, difference, mean_area, paired_seeds
+from reports.stats.evidence import BOOTSTRAP, CategoryImages, evidence
 
-BOOTSTRAP = Bootstrap(resamples=2000)
 ALL_PAIRS = 4  # so many methods are all compared with each other; of more, the best with the others
 OTHERS = 10  # at most so many others
 
@@ -86,97 +70,28 @@ def comparisons(frame: Frame) -> list[Comparisons]:
     """What can be compared: methods with common images, by data set and number of shots."""
     ok = frame.trials[frame.trials["status"] == "ok"]
     wanted = [some for _, some in ok.groupby("dataset", sort=False) if some["variant"].nunique() > 1]
-    if not wanted:
-        return []
-    scores = _scores(frame, pd.concat(wanted))
-    return [c for some in wanted for c in _of_dataset(frame, some, scores)]
+    return [c for some in wanted for c in _of_dataset(frame, some)]
 
 
-def _scores(frame: Frame, trials: pd.DataFrame) -> dict[tuple[str, str], pd.DataFrame]:
-    """(data set, category) -> scores of its trials."""
-    pairs = list(zip(trials["dataset"], trials["category"], strict=True))
-    places = list(dict.fromkeys(pairs))
-    number = {i: places.index(pair) for i, pair in zip(trials["trial_id"], pairs, strict=True)}
-    found: dict[tuple[str, str], list[pd.DataFrame]] = {}
-    for run, some in trials.groupby("run"):
-        scores = scores_of(frame.sources[int(str(run))].path, some["trial_id"].tolist())
-        of_trial = np.array([number[i] for i in scores["trial_id"].cat.categories], np.intp)
-        for k, rows in scores.groupby(of_trial[scores["trial_id"].cat.codes]):
-            found.setdefault(places[int(str(k))], []).append(rows)
-    return {place: some[0] if len(some) == 1 else pd.concat(some) for place, some in found.items()}
-
-
-def scores_of(path: Path, trial_ids: list[str]) -> pd.DataFrame:
-    """Columns `trial_id, image, label, score` of some trials of a run.
-
-    Raises:
-        DataError: they cannot be read.
-    """
-    try:
-        return read_score_columns(path, trial_ids)
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise DataError(f"{path}: scores cannot be read ({' '.join(str(error).split())})") from error
-
-
-def _of_dataset(
-    frame: Frame, trials: pd.DataFrame, scores: Mapping[tuple[str, str], pd.DataFrame]
-) -> Iterator[Comparisons]:
+def _of_dataset(frame: Frame, trials: pd.DataFrame) -> Iterator[Comparisons]:
     dataset = str(trials["dataset"].iloc[0])
-    images, refused = _images(trials, {c: s for (d, c), s in scores.items() if d == dataset})
+    several = trials.groupby("category")["variant"].nunique() > 1
+    shared = set(several.index[several])
+    found = evidence(frame)[dataset]
+    images = {c: some for c, some in found.images.items() if c in shared}
+    refused = tuple(c for c in found.refused if c in shared)
     if not images:
         return
     planned = frame.trials[frame.trials["dataset"] == dataset]
     for shots in sorted(set(trials["shots"]) - {ZERO}) or [ZERO]:
-        found = _of_shots(
-            planned[planned["shots"].isin([shots, ZERO])], trials[trials["shots"].isin([shots, ZERO])], images
-        )
-        if found is not None:
-            yield replace(found, dataset=dataset, shots=int(shots), refused=tuple(refused))
-
-
-@final
-@dataclass
-class _Images:
-    """One category: its scores, its resampled images, and the areas that were computed on them."""
-
-    table: ScoreTable
-    bootstrap: Bootstrap
-    known: dict[tuple[tuple[str, int], ...], Mapping[str, Area]] = field(default_factory=dict)
-
-    @cached_property
-    def resampled(self) -> ResampledImages:
-        """Drawn when first needed."""
-        return ResampledImages(self.table.labels, self.bootstrap)
-
-    def areas(self, times: Mapping[str, int]) -> Mapping[str, Area]:
-        """By subset, of trials that count so many times each."""
-        key = tuple(times.items())
-        if key not in self.known:
-            self.known[key] = self.resampled.areas(self.table.of(list(times)), list(times.values()))
-        return self.known[key]
-
-
-def _images(trials: pd.DataFrame, scores: Mapping[str, pd.DataFrame]) -> tuple[dict[str, _Images], list[str]]:
-    """Categories in which methods can be compared, and those whose trials saw different images."""
-    found, refused = {}, []
-    for category, some in trials.groupby("category", sort=False):
-        rows = scores.get(str(category))
-        if rows is None or rows["label"].nunique() < 2 or some["variant"].nunique() < 2:
-            continue
-        there = set(rows["trial_id"].unique())
-        try:
-            table = score_table(rows, [i for i in some["trial_id"] if i in there])
-        except DataError:
-            refused.append(str(category))
-            continue
-        # Categories are independent of each other, so they must not share their draws.
-        options = replace(BOOTSTRAP, seed=crc32(str(category).encode()))
-        found[str(category)] = _Images(table, options)
-    return found, refused
+        of_plan, ended = (some[some["shots"].isin([shots, ZERO])] for some in (planned, trials))
+        compared = _of_shots(of_plan, ended, images)
+        if compared is not None:
+            yield replace(compared, dataset=dataset, shots=int(shots), refused=refused)
 
 
 def _of_shots(
-    planned: pd.DataFrame, trials: pd.DataFrame, images: Mapping[str, _Images]
+    planned: pd.DataFrame, trials: pd.DataFrame, images: Mapping[str, CategoryImages]
 ) -> Comparisons | None:
     standing = _standing(planned, trials, images)
     pairs, best = _pairs(standing)
@@ -185,7 +100,7 @@ def _of_shots(
 
 
 def _standing(
-    planned: pd.DataFrame, trials: pd.DataFrame, images: Mapping[str, _Images]
+    planned: pd.DataFrame, trials: pd.DataFrame, images: Mapping[str, CategoryImages]
 ) -> list[tuple[bool, bool, float, str]]:
     """Methods: incomplete, marked, minus their AUROC averaged over categories, and the name."""
     categories = planned["category"].nunique()
@@ -199,7 +114,7 @@ def _standing(
     return found
 
 
-def _aurocs(images: _Images | None, trials: pd.DataFrame) -> list[float]:
+def _aurocs(images: CategoryImages | None, trials: pd.DataFrame) -> list[float]:
     if images is None:
         return []
     anomalous = np.array(images.table.labels) != "good"
@@ -220,7 +135,7 @@ def _pairs(standing: Sequence[tuple[bool, bool, float, str]]) -> tuple[list[Pair
     return [(best, other) for other in names[:OTHERS]], best
 
 
-def _compared(pair: Pair, trials: pd.DataFrame, images: Mapping[str, _Images]) -> Comparison | None:
+def _compared(pair: Pair, trials: pd.DataFrame, images: Mapping[str, CategoryImages]) -> Comparison | None:
     areas: dict[str, tuple[Mapping[str, Area], Mapping[str, Area]]] = {}
     seeds = []
     for category, found in images.items():

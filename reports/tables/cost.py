@@ -3,6 +3,7 @@
 import pandas as pd
 
 from reports.frame.load import MISSING, Frame
+from reports.leaderboard.entrants import hours
 from reports.tables.coverage import by_variant
 from reports.tables.table import Cell, Column, Group, Kind, Row, Table, number, text
 
@@ -42,12 +43,12 @@ def _costs(ended: pd.DataFrame) -> tuple[Cell, ...]:
     medians = [number(ok[c].median()) for c in ("fit_seconds", "score_seconds", "ms_per_image")]
     peaks = [number(_whole(ok[c].max())) for c in ("peak_rss_mib", "peak_gpu_mib")]
     hits, computes = (int(ended[c].fillna(0).sum()) for c in ("artifact_hits", "artifact_computes"))
-    hours = [number(h, digits=2) for h in _hours(ended)]
+    spent = [number(h, digits=2) for h in hours(ended)]
     return (
         number(len(ended)),
         *medians,
         *peaks,
-        *hours,
+        *spent,
         number(hits),
         number(computes),
         _share(hits, hits + computes),
@@ -61,16 +62,6 @@ def _share(part: int, whole: int) -> Cell:
 
 def _whole(value: float) -> int | None:
     return None if pd.isna(value) else round(value)
-
-
-def _hours(ended: pd.DataFrame) -> tuple[float | None, float | None]:
-    """GPU hours and CPU hours; None where no trial ran on that."""
-    seconds = ended["total_seconds"].fillna(0.0)
-    on_gpu = ended["device"].fillna("").str.startswith("cuda")
-    share = ended["gpu_share"].fillna(0.0).where(ended["gpu_share"] > 0, 1.0)
-    gpu = float((seconds * share)[on_gpu].sum()) / 3600 if on_gpu.any() else None
-    on_cpu = ended["device"].notna() & ~on_gpu
-    return gpu, float(seconds[on_cpu].sum()) / 3600 if on_cpu.any() else None
 
 
 def _devices(ended: pd.DataFrame) -> str:

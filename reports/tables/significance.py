@@ -10,7 +10,8 @@ from reports.frame.cells import SUBSETS
 from reports.frame.load import Frame
 from reports.frame.naming import ZERO, shots_title, words
 from reports.stats import Difference, Wilcoxon, family, holm, wilcoxon
-from reports.stats.compare import ALL_PAIRS, BOOTSTRAP, Comparison, Comparisons, comparisons
+from reports.stats.compare import ALL_PAIRS, Comparison, Comparisons, comparisons
+from reports.stats.evidence import BOOTSTRAP
 from reports.tables.table import Cell, Column, Group, Row, Table, number, statistic, text
 
 _LEVEL = f"{100 * BOOTSTRAP.level:g} %"

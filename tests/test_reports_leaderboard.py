@@ -1,0 +1,175 @@
+"""Leaderboards: ranks, groups, what is left to gain, who is ranked while a run goes on."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from reports_synthetic import FIVE, Entry, measured, metric_row, write_run
+from scipy.stats import rankdata
+
+from harness.metrics import Scale
+from harness.results import write_scales, write_sweep
+from reports.frame.cards import method_cards
+from reports.frame.cells import averages, cells
+from reports.frame.load import load
+from reports.leaderboard import Board, boards, order
+from reports.leaderboard.ranks import by_number, groups, improvability, places, unit_ranks
+from reports.stats import paired_auroc, score_table
+from reports.stats.evidence import BOOTSTRAP, scores_of
+
+LEVELS = {"strong": 0.3, "alike": 0.28, "weak": 0.02}
+
+
+def test_groups_are_those_whom_nobody_can_tell_from_the_best_of_the_group():
+    apart = {("a", "c"): 0.01, ("a", "d"): 0.02, ("a", "b"): 0.4, ("c", "d"): 0.5}
+    found = groups(["a", "b", "c", "d"], lambda x, y: apart[x, y])
+    assert found == [["a", "b"], ["c", "d"]]
+    assert places(found) == {"a": 1, "b": 1, "c": 3, "d": 3}
+
+
+def test_being_alike_is_not_transitive_and_the_best_of_a_group_decides():
+    def near(x: str, y: str) -> float:
+        return 0.5 if abs(ord(x) - ord(y)) == 1 else 0.001
+
+    assert groups(["a", "b", "c", "d"], near) == [["a", "b"], ["c", "d"]]
+    # unadjusted 0.03 would part them; of two comparisons the smaller p counts twice
+    assert groups(["a", "b", "c"], lambda *_: 0.03) == [["a", "b", "c"]]
+    assert groups(["a", "b"], lambda *_: 0.03) == [["a"], ["b"]]
+    assert groups(["a", "b"], lambda *_: None) == [["a", "b"]]
+    assert groups([], near) == []
+
+
+def test_without_tests_equal_printed_numbers_share_a_rank():
+    assert places(by_number({"a": "90.1", "b": "90.1", "c": "88.0"})) == {"a": 1, "b": 1, "c": 3}
+
+
+def test_ranks_within_units_share_the_mean_of_their_places():
+    values = np.random.default_rng(0).integers(0, 5, (40, 7)).astype(float)
+    slow = np.array([rankdata(-row) for row in values])
+    np.testing.assert_array_equal(unit_ranks(values), slow)
+
+
+def test_improvability_is_the_share_of_the_error_that_the_best_does_not_make():
+    # unit 1: errors 0.1, 0.2, 0.4; unit 2: 0.3, 0.3, 0 (perfect)
+    errors = np.array([[0.1, 0.2, 0.4], [0.3, 0.3, 0.0]])
+    assert improvability(errors).tolist() == pytest.approx([(0 + 1) / 2, (0.5 + 1) / 2, 0.75 / 2])
+    assert improvability(np.zeros((2, 2))).tolist() == [0, 0]
+
+
+def _half(category: str, shots: int | None, seed: int | None):
+    return {"status": "failed"} if category == "pushpins" and seed == 1 else {}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    entries = [Entry(name, 0.8, shots=(4,), seeds=(0, 1)) for name in ("weak", "alike", "strong")]
+    entries += [Entry("half", 0.9, shots=(4,), seeds=(0, 1), fate=_half)]
+    return measured(write_run(tmp_path_factory.mktemp("board") / "run", entries, FIVE[:3]), LEVELS)
+
+
+def first(run: Path) -> Board:
+    return boards(load([run]))[0]
+
+
+def test_a_board_agrees_with_the_tables_and_the_tests_behind_them(run: Path):
+    frame = load([run])
+    board = boards(frame)[0]
+    assert board.key == ("loco", "nested", "auroc", "all", 4) and board.tested
+    means = averages(frame, cells(frame)).query("measure == 'auroc' and subset == 'all'").set_index("variant")
+    for one in board.ranked:
+        assert one.value == pytest.approx(means["mean"][one.variant], abs=1e-12)
+        assert one.std == pytest.approx(means["std"][one.variant], abs=1e-12)
+        assert one.low < one.value < one.high
+        assert (one.ok, one.planned, one.seeds) == (6, 6, 2)
+    ranks = {one.variant: one.rank for one in board.ranked}
+    best, second, last = [one.variant for one in board.ranked[:3]]
+    assert {best, second} == {"strong", "alike"} and ranks[best] == ranks[second] == 1
+    assert last == "weak" and ranks["weak"] > 1
+
+
+def test_the_groups_of_one_category_are_those_of_the_paired_test(tmp_path: Path):
+    entries = [Entry(name, 0.8, shots=(4,), seeds=(0, 1)) for name in LEVELS]
+    run = measured(write_run(tmp_path / "run", entries, FIVE[:1]), LEVELS)
+    board = first(run)
+    trials = pd.read_parquet(run / "trials")
+    ids = {m: some["trial_id"].tolist() for m, some in trials.groupby("method")}
+    every = [i for some in ids.values() for i in some]
+    table = score_table(scores_of(run, every), every)
+    best = board.standings[0].variant
+    p = {
+        m: paired_auroc(table.of(ids[best]), table.of(some), table.labels, "all", BOOTSTRAP).p
+        for m, some in ids.items()
+        if m != best
+    }
+    small, large = sorted(p, key=lambda m: p[m])
+    alike = {
+        m
+        for m, wanted in ((small, min(1, 2 * p[small])), (large, max(2 * p[small], p[large])))
+        if wanted >= 0.05
+    }
+    assert {s.variant for s in board.leaders} == {best} | alike
+
+
+def test_who_lacks_a_unit_is_not_ranked_and_is_told_why(run: Path):
+    half = next(s for s in first(run).standings if s.variant == "half")
+    assert (half.rank, half.value, half.mean_rank) == (None, None, None)
+    assert (half.why, half.ok, half.planned) == ("1/2 seeds in pushpins", 5, 6)
+
+
+def test_a_run_that_has_just_begun_compares_what_everybody_has(tmp_path: Path):
+    def one_left(category: str, shots: int | None, seed: int | None):
+        return None if category == FIVE[2] else {}
+
+    def two_left(category: str, shots: int | None, seed: int | None):
+        return None if category != FIVE[0] else {}
+
+    entries = [Entry("a", 0.8, shots=(4,), fate=one_left), Entry("b", 0.7, shots=(4,), fate=two_left)]
+    board = first(measured(write_run(tmp_path / "run", entries, FIVE[:3]), {}))
+    assert board.units == (FIVE[0],)
+    assert board.left_out == {FIVE[1]: "not complete yet", FIVE[2]: "not complete yet"}
+    assert [s.rank is not None for s in board.standings] == [True, True]
+    nothing = [Entry("a", 0.8, fate=lambda *_: None)]
+    assert boards(load([write_run(tmp_path / "none", nothing)])) == []
+
+
+def test_where_lower_is_better_the_lowest_wins(tmp_path: Path):
+    entries = [Entry(name, level, shots=(4,)) for name, level in (("slow", 0.5), ("fast", 0.9))]
+    rate = lambda row, value: [metric_row("all", "rate", 1 - value)]  # noqa: E731
+    run = write_run(tmp_path / "run", entries, metrics=rate)
+    write_scales(run, {"rate": Scale("Rate", "ms", 2, higher_is_better=False).record()})
+    board = first(run)
+    assert [s.variant for s in board.standings] == ["fast", "slow"] and not board.tested
+    assert [s.improvability for s in board.standings] == [0.0, pytest.approx(0.8, abs=0.15)]
+    write_scales(run, {"rate": Scale("Rate", "ms", 2, higher_is_better=None).record()})
+    assert [s.rank for s in first(run).standings] == [None, None]
+
+
+def test_one_method_alone_wins_nothing_but_is_there(tmp_path: Path):
+    board = first(measured(write_run(tmp_path / "run", [Entry("a", 0.8)], FIVE[:2]), {}))
+    assert [(s.rank, s.mean_rank, s.improvability) for s in board.standings] == [(1, None, 0.0)]
+
+
+def test_methods_are_called_as_in_papers_where_a_run_says_how(tmp_path: Path):
+    run = write_run(tmp_path / "run", [Entry("a_b", 0.8, {"k": 1}), Entry("a_b", 0.7, {"k": 2})])
+    config = {"name": "run", "dataset": {"name": "loco"}, "support": {"rule": "nested"}}
+    card = {
+        "title": "A-B [new]",
+        "training": "trained",
+        "uses": ["text"],
+        "url": "javascript:alert(1)",
+        "version": "x",
+    }
+    write_sweep(run, config, cards={"a_b": card, "gone": None})
+    frame = load([run])
+    assert set(frame.trials["variant"]) == {"A-B (new)[k=1]", "A-B (new)[k=2]"}
+    found = frame.cards["a_b"]
+    assert (found.badges, found.url, found.version) == (("trained", "text"), "", 0)
+    assert frame.notes == ()
+    assert boards(frame)[0].standings[0].badges == ("trained", "text")
+    assert order(frame)[0] == boards(frame)[0].standings[0].variant
+
+
+def test_two_methods_of_one_title_stay_apart():
+    cards = method_cards([{"a": {"title": "X"}, "b": {"title": "X"}}, {"a": {"title": "Y"}}], ["a", "b", "c"])
+    assert [card.title for card in cards.values()] == ["X · a", "X · b", "c"]
