@@ -29,7 +29,9 @@ from reports.tables.provenance import facts
 from reports.tables.table import Cell, Column, Group, Kind, Row, Table, statistic, text
 
 PLACE = ["dataset", "measure", "subset", "variant", "shots", "category"]
+CELL = ["dataset", "variant", "shots", "category"]
 TESTED = 200  # at most so many differences get an interval: the largest
+LISTED = 2000  # rows of a table at most; CSV has them all
 
 Place = tuple[Any, ...]
 Cells = dict[Place, Mapping[str, Any]]
@@ -41,12 +43,14 @@ def main(arguments: Sequence[str]) -> int:
     try:
         frames = load([options.first]), load([options.second])
         report = compare(*frames)
+        shown = shortened(report)
         if options.out:
-            write(options.out, {n: t for make in FORMATS.values() for n, t in make(report).items()})
+            of_each = {name: make(report if name == "csv" else shown) for name, make in FORMATS.items()}
+            write(options.out, {name: text for files in of_each.values() for name, text in files.items()})
     except HarnessError as error:
         print(f"reports diff: {error}", file=sys.stderr)
         return 2
-    print(render(report))
+    print(render(shown))
     for error in (error for frame in frames for error in frame.damage):
         print(f"reports diff: {error}", file=sys.stderr)
     if any(frame.damage for frame in frames):
@@ -81,6 +85,22 @@ def compare(first: Frame, second: Frame) -> Report:
     note = f"A is {names[0]}, B is {names[1]}. {equal} cells are the same in both."
     notes = (note, *unlike, *first.notes, *second.notes)
     return Report(" against ".join(names), state(frames[0]), notes, sections)
+
+
+def shortened(report: Report) -> Report:
+    """The report with no more rows than can be read: of each group the first, and how many follow."""
+    sections = [replace(s, tables=tuple(map(_shortened, s.tables))) for s in report.sections]
+    return replace(report, sections=tuple(sections))
+
+
+def _shortened(table: Table) -> Table:
+    most = max(1, LISTED // len(table.groups))
+    left = sum(max(0, len(group.rows) - most) for group in table.groups)
+    if sum(len(group.rows) for group in table.groups) <= LISTED:
+        return table
+    groups = tuple(replace(group, rows=group.rows[:most]) for group in table.groups)
+    note = f"{left:,} more rows are in the CSV file (--out), at most {most:,} of a kind are listed here."
+    return replace(table, groups=groups, notes=(*table.notes, note))
 
 
 def _named_alike(first: Frame, second: Frame) -> tuple[Frame, Frame]:
@@ -126,7 +146,7 @@ def _differing(
 ) -> tuple[Table, ...]:
     if not places:
         return ()
-    tests = {p: _test(frames, p) for p in [p for p in places if metric_of(p[1]) == AUROC][:TESTED]}
+    tests = _tests(frames, [p for p in places if metric_of(p[1]) == AUROC][:TESTED])
     adjusted = family(tests)
     groups: dict[str, list[Row]] = {}
     for place in places:
@@ -178,28 +198,46 @@ def _p(value: float | None) -> Cell:
     return Cell() if value is None else Cell("<0.001" if value < 0.001 else f"{value:.3g}", value)
 
 
-def _test(frames: Sequence[Frame], place: Place) -> Difference | None:
-    """B - A on the same images, seeds averaged; None where the images or their labels are others."""
+def _tests(frames: Sequence[Frame], places: Sequence[Place]) -> dict[Place, Difference | None]:
+    """B - A of each cell on the same images, seeds averaged; None where images or their labels are others."""
+    ids = [_ids(frame, places) for frame in frames]
+    scores = [_scores(frame, some, prefix) for frame, some, prefix in zip(frames, ids, "ab", strict=True)]
+    return {place: _test(place, [some[place] for some in ids], scores) for place in places}
+
+
+def _ids(frame: Frame, places: Sequence[Place]) -> dict[Place, list[str]]:
+    """The ok trials of each cell."""
+    by_cell: dict[Place, list[str]] = {}
+    ok = frame.trials[frame.trials["status"] == "ok"]
+    for row in ok[[*CELL, "trial_id"]].itertuples(index=False, name=None):
+        by_cell.setdefault(row[:-1], []).append(row[-1])
+    return {place: by_cell.get((place[0], *place[3:]), []) for place in places}
+
+
+def _scores(frame: Frame, ids: Mapping[Place, Sequence[str]], prefix: str) -> dict[str, pd.DataFrame]:
+    """By trial, all read at once; ids begin with the prefix, so that those of two runs never coincide."""
+    wanted = sorted({trial for some in ids.values() for trial in some})
+    found = scores_of(frame.sources[0].path, wanted)
+    named = found["trial_id"].cat.rename_categories(lambda trial: prefix + str(trial))
+    return {str(trial)[1:]: rows for trial, rows in found.assign(trial_id=named).groupby("trial_id")}
+
+
+def _test(
+    place: Place, ids: Sequence[Sequence[str]], scores: Sequence[Mapping[str, pd.DataFrame]]
+) -> Difference | None:
     _, _, subset, _, _, category = place
-    scores = [_scores(frame, place, prefix) for frame, prefix in zip(frames, "ab", strict=True)]
-    ids = [list(dict.fromkeys(some["trial_id"])) for some in scores]
+    rows = [known[trial] for some, known in zip(ids, scores, strict=True) for trial in some if trial in known]
+    sides = zip("ab", ids, scores, strict=True)
+    named = [[prefix + trial for trial in some if trial in known] for prefix, some, known in sides]
+    if not all(named):
+        return None
     try:
-        table = score_table(pd.concat(scores), [*ids[0], *ids[1]])
+        table = score_table(pd.concat(rows).astype({"trial_id": str}), [*named[0], *named[1]])
     except DataError:
         return None
     options = replace(BOOTSTRAP, seed=crc32(str(category).encode()))
-    a, b = (table.of(some) for some in ids)
+    a, b = (table.of(some) for some in named)
     return paired_auroc(b, a, table.labels, subset, options)
-
-
-def _scores(frame: Frame, place: Place, prefix: str) -> pd.DataFrame:
-    """Scores of the trials of a cell, whose ids do not coincide with those of the other run."""
-    dataset, _, _, variant, shots, category = place
-    t = frame.trials
-    mine = (t["dataset"] == dataset) & (t["variant"] == variant) & (t["shots"] == shots)
-    ids = t.loc[mine & (t["category"] == category) & (t["status"] == "ok"), "trial_id"].tolist()
-    found = scores_of(frame.sources[0].path, ids)
-    return found.assign(trial_id=prefix + found["trial_id"].astype(str))
 
 
 def _lacking(found: Sequence[Cells], places: Sequence[Place]) -> tuple[Table, ...]:

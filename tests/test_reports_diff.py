@@ -118,6 +118,20 @@ def test_diff_writes_every_format_and_says_what_is_wrong(tmp_path: Path, capsys:
     assert "not a run directory" in capsys.readouterr().err
 
 
+def test_of_very_many_rows_the_first_are_shown_and_csv_has_them_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(diff, "LISTED", 2)
+    a = write_run(tmp_path / "a", [ENTRY], metrics=plain)
+    b = write_run(tmp_path / "b", [ENTRY], metrics=lambda row, value: [metric_row("all", "auroc", value / 2)])
+    assert main(["diff", str(a), str(b), "--out", str(tmp_path / "out")]) == 1
+    assert "1 more rows are in the CSV file" in capsys.readouterr().out
+    whole, shown = ((tmp_path / "out" / name).read_text() for name in ("csv/differing.csv", "report.md"))
+    rows = [f"m, 1-shot, {category.replace('_', ' ')} · loco" for category in CATEGORIES]
+    assert [(row in whole, row in shown) for row in rows].count((True, True)) == 2
+    assert all(row in whole for row in rows)
+
+
 def test_merged_runs_are_one_run_with_all_their_rows(tmp_path: Path):
     a = write_run(tmp_path / "a", [ENTRY])
     b = write_run(tmp_path / "b", [Entry("n", 0.7, shots=(1,), fate=lambda c, *_: None if c == "x" else {})])

@@ -1,6 +1,6 @@
 """From trials to cells: mean and standard deviation over seeds, and averages over categories."""
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -93,38 +93,46 @@ def averages(frame: Frame, cells: pd.DataFrame) -> pd.DataFrame:
     per_seed = frame.metrics.groupby([*_SERIES, "seed"], sort=False)["value"].mean()
     over_seeds = per_seed.groupby(level=_SERIES, sort=False)
     spread = pd.DataFrame({"mean": over_seeds.mean(), "std": over_seeds.std(ddof=DDOF)}).to_dict("index")
+    series: dict[tuple[Any, ...], list[dict[Hashable, Any]]] = {}  # a frame each would cost a millisecond
+    for row in cells.to_dict("records"):
+        series.setdefault(tuple(row[name] for name in _SERIES), []).append(row)
     rows = []
-    for key, some in cells.groupby(_SERIES, sort=False):
+    for key, some in series.items():
         place = dict(zip(_SERIES, key, strict=True))
-        rows.append(_average(place, some, names[some["dataset"].iloc[0]], spread.get(key, {})))
+        rows.append(_average(place, some, names[key[0]], spread.get(key, {})))
     return pd.DataFrame(
         rows, columns=[*_SERIES, "mean", "std", "n", "planned", "ok", "undefined", "marks", "why"]
     )
 
 
 def _average(
-    key: Mapping[str, Hashable], cells: pd.DataFrame, categories: list[str], spread: Mapping[Any, float]
+    key: Mapping[str, Hashable],
+    cells: Sequence[Mapping[Hashable, Any]],
+    categories: list[str],
+    spread: Mapping[Any, float],
 ) -> dict[str, object]:
     why = _gaps(cells, categories)
-    seeds = int(cells["planned"].max())
+    seeds = max(int(cell["planned"]) for cell in cells)
     blank = {"mean": None, "std": None, "n": 0}
     found = blank if why else {"mean": spread["mean"], "std": spread["std"], "n": seeds}
-    facts = {"ok": int(cells["ok"].sum()), "undefined": bool(cells["undefined"].all())}
-    return {**key, **found, "planned": seeds, **facts, "marks": _union(cells["marks"]), "why": why}
+    undefined = all(bool(cell["undefined"]) for cell in cells)
+    facts = {"ok": sum(int(cell["ok"]) for cell in cells), "undefined": undefined}
+    marks = _union(cell["marks"] for cell in cells)
+    return {**key, **found, "planned": seeds, **facts, "marks": marks, "why": why}
 
 
-def _gaps(cells: pd.DataFrame, categories: list[str]) -> dict[str, str]:
+def _gaps(cells: Sequence[Mapping[Hashable, Any]], categories: list[str]) -> dict[str, str]:
     """What is incomplete, by category; empty if the average may be printed."""
-    gaps = {c: "not planned" for c in categories if c not in set(cells["category"])}
-    short = cells["n"].to_numpy() < cells["planned"].to_numpy()
-    if short.any():  # mostly none is, and a frame of none costs as much as the rest of an average
-        gaps |= {str(row["category"]): _gap(row) for row in cells[short].to_dict("records")}
-    if not gaps and cells["seeds"].nunique() > 1:
-        gaps = {str(c): "other seeds" for c in cells["category"][cells["seeds"] != cells["seeds"].iloc[0]]}
+    there = {cell["category"] for cell in cells}
+    gaps = {c: "not planned" for c in categories if c not in there}
+    gaps |= {str(cell["category"]): _gap(cell) for cell in cells if cell["n"] < cell["planned"]}
+    if not gaps:
+        first = cells[0]["seeds"]
+        gaps = {str(cell["category"]): "other seeds" for cell in cells if cell["seeds"] != first}
     return gaps
 
 
-def _gap(cell: dict[Hashable, Any]) -> str:
+def _gap(cell: Mapping[Hashable, Any]) -> str:
     if cell["undefined"]:
         return "undefined"
     return f"{cell['n']}/{cell['planned']} seeds" if cell["state"] == "mixed" else cell["state"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
@@ -73,7 +74,7 @@ class Frame:
     damage: tuple[DamagedFile, ...] = ()
     cards: Mapping[str, MethodCard] = field(default_factory=dict)
 
-    @property
+    @cached_property  # asked for every row of a table
     def main(self) -> str:
         """The metric that tables and figures begin with: AUROC, or else the first that was measured."""
         measured = list(self.metrics["metric"].unique())

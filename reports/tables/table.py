@@ -165,7 +165,7 @@ class Table:
                 spans.append((column.group, 1))
         return spans if any(name for name, _ in spans) else []
 
-    @property
+    @cached_property  # a renderer asks for every row
     def ranked(self) -> bool:
         """Some number is marked as best."""
         return any(c.rank for group in self.groups for row in group.rows for c in row.cells)
