@@ -12,7 +12,16 @@ from harness import provenance
 from harness.data import GOOD, UNLABELLED, Sample, Split, image_size
 from harness.data.masks import regions as read_regions
 from harness.method import Scores
-from harness.metrics import CONDITION, METRICS, UPSAMPLING, MetricValue, ScoredSample, trial_metrics
+from harness.metrics import (
+    CONDITION,
+    METRICS,
+    UPSAMPLING,
+    Metric,
+    MetricValue,
+    Moments,
+    ScoredSample,
+    trial_metrics,
+)
 from harness.trial import Trial
 
 
@@ -46,6 +55,7 @@ def metric_rows(
     maps: NDArray[Any] | None,
     kept: str = "",
     threads: int = 1,
+    validation: Moments | None = None,
 ) -> list[Mapping[str, Any]]:
     """Rows of the metrics table; pixel metrics only where there are maps and masks.
 
@@ -58,20 +68,24 @@ def metric_rows(
         maps: their maps (n, h, w), or None.
         kept: what happened to the maps since the method made them; recorded with pixel metrics.
         threads: for pixel metrics.
+        validation: of the method's maps of validation images, for metrics that fix a threshold on them.
 
     Raises:
         DataError: a map or mask is not what it should be; the file is named.
     """
     known = [i for i, s in enumerate(split.test) if s.label != UNLABELLED]
-    values = _values(names, split, image, maps, known, threads)
+    values = _values(names, split, image, maps, known, threads, validation)
     for condition, members in _conditions(split, known).items():
-        apart = _values(names, split, image, maps, members, threads)
+        apart = _values(names, split, image, maps, members, threads, validation)
         values += [replace(v, subset=CONDITION + condition) for v in apart if v.subset == "all"]
     values.sort(key=lambda value: names.index(value.metric))
-    rule = "; ".join(filter(None, (UPSAMPLING, kept)))
-    return [
-        asdict(v) | {"map_rule": rule if METRICS.load(v.metric).kind == "pixel" else None} for v in values
-    ]
+    return [asdict(v) | {"map_rule": _rule(METRICS.load(v.metric), kept)} for v in values]
+
+
+def _rule(metric: Metric, kept: str) -> str | None:
+    """How maps became a value of a metric."""
+    cut = f"threshold: {metric.cut.words}" if metric.cut else ""
+    return "; ".join(filter(None, (UPSAMPLING, kept, cut))) if metric.kind == "pixel" else None
 
 
 def _conditions(split: Split, known: Sequence[int]) -> dict[str, list[int]]:
@@ -90,6 +104,7 @@ def _values(
     maps: NDArray[Any] | None,
     chosen: Sequence[int],
     threads: int,
+    validation: Moments | None,
 ) -> list[MetricValue]:
     """Metrics of the test images at these places, whose labels are known."""
     plain = [name for name in names if METRICS.load(name).kind == "image"]
@@ -98,7 +113,7 @@ def _values(
     used = [i for i in chosen if split.test[i].label == GOOD or split.test[i].masks]
     if maps is not None and (not chosen or any(split.test[i].masks for i in used)):
         pixel = [name for name in names if name not in plain]
-        values += _pixel_values(pixel, split, image, maps, used, threads)
+        values += _pixel_values(pixel, split, image, maps, used, threads, validation)
     return values
 
 
@@ -113,6 +128,7 @@ def _pixel_values(
     maps: NDArray[Any],
     used: Sequence[int],
     threads: int,
+    validation: Moments | None,
 ) -> list[MetricValue]:
     """Metrics of pixels over the test images at these places, whose masks are known."""
     chosen = [split.test[i] for i in used]
@@ -126,6 +142,7 @@ def _pixel_values(
         sizes,
         threads,
         split.limits,
+        validation,
     )
 
 

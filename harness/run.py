@@ -5,11 +5,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, final
-
-import numpy as np
 
 from harness import gpu, provenance
 from harness.data import FitData, ImageSet, Split
@@ -17,13 +15,14 @@ from harness.data.digest import expect
 from harness.errors import DataError, NotAsPlanned
 from harness.failures import status_of
 from harness.method import Context, Method, Scores
-from harness.notes import noted
+from harness.metrics import METRICS, Moments
+from harness.notes import note, noted
 from harness.results import maps, views
 from harness.rows import Job, base_row, metric_rows, score_rows
+from harness.scoring import map_moments, score_chunks
 from harness.seeding import seeded
 from harness.trial import Status, Trial, TrialResult
 
-CHUNK = 32  # test images scored at a time: memory stays flat in their number
 TRACEBACK_CHARACTERS = 8000  # its end: torch writes long ones, and the cause stands last
 
 
@@ -118,7 +117,7 @@ def measured(
     # not begun anew: where this is the process that scored, the peak is that of both
     with noted() as notes:
         try:
-            outcome, found = {}, _measured(done.scores, done.kept, split(), job, clock)
+            outcome, found = {}, _measured(done, done.scores, split(), job, clock)
         except Exception as error:  # noqa: BLE001 - as above
             outcome = _failure(error)
             if on_failure:
@@ -150,7 +149,9 @@ def _scored(
     with clock.phase("score"):
         # scoring alone: a method is not slow because many metrics were asked for
         scores = score_chunks(method, ImageSet.of_samples(split.test))
+    found = _validation(method, split, job, clock)
     counts = {
+        **found,
         "n_train": len(data.train),
         "n_validation": len(data.validation),
         "n_test": len(split.test),
@@ -159,12 +160,27 @@ def _scored(
     return counts, scores, _views(method, split) if job.keep_maps else {}
 
 
-def _measured(
-    scores: Scores, kept: Mapping[str, bytes], split: Split, job: Job, clock: _Clock
-) -> TrialResult:
+def _validation(method: Method, split: Split, job: Job, clock: _Clock) -> dict[str, Any]:
+    """The pixels of the maps of validation images, where a metric fixes its threshold on them."""
+    cuts = [name for name in job.metrics if METRICS.load(name).cut]
+    if not cuts:
+        return {}
+    if not split.validation:
+        note(f"{', '.join(cuts)}: no validation image to fix a threshold on, hence no value")
+        return {}
+    with clock.phase("validation"):
+        found = map_moments(method, split.validation)
+    return {"validation_maps": asdict(found)} if found else {}
+
+
+def _measured(done: Scored, scores: Scores, split: Split, job: Job, clock: _Clock) -> TrialResult:
     with clock.phase("metric"):
         cores = provenance.thread_count(job.cpus or 1)
-        metrics = metric_rows(job.metrics, split, scores.image, scores.maps, threads=cores)
+        validation = Moments.recorded(done.row)
+        metrics = metric_rows(
+            job.metrics, split, scores.image, scores.maps, threads=cores, validation=validation
+        )
+    kept = done.kept
     if job.keep_maps and scores.maps is not None:
         kept = {maps.KIND: maps.pack([sample.id for sample in split.test], scores.maps), **kept}
     return TrialResult({}, tuple(metrics), tuple(score_rows(split.test, scores)), kept)
@@ -195,35 +211,6 @@ def fit_data(names: Sequence[str], split: Split) -> FitData:
         part_masks=masks,
         part_classes=split.part_classes,
     )
-
-
-def score_chunks(method: Method, images: ImageSet, size: int = CHUNK) -> Scores:
-    """Scores of all images, a chunk at a time; each image is scored on its own anyway.
-
-    Raises:
-        DataError: the method returned scores of a wrong shape, or not finite.
-    """
-    chunks = []
-    for start in range(0, len(images), size):
-        part = images.subset(range(start, min(start + size, len(images))))
-        chunks.append(_checked(method.score(part), part))
-    return Scores(
-        image=np.concatenate([c.image for c in chunks]),
-        parts={k: np.concatenate([c.parts[k] for c in chunks]) for k in chunks[0].parts},
-        maps=None if chunks[0].maps is None else np.concatenate([c.maps for c in chunks]),
-    )
-
-
-def _checked(scores: Scores, images: ImageSet) -> Scores:
-    for name, values in {"image": scores.image, **scores.parts}.items():
-        if np.shape(values) != (len(images),):
-            raise DataError(f"score {name!r} has shape {np.shape(values)} for {len(images)} images")
-        # named here: one NaN among thousands of scores would make every metric undefined without a word
-        if not np.isfinite(values).all():
-            raise DataError(
-                f"score {name!r} of {images.ids[int(np.argmin(np.isfinite(values)))]} is not finite"
-            )
-    return scores
 
 
 def ended(trial: Trial, job: Job, status: Status, reason: str) -> TrialResult:

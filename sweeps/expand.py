@@ -120,7 +120,7 @@ def _notes(splits: Mapping[str, Split], metrics: Sequence[str]) -> list[str]:
     places: dict[str, list[str]] = {}
     for category, split in splits.items():
         labels, masks = [s.label for s in split.test], any(s.masks for s in split.test)
-        for reason in undefined(labels, masks, metrics):
+        for reason in undefined(labels, masks, metrics, bool(split.validation)):
             places.setdefault(reason, []).append(category)
     return [f"{', '.join(categories)}: {reason}" for reason, categories in places.items()]
 

@@ -46,6 +46,13 @@ def mask(path: Path, value: int = 255, box=(2, 2, 6, 6), size: tuple[int, int] =
     return path
 
 
+def spot(path: Path) -> None:
+    """Make an image white where `mask` marks it."""
+    pixels = np.asarray(Image.open(path)).copy()
+    pixels[2:6, 2:6] = 255
+    Image.fromarray(pixels).save(path)
+
+
 def planned(paths: list[Path]) -> ImageSet:
     """Images as a data set hands them out: it has read the files, and knows how they go on."""
     samples = tuple(Sample(path.name, path) for path in paths)
@@ -84,3 +91,21 @@ def mvtec(root: Path, category: str = "bottle") -> Path:
     image(folder / "test/dent/000.png", 30)
     mask(folder / "ground_truth/dent/000.png")
     return folder
+
+
+def mvtec_ad2(root: Path, *categories: str, private: int = 2) -> Path:
+    """Objects under two lights: 4 train, 3 validation, 4 good, 4 bad, twice `private` without labels."""
+    for category in categories or ("can", "rice"):
+        folder = root / category
+        for split, n in (("train", 4), ("validation", 3)):
+            for i in range(n):
+                image(folder / f"{split}/good/{i:03d}_regular.png")
+        for light in ("regular", "overexposed"):
+            for i in range(2):
+                image(folder / f"test_public/good/{i:03d}_{light}.png")
+                spot(image(folder / f"test_public/bad/{i:03d}_{light}.png"))
+                mask(folder / f"test_public/ground_truth/bad/{i:03d}_{light}_mask.png")
+        for split, light in (("test_private", "regular"), ("test_private_mixed", "mixed")):
+            for i in range(private):
+                image(folder / f"{split}/{i:03d}_{light}.png")
+    return root

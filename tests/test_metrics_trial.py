@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from harness.errors import ConfigError, DataError
-from harness.metrics import METRICS, Region, ScoredSample, auspro, subsets, trial_metrics, upsample
+from harness.metrics import METRICS, Moments, Region, ScoredSample, auspro, subsets, trial_metrics, upsample
 
 SIZE = (24, 32)
 
@@ -28,6 +28,9 @@ def loco(seed: int = 0, labels=("good", "good", "logical", "structural", "logica
     return samples, maps, regions
 
 
+VALIDATION = Moments(2, 48, 0.3, 0.1, 0.0, 1.0)  # of maps in [0, 1]
+
+
 def rows_of(names, samples, maps=None, regions=None, native=None):
     found = trial_metrics(
         names,
@@ -35,6 +38,7 @@ def rows_of(names, samples, maps=None, regions=None, native=None):
         None if maps is None else lambda i: maps[i],
         None if regions is None else lambda i: regions[i],
         native,
+        validation=VALIDATION,
     )
     return {(row.metric, row.subset, row.fpr_limit): row for row in found}
 

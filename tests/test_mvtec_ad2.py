@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import sweep_here
-from data_trees import image, mask
+from data_trees import SIZE, mvtec_ad2
 from pydantic import TypeAdapter, ValidationError
 
 from harness.curate.check import check
@@ -21,30 +21,11 @@ from harness.metrics.image import auroc
 from harness.rows import metric_rows
 
 Write = Callable[..., Path]
-SIDE = (24, 32)
-
-
-def draw(root: Path, *categories: str, private: int = 2) -> Path:
-    """Objects in the layout of MVTec AD 2: a bright square is a defect."""
-    for category in categories or ("can", "rice"):
-        folder = root / category
-        for split, n in (("train", 4), ("validation", 3)):
-            for i in range(n):
-                image(folder / f"{split}/good/{i:03d}_regular.png", size=SIDE)
-        for light in ("regular", "overexposed"):
-            for i in range(2):
-                image(folder / f"test_public/good/{i:03d}_{light}.png", size=SIDE)
-                image(folder / f"test_public/bad/{i:03d}_{light}.png", size=SIDE)
-                mask(folder / f"test_public/ground_truth/bad/{i:03d}_{light}_mask.png", size=SIDE)
-        for split, light in (("test_private", "regular"), ("test_private_mixed", "mixed")):
-            for i in range(private):
-                image(folder / f"{split}/{i:03d}_{light}.png", size=SIDE)
-    return root
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return draw(tmp_path / "data")
+    return mvtec_ad2(tmp_path / "data")
 
 
 def test_the_public_split_has_labels_masks_and_lightings(root: Path):
@@ -100,7 +81,7 @@ def test_check_knows_it_and_says_what_differs(root: Path):
     report = check(root, MVTEC_AD2)
     assert not report.problems
     assert "can: other counts than the official archive: test_private 2 (archive: 321)" in report.notes[0]
-    everything = check(draw(root, *COUNTS), MVTEC_AD2)
+    everything = check(mvtec_ad2(root, *COUNTS), MVTEC_AD2)
     assert "train: 32 images in all categories together (archive: 2,528)" in everything.notes
     unlabelled = check(root, MVTEC_AD2, Ad2Options("private"))
     assert any("test images without labels" in note for note in unlabelled.notes)
@@ -109,7 +90,7 @@ def test_check_knows_it_and_says_what_differs(root: Path):
 def test_each_lighting_is_judged_on_its_own(root: Path):
     split = MVTEC_AD2.read(root, "can")
     rng = np.random.default_rng(0)
-    scores, maps = rng.random(8), rng.random((8, *SIDE), dtype=np.float32)
+    scores, maps = rng.random(8), rng.random((8, *SIZE), dtype=np.float32)
     rows = metric_rows(["auroc", "aupro"], split, scores, maps)
     assert {row["fpr_limit"] for row in rows if row["metric"] == "aupro"} == {0.05}
     found = {row["subset"]: row for row in rows if row["metric"] == "auroc"}

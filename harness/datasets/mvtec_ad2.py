@@ -5,8 +5,9 @@ ROOT/can/validation/good/000_regular.png
 ROOT/can/test_public/good/000_regular.png: the lighting stands in the name (000_overexposed.png, …)
 ROOT/can/test_public/bad/000_regular.png
 ROOT/can/test_public/ground_truth/bad/000_regular_mask.png
-ROOT/can/test_private/000_regular.png: no labels; only the authors' server evaluates it
-ROOT/can/test_private_mixed/000_mixed.png: the same under other lightings
+
+Beside them, by option, `test_private/000_regular.png` and `test_private_mixed/000_mixed.png` (other
+lightings), flat and without labels: only the authors' server evaluates those.
 """
 
 from collections.abc import Mapping

@@ -80,4 +80,5 @@ def metric_entry(name: str) -> dict[str, Any]:
     found = METRICS.load(name)
     plain = ("title", "summary", "kind", "unit", "decimals", "higher_is_better", "targets", "version")
     values = {key: getattr(found, key) for key in plain}
-    return {"name": name, **values, "limits": list(found.limits), **_paper(found.paper)}
+    more = {"limits": list(found.limits), "threshold": found.cut.words if found.cut else ""}
+    return {"name": name, **values, **more, **_paper(found.paper)}

@@ -11,10 +11,11 @@ from harness.inspection.record import Record
 from harness.metrics.scale import PERCENT, Scale
 from harness.results.plain import duration, title
 
-DATA = ["dataset", "category", "fingerprint", "marks", "n_train", "n_validation", "n_test"]
+DATA = ["dataset", "category", "fingerprint", "marks", "n_train", "n_validation", "n_test", "validation_maps"]
 COST = [
     "fit_seconds",
     "score_seconds",
+    "validation_seconds",
     "metric_seconds",
     "total_seconds",
     "ms_per_image",

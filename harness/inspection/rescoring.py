@@ -11,7 +11,7 @@ import pandas as pd
 from harness.data import Split
 from harness.errors import ConfigError, DamagedFile, DataError
 from harness.inspection.intervals import with_intervals
-from harness.metrics import METRICS
+from harness.metrics import METRICS, Moments
 from harness.metrics.bootstrap import Bootstrap
 from harness.results import RunWriter, locked, read_run, write_scales
 from harness.results.maps import KEPT, read_maps
@@ -56,6 +56,12 @@ def _told(names: Sequence[str], rows: Sequence[Sequence[Mapping[str, Any]]], res
     with_interval = sum(r.get("ci_low") is not None for found in rows for r in found)
     told = f"{', '.join(names)} of {len(rows) - left} trials, pixel metrics of {pixels} with kept maps"
     told += f", {with_interval} intervals" if resamples else ""
+    for name in (name for name in names if METRICS.load(name).cut):
+        if lacking := sum(all(row["metric"] != name for row in found) for found in rows):
+            told += (
+                f"; {name} of {lacking} is left as it was: maps or the threshold fixed on validation images "
+                "were not kept; a sweep with it among its metrics, and `--retry ok`, fixes one"
+            )
     return told + (f"; {left} without metrics and maps are left to the sweep" if left else "")
 
 
@@ -78,16 +84,25 @@ def _rescored(
     """The new rows of each trial; none for one that has lost its metrics and cannot have all of them back."""
     splits = Splits(recorded_source(run.config))
     scores = dict(iter(run.scores.groupby("trial_id")))
-    finished = run.trials.loc[run.trials["status"] == "ok", ["trial_id", "category", "fingerprint"]]
-    for trial_id, category, fingerprint in finished.astype(str).to_numpy().tolist():
+    finished = run.trials[run.trials["status"] == "ok"]
+    for row in finished.to_dict("records"):
+        trial = {str(name): value for name, value in row.items()}
+        trial_id, category, fingerprint = (str(trial[k]) for k in ("trial_id", "category", "fingerprint"))
         split = splits.get(category)
         if split.fingerprint != fingerprint:
             raise DataError(f"{category}: the images are not those that trial {trial_id} saw")
         every = list(dict.fromkeys([*(run.config.get("metrics") or ()), *names]))
         wanted = every if trial_id in run.lacking else names
-        rows = _rows(run.path, trial_id, split, scores, wanted, bootstrap)
+        validation = Moments.recorded(trial)
+        possible = [name for name in wanted if not _unfixed(name, split, validation)]
+        rows = _rows(run.path, trial_id, split, scores, possible, bootstrap, validation)
         found = {row["metric"] for row in rows}
         yield trial_id, rows if trial_id not in run.lacking or found >= set(wanted) else []
+
+
+def _unfixed(name: str, split: Split, validation: Moments | None) -> bool:
+    """Whether a metric wants a threshold that this trial has not fixed, although it could have."""
+    return bool(METRICS.load(name).cut and split.validation and validation is None)
 
 
 def _rows(
@@ -97,6 +112,7 @@ def _rows(
     scores: Mapping[Any, pd.DataFrame],
     names: Sequence[str],
     bootstrap: Bootstrap | None,
+    validation: Moments | None,
 ) -> list[Mapping[str, Any]]:
     ids = [sample.id for sample in split.test]
     image = scores[trial_id].set_index("image")["score"].reindex(ids).to_numpy(np.float64)
@@ -106,5 +122,5 @@ def _rows(
     if kept is not None and list(kept.ids) != ids:
         raise DataError(f"{path}: the kept maps of {trial_id} are not of the test images of {split.category}")
     maps = kept.maps if kept else None
-    rows = metric_rows(names, split, image, maps, KEPT, os.cpu_count() or 1)
+    rows = metric_rows(names, split, image, maps, KEPT, os.cpu_count() or 1, validation)
     return rows if bootstrap is None else with_intervals(rows, split, image, maps, bootstrap)

@@ -17,6 +17,7 @@ from harness.metrics.regions import Region
 from harness.metrics.scale import Scale
 from harness.metrics.spro import aupro, auspro
 from harness.metrics.table import METRICS, scale_of
+from harness.metrics.threshold import Moments, moments
 from harness.metrics.trial import CONDITION, MetricValue, ScoredSample, subsets, trial_metrics
 from harness.metrics.upsample import UPSAMPLING, upsample
 
@@ -30,6 +31,7 @@ __all__ = [
     "Evidence",
     "Metric",
     "MetricValue",
+    "Moments",
     "PixelCounts",
     "Region",
     "Scale",
@@ -37,6 +39,7 @@ __all__ = [
     "aupro",
     "auspro",
     "image_metrics",
+    "moments",
     "scale_of",
     "subsets",
     "trial_metrics",

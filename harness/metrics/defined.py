@@ -6,13 +6,16 @@ from harness.metrics.table import METRICS
 from harness.metrics.trial import GOOD, LOGICAL, STRUCTURAL, UNLABELLED
 
 
-def undefined(labels: Collection[str], masks: bool, names: Sequence[str]) -> list[str]:
+def undefined(
+    labels: Collection[str], masks: bool, names: Sequence[str], validation: bool = True
+) -> list[str]:
     """Why some of the metrics will have no value, one sentence per reason; none where all can be had.
 
     Args:
         labels: of the test images.
         masks: whether any anomalous one has its pixels marked.
         names: of the metrics, of the table.
+        validation: whether there are validation images.
     """
     if UNLABELLED in labels:
         return [_empty("test images without labels (their scores and maps are kept)", names)] if names else []
@@ -25,6 +28,9 @@ def undefined(labels: Collection[str], masks: bool, names: Sequence[str]) -> lis
         found.append(_empty("no good test image", image))
     if not masks and pixel:
         found.append(_empty("no masks", pixel))
+    cut = [name for name in pixel if METRICS.load(name).cut]
+    if cut and masks and not validation:
+        found.append(_empty("no validation image to fix a threshold on", cut))
     if bad & {LOGICAL, STRUCTURAL}:
         absent = [name for name in (LOGICAL, STRUCTURAL) if name not in bad]
         found += [f"no {name} test image: its metrics and the mean of both will be empty" for name in absent]

@@ -7,6 +7,7 @@ from typing import Literal, final, get_args
 from harness.citation import Citation
 from harness.errors import ConfigError
 from harness.metrics.scale import PERCENT, Scale
+from harness.metrics.threshold import Cut
 
 Kind = Literal["image", "pixel"]
 Targets = Literal["", "regions", "components", "pixels"]
@@ -21,13 +22,16 @@ class Metric:
         title: name as printed.
         summary: one line for people.
         kind: "image": `function(scores, anomalous)` of float64 (n,) and bool (n,);
-            "pixel": `function(evidence, limit)` of `harness.metrics.evidence.Evidence`.
+            "pixel": `function(evidence, limit)` of `harness.metrics.evidence.Evidence`, or, with a `cut`,
+            `function(tally)` of `harness.metrics.segmentation.Tally`.
         function: returns a finite number, or None where it is not defined.
         unit: "%" of a fraction in [0, 1]; of any other number its unit ("s", "px"), "" for none.
         decimals: digits behind the point in tables; those of a fraction are of the percentage.
         higher_is_better: direction, for everything that compares.
         targets: what a pixel metric looks for: "regions" (saturated), "components" or "pixels".
         limits: limits of the false-positive rate in (0, 1], one row each; empty for metrics without.
+        cut: the rule that fixes one threshold for all pixels on maps of validation images. A sweep that asks
+            for such a metric has its methods score these images, too.
         version: raised whenever the numbers change; written beside every value.
         paper: where it is defined.
 
@@ -44,6 +48,7 @@ class Metric:
     higher_is_better: bool = True
     targets: Targets = ""
     limits: tuple[float, ...] = ()
+    cut: Cut | None = None
     version: int = 1
     paper: Citation | None = None
 
@@ -69,5 +74,7 @@ def _rules(metric: Metric) -> list[tuple[bool, str]]:
         (metric.version >= 1, f"version is {metric.version}, the first is 1"),
         (not pixel or metric.targets in targets, f"targets of a pixel metric: {', '.join(targets)}"),
         (pixel or not (metric.targets or metric.limits), "targets and limits belong to pixel metrics"),
+        (pixel or metric.cut is None, "cut belongs to pixel metrics"),
+        (not (metric.cut and metric.limits), "a metric has a cut or limits"),
         (all(0 < limit <= 1 for limit in metric.limits), f"limits {metric.limits} must be in (0, 1]"),
     ]

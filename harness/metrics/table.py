@@ -20,6 +20,7 @@ METRICS: Registry[Metric] = Registry(
         "pixel_ap": "harness.metrics.pixel:PIXEL_AP",
         "aupro": "harness.metrics.spro:AU_PRO",
         "auspro": "harness.metrics.spro:AU_SPRO",
+        "seg_f1": "harness.metrics.segmentation:SEG_F1",
     },
     group="ladder.metrics",
     of=Metric,

@@ -14,8 +14,10 @@ from harness.metrics.image import checked_scores
 from harness.metrics.inputs import check_size, checked_map, mean
 from harness.metrics.record import Metric
 from harness.metrics.regions import Region
+from harness.metrics.segmentation import tallies
 from harness.metrics.table import METRICS
 from harness.metrics.targets import Groups
+from harness.metrics.threshold import Moments
 from harness.metrics.upsample import upsample
 
 GOOD, LOGICAL, STRUCTURAL = "good", "logical", "structural"
@@ -23,6 +25,7 @@ UNLABELLED = "unlabelled"  # whoever has such images asks for no metric of them
 CONDITION = "condition:"  # begins the name of a subset of test images that were taken under one condition
 Maps = Callable[[int], NDArray[Any]]
 Regions = Callable[[int], Sequence[Region]]
+Load = Callable[[int], tuple[NDArray[Any], Sequence[Region]]]
 
 
 @final
@@ -68,6 +71,7 @@ class MetricValue:
         value: finite, in the metric's unit (mostly a fraction in [0, 1]); None where not defined.
         n_normal, n_anomalous: images of either kind in the subset.
         metric_version: of the metric's definition.
+        threshold: above which a pixel was flagged, of metrics that fix one.
     """
 
     subset: str
@@ -77,6 +81,7 @@ class MetricValue:
     n_normal: int
     n_anomalous: int
     metric_version: int
+    threshold: float | None = None
 
 
 def trial_metrics(
@@ -87,6 +92,7 @@ def trial_metrics(
     native: Sequence[tuple[int, int]] | None = None,
     threads: int = 1,
     limits: Mapping[str, tuple[float, ...]] | None = None,
+    validation: Moments | None = None,
 ) -> list[MetricValue]:
     """Every asked metric on every subset: all, logical, structural, their mean, and each defect type.
 
@@ -103,6 +109,7 @@ def trial_metrics(
         native: (h, w) per image; maps must have the masks' size where it is not given.
         threads: that ask for maps and regions, and look at pixels; how many does not show in the values.
         limits: of the false-positive rate by metric, where they are not the metric's own.
+        validation: of maps of validation images; without, metrics that fix a threshold on them are null.
 
     Raises:
         ConfigError: unknown metric.
@@ -112,11 +119,13 @@ def trial_metrics(
     chosen = {name: _limited(METRICS.load(name), (limits or {}).get(name)) for name in names}
     scores, truth = _checked(samples)
     judge = _image_values(chosen, samples, scores, truth)
-    kinds = {entry.targets for entry in chosen.values() if entry.kind == "pixel"}
-    if kinds and maps is not None and regions is not None:
-        load = _loader(samples, maps, regions, native)
-        counts = two_passes(load, [s.groups for s in samples], kinds, threads)
-        judge |= _pixel_values(chosen, samples, counts)
+    if maps is not None and regions is not None:
+        load, groups = _loader(samples, maps, regions, native), [s.groups for s in samples]
+        if kinds := {e.targets for e in chosen.values() if e.kind == "pixel" and not e.cut}:
+            judge |= _pixel_values(chosen, samples, two_passes(load, groups, kinds, threads))
+        cuts = {name: e.cut.of(validation) if validation else None for name, e in chosen.items() if e.cut}
+        judge |= _cut_values(chosen, samples, cuts, load, threads)
+        return [row for name in chosen for row in _rows(name, chosen[name], samples, judge, cuts.get(name))]
     return [row for name in chosen for row in _rows(name, chosen[name], samples, judge)]
 
 
@@ -148,13 +157,32 @@ def _image_values(
     return values
 
 
+def _cut_values(
+    chosen: dict[str, Metric],
+    samples: Sequence[ScoredSample],
+    cuts: Mapping[str, float | None],
+    load: Load,
+    threads: int,
+) -> Values:
+    """Metrics at a threshold; null where there is none."""
+    values: Values = {(name, subset, None): None for name in cuts for subset in subsets(samples)}
+    known = {name: threshold for name, threshold in cuts.items() if threshold is not None}
+    if not known:
+        return values
+    found = tallies(load, [s.groups for s in samples], list(known.values()), threads)
+    for subset in subsets(samples):
+        for name, tally in zip(known, found[subset], strict=True):
+            values[name, subset, None] = _number(name, chosen[name].function(tally))
+    return values
+
+
 def _pixel_values(chosen: dict[str, Metric], samples: Sequence[ScoredSample], counts: PixelCounts) -> Values:
     values: Values = {}
     # One subset after the other: its evidence is large and let go of before the next.
     for subset in subsets(samples):
         evidence = counts.evidence(subset)
         for name, entry in chosen.items():
-            if entry.kind == "pixel":
+            if entry.kind == "pixel" and not entry.cut:
                 for limit in entry.limits or (None,):
                     values[name, subset, limit] = _number(name, entry.function(evidence, limit))
     return values
@@ -169,7 +197,13 @@ def _number(name: str, value: Any) -> float | None:
     return float(value)
 
 
-def _rows(name: str, entry: Metric, samples: Sequence[ScoredSample], values: Values) -> list[MetricValue]:
+def _rows(
+    name: str,
+    entry: Metric,
+    samples: Sequence[ScoredSample],
+    values: Values,
+    threshold: float | None = None,
+) -> list[MetricValue]:
     rows = []
     for limit in entry.limits or (None,):
         if (name, "all", limit) not in values:
@@ -179,7 +213,7 @@ def _rows(name: str, entry: Metric, samples: Sequence[ScoredSample], values: Val
             of_limit["mean"] = mean(of_limit[LOGICAL], of_limit[STRUCTURAL])
         for subset, value in of_limit.items():
             normal, anomalous = _numbers(samples, subset)
-            rows.append(MetricValue(subset, name, limit, value, normal, anomalous, entry.version))
+            rows.append(MetricValue(subset, name, limit, value, normal, anomalous, entry.version, threshold))
     return rows
 
 
@@ -200,7 +234,7 @@ def _loader(
     maps: Maps,
     regions: Regions,
     native: Sequence[tuple[int, int]] | None,
-) -> Callable[[int], tuple[NDArray[Any], Sequence[Region]]]:
+) -> Load:
     def load(i: int) -> tuple[NDArray[Any], Sequence[Region]]:
         name, found = _name(samples, i), regions(i)
         if (samples[i].label == GOOD) == bool(found):

@@ -10,6 +10,10 @@ SCHEMA_VERSION = 1
 
 _STRINGS = pa.list_(pa.string())
 _TIME = pa.timestamp("us", tz="UTC")
+_MOMENTS = pa.struct(
+    [("images", pa.int64()), ("pixels", pa.int64())]
+    + [(n, pa.float64()) for n in ("mean", "std", "low", "high")]
+)
 
 TRIALS = pa.schema(
     [
@@ -34,6 +38,7 @@ TRIALS = pa.schema(
         ("n_test", pa.int32()),
         ("fit_seconds", pa.float64()),
         ("score_seconds", pa.float64()),
+        ("validation_seconds", pa.float64()),  # scoring validation images, for metrics that fix a threshold
         ("metric_seconds", pa.float64()),
         ("total_seconds", pa.float64()),
         ("ms_per_image", pa.float64()),
@@ -52,6 +57,7 @@ TRIALS = pa.schema(
         ("notes", _STRINGS),  # what happened on the way and is no failure: a damaged checkpoint set aside
         ("weights", pa.list_(pa.struct([("name", pa.string()), ("sha256", pa.string())]))),
         ("kept", pa.list_(pa.struct([("name", pa.string()), ("sha256", pa.string())]))),  # files, by kind
+        ("validation_maps", _MOMENTS),  # of all pixels; null where no metric fixes a threshold on them
         ("marks", _STRINGS),
         ("artifact_hits", pa.int64()),
         ("artifact_computes", pa.int64()),
@@ -78,6 +84,7 @@ METRICS = pa.schema(
             "map_rule",
             pa.string(),
         ),  # how maps reached the size at which they were scored; null for image metrics
+        ("threshold", pa.float64()),  # above which a pixel was flagged; null where a metric fixes none
         ("ci_low", pa.float64()),  # 95 % interval over test images; null unless asked for and defined
         ("ci_high", pa.float64()),
     ]
