@@ -12,14 +12,18 @@ lightings), flat and without labels: only the authors' server evaluates those.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, final
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from harness.data.images import image_files
 from harness.data.rule import PLAIN, PixelRule
-from harness.data.samples import Sample
+from harness.data.samples import GOOD, Sample
+from harness.datasets.easel import Easel, plate
 from harness.datasets.folders import Layout, Tree, category_folders, read_tree
 from harness.datasets.record import DataSet, Inspection, Names
 from harness.datasets.splits import assemble
@@ -128,6 +132,35 @@ def _number(folder: Path) -> int | None:
         return None
 
 
+_LIGHTS = {"regular": 1.0, "underexposed": 0.6, "overexposed": 1.3}
+
+
+def _sketch(easel: Easel) -> None:
+    for name in easel.categories(COUNTS):
+        for split, n in (("train", easel.train), ("validation", easel.test)):
+            for i in range(n):
+                _shot(easel, f"{name}/{split}/good/{i:03d}_regular.png", GOOD)
+        for i, light in product(range(easel.test), _LIGHTS):
+            shot = f"{i:03d}_{light}"
+            _shot(easel, f"{name}/test_public/good/{shot}.png", GOOD)
+            marked = _shot(easel, f"{name}/test_public/bad/{shot}.png", "scratch")
+            easel.mask(f"{name}/test_public/ground_truth/bad/{shot}_mask.png", marked)
+        for i in range(2 * easel.test):
+            for split, light in zip(PRIVATE, ("regular", "mixed"), strict=True):
+                _shot(easel, f"{name}/{split}/{i:03d}_{light}.png", ("scratch", GOOD)[i % 2])
+
+
+def _shot(easel: Easel, path: str, kind: str) -> NDArray[np.bool_]:
+    """Draw an object under the light that the name says; what of it is anomalous, (h, w)."""
+    category, file = path.split("/")[0], Path(path)
+    # the same object under every light
+    pixels, marked = plate(category, f"{file.parent}/{file.name[:3]}", kind)
+    lights = list(_LIGHTS.values())
+    factor = _LIGHTS.get(condition(file) or "", lights[int(file.name[:3]) % len(lights)])
+    easel.image(path, np.clip(pixels * factor, 0, 255).astype(np.uint8))
+    return marked
+
+
 MVTEC_AD2 = DataSet(
     name="mvtec_ad2",
     title="MVTec AD 2",
@@ -145,5 +178,6 @@ MVTEC_AD2 = DataSet(
     inspector=_inspect,
     lister=_names,
     doc=__doc__,
+    sketcher=_sketch,
     recognise=lambda root: any((root / name / "test_public").is_dir() for name in COUNTS),
 )
