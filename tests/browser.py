@@ -27,9 +27,10 @@ class Page:
         self._sent, self._received, self._number = sent, received, 0
         self._session: str | None = None
         self.complaints: list[str] = []
+        self.requests: list[str] = []  # addresses that pages asked for
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Network"):
+        for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
         self.call(
             "Network.emulateNetworkConditions",
@@ -57,11 +58,19 @@ class Page:
             assert byte, "the browser has gone"
             text += byte
         event = json.loads(text)
-        if event.get("method") == "Runtime.exceptionThrown":
-            self.complaints.append(
-                str(event["params"]["exceptionDetails"].get("exception", {}).get("description"))
-            )
+        self._note(event)
         return event
+
+    def _note(self, event: dict[str, Any]) -> None:
+        """What a page got wrong: an exception, what its policy forbids, a file that is not there."""
+        method, params = event.get("method"), event.get("params", {})
+        if method == "Network.requestWillBeSent":
+            self.requests.append(params["request"]["url"])
+        if method == "Log.entryAdded" and params["entry"]["level"] == "error":
+            self.complaints.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
+        if method == "Runtime.exceptionThrown":
+            details = params["exceptionDetails"]
+            self.complaints.append(str(details.get("exception", {}).get("description")))
 
     def open(
         self, path: Path, address: str = "", width: int = 1300, height: int = 900, dark: bool = False

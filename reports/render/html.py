@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from reports.page.images import METHODS
+from reports.render.policy import policy
 from reports.report import Report
 from reports.tables.table import Cell, Column, Kind, Table
 
@@ -18,12 +19,25 @@ from reports.tables.table import Cell, Column, Kind, Table
 def render(report: Report) -> str:
     """The page."""
     page = _environment().get_template("page.html.j2")
-    script = (
-        (files("reports.render") / "templates" / "page.js").read_text(encoding="utf-8") if report.page else ""
+    style = _texts(
+        "page.css", "explore.css" * bool(report.page), "pictures.css" * bool(report.pictures.panels)
     )
+    script = _texts("page.js" * bool(report.page))
     return page.render(
-        report=report, state=report.state, Kind=Kind, script=Markup(script), image_methods=METHODS
+        report=report,
+        state=report.state,
+        Kind=Kind,
+        style=style,
+        script=script,
+        policy=policy(style, script),
+        image_methods=METHODS,
     )
+
+
+def _texts(*names: str) -> Markup:
+    """Templates that are files of a browser, one after the other; "" for none."""
+    folder = files("reports.render") / "templates"
+    return Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in names if name))
 
 
 @cache  # its templates are compiled once

@@ -318,6 +318,7 @@ function prepare() {
   for (const name of ["a", "b", "kind"]) listen(`#image-${name}`, "change", name, "images");
   find("#more-trials")?.addEventListener("click", () => { shownTrials += 5 * PAGE; drawTrials(); });
   find("#clear-trials")?.addEventListener("click", () => { shownTrials = PAGE; set({ category: "", method: "", shots: "", status: "", search: "", trial: "" }, "trials"); });
+  for (const form of all("form")) form.addEventListener("submit", (e) => e.preventDefault());
   addEventListener("hashchange", () => { readAddress(); draw(); unfold(); });
   const seconds = Number(document.body.dataset.watched);
   if (seconds) setTimeout(() => location.reload(), 1000 * seconds);
