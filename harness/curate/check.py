@@ -22,6 +22,7 @@ from harness.errors import DataError
 from harness.metrics import METRICS
 from harness.metrics.defined import undefined
 
+NAMED = 6  # categories in a note
 Progress = Callable[[int, int], None]
 _SKETCH = "{}: a sketch of {}, drawn by Ladder: its counts are no archive's, its numbers are demo data"
 
@@ -87,14 +88,11 @@ def check(
     notes = [_SKETCH.format(root, sketched(root))] if sketched(root) else []
     notes += [note for category in names.whole for note in found[category].notes]
     notes += [note for category, split in whole.items() for note in turned(category, _all(split))]
-    notes += [note for category, split in whole.items() for note in _without_value(category, split)]
+    notes += _without_value(whole)
     looks, undecodable = decoded(whole, progress) if deep else ({}, [])
     problems += undecodable
     notes += [note for category, seen in looks.items() for note in odd(category, seen)]
-    absent = [category for category in dataset.counts if category not in names.whole]
-    notes += [] if absent else _totals(dataset, list(whole.values()))
-    if absent:
-        notes.append(f"categories of the official archive that are not here: {', '.join(absent)}")
+    notes += _absent(dataset, whole)
     spans = {category: span(list(seen.values())) for category, seen in looks.items()}
     return Report(dataset, found, tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(notes)), spans)
 
@@ -110,10 +108,27 @@ def _totals(dataset: DataSet, splits: Sequence[Split]) -> list[str]:
     ]
 
 
-def _without_value(category: str, split: Split) -> list[str]:
-    """Which metrics this test set cannot have, and why."""
-    masks = any(sample.masks for sample in split.test)
-    return [f"{category}: {why}" for why in undefined([s.label for s in split.test], masks, list(METRICS))]
+def _absent(dataset: DataSet, whole: Mapping[str, Split]) -> list[str]:
+    """What the official archive has more or less of: categories, or images where all of those are here."""
+    absent = [category for category in dataset.counts if category not in whole]
+    if absent:
+        return [f"categories of the official archive that are not here: {', '.join(absent)}"]
+    return _totals(dataset, list(whole.values()))
+
+
+def _without_value(whole: Mapping[str, Split]) -> list[str]:
+    """Which metrics these test sets cannot have, and why; categories with the same reason together."""
+    places: dict[str, list[str]] = {}
+    for category, split in whole.items():
+        masks = any(sample.masks for sample in split.test)
+        for why in undefined([s.label for s in split.test], masks, list(METRICS)):
+            places.setdefault(why, []).append(category)
+    return [f"{_several(categories)}: {why}" for why, categories in places.items()]
+
+
+def _several(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def decoded(
@@ -192,6 +207,6 @@ def counts_of(split: Split) -> Counter[str]:
     """Images per split, those of the test split by label and as "test anomalous"; masks and part masks."""
     test = Counter(f"test {sample.label}" for sample in split.test)
     test["test anomalous"] = len(split.test) - test["test good"] - test[f"test {UNLABELLED}"]
-    groups = {"train": len(split.train), "validation": len(split.validation)}
+    groups = {"train": len(split.train), "validation": len(split.validation), "all": len(_all(split))}
     masks = {"masks": sum(len(s.masks) for s in split.test), "parts": len(split.part_masks)}
     return Counter(groups | masks) + test

@@ -98,14 +98,13 @@ def _archive(dataset: Any, path: Path | None) -> list[str]:
 
     if path is None:
         return []
-    if not dataset.sha256:
+    known = {**dataset.archives, **({dataset.archive: dataset.sha256} if dataset.sha256 else {})}
+    if not known:
         return [f"{path}: there is no official archive of {dataset.name} to compare with"]
     found = file_digest(path)
-    return (
-        []
-        if found == dataset.sha256
-        else [f"{path}: sha256 {found}, but {dataset.archive} has {dataset.sha256}"]
-    )
+    meant = {path.name: known[path.name]} if path.name in known else known
+    others = "; ".join(f"{name} has {sha256}" for name, sha256 in meant.items())
+    return [] if found in known.values() else [f"{path}: sha256 {found}, but {others}"]
 
 
 def subtypes(arguments: argparse.Namespace) -> int:

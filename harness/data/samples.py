@@ -29,6 +29,8 @@ class Sample:
         rule: how its files are read.
         contents: (file, sha256) of the image, its masks and its part mask when the data set was read; empty
             if nobody has looked.
+        view_of: the product of which the image is one view, in data sets that photograph each from several
+            sides; None where an image is all there is of a product.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Sample:
     rule: PixelRule = PLAIN
     contents: tuple[tuple[Path, str], ...] = ()
     condition: str | None = None
+    view_of: str | None = None
 
     def planned(self, path: Path) -> str:
         """sha256 that one of its files had when the data set was read; empty if that is not known."""

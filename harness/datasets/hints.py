@@ -1,11 +1,12 @@
 """Where nothing fits: what was looked for, what is there, and the options under which it would be read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from harness.data.litter import without_litter
 from harness.datasets.walk import found_folders
+from harness.errors import HarnessError
 
 SHOWN = 8
 
@@ -53,20 +54,38 @@ LAYOUTS = (
 )
 
 
-def hint(root: Path, looked_for: Sequence[str]) -> str:
+def hint(root: Path, looked_for: Sequence[str], lister: Callable[[Path], Sequence[str]]) -> str:
     """The end of a message about a folder in which no category was found.
 
     Args:
         root: the folder.
-        looked_for: paths below a category folder by which one is known.
+        looked_for: paths below it by which a category is known.
+        lister: names of the categories in a folder; tried one level higher and one lower.
     """
     try:
         there = [path.name + "/" * path.is_dir() for path in without_litter(root)]
     except OSError:
         return ""
     shown = ", ".join(there[:SHOWN]) + (", …" if len(there) > SHOWN else "") if there else "nothing"
-    wanted = " or ".join(f"CATEGORY/{path}" for path in looked_for if path)
-    return f"; looked for {wanted}; there: {shown}{nearest_layout(root)}"
+    nearer = next(_nearer(root, lister), "") or nearest_layout(root)
+    return f"; looked for {' or '.join(looked_for)}; there: {shown}{nearer}"
+
+
+def _nearer(root: Path, lister: Callable[[Path], Sequence[str]]) -> Iterator[str]:
+    """The root that is meant, where the folder given is one level too low or too high."""
+    root = root.absolute()
+    if root.name in _listed(root.parent, lister):
+        yield f"; it is the folder of one category: did you mean {root.parent}?"
+    for inner in (path for path in without_litter(root) if path.is_dir()):
+        if found := _listed(inner, lister):
+            yield f"; {inner.name}/ holds {', '.join(found[:3])}: did you mean {inner}?"
+
+
+def _listed(folder: Path, lister: Callable[[Path], Sequence[str]]) -> Sequence[str]:
+    try:
+        return lister(folder)
+    except (OSError, HarnessError):
+        return ()
 
 
 def nearest_layout(root: Path) -> str:

@@ -83,10 +83,13 @@ class DataSet:
             every field has a default and unknown keys are refused.
         doc: text with an example of the layout, one file a line from `ROOT/` on; `__doc__` of the module.
         archive, sha256: file name and checksum of the official archive.
+        archives: the same where there are several: file name -> checksum.
         counts: category -> split -> images in the official archive; empty where there is none.
-        totals: split -> images of all categories together, where those of each are not published.
+        totals: split, or "all" -> images of all categories together, where those of each are not published.
         recognise: root -> whether the folder looks like this data set; for `check` without a name.
         sketcher: draws a tiny copy of its layout (`harness.data sketch`); None where there is none.
+        looked_for: paths below the root by which it is known, for the message about a root without them.
+        refused_draws: draw rule -> why supports of this data set cannot be drawn by it.
     """
 
     name: str
@@ -101,10 +104,13 @@ class DataSet:
     url: str = ""
     archive: str = ""
     sha256: str = ""
+    archives: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     totals: Mapping[str, int] = field(default_factory=dict)
     recognise: Callable[[Path], bool] = lambda root: False
     sketcher: Sketcher | None = None
+    looked_for: tuple[str, ...] = (f"CATEGORY/{TRAIN}", f"CATEGORY/{TEST}")
+    refused_draws: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def layout(self) -> list[str]:
@@ -127,9 +133,14 @@ class DataSet:
         options = options or self.Options()
         names = self.lister(root, options)
         if not names.whole:
-            wanted = (getattr(options, "train", TRAIN), getattr(options, "normal", TEST))
-            raise DataError(f"{root}: no category of {self.name} in this folder{hint(root, wanted)}")
+            raise DataError(f"{root}: no category of {self.name} in this folder{self._hint(root, options)}")
         return names
+
+    def _hint(self, root: Path, options: Any) -> str:
+        own = [
+            f"CATEGORY/{getattr(options, key)}" for key in ("train", "normal") if getattr(options, key, "")
+        ]
+        return hint(root, own or self.looked_for, lambda folder: self.lister(folder, options).whole)
 
     def categories(self, root: str | Path, options: Any = None) -> list[str]:
         """What `categories: all` stands for.

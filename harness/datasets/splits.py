@@ -173,7 +173,7 @@ def _with_defects(sample: Sample, split: Split, facts: Known, named: bool) -> Sa
     if not sample.masks and (named or sample.label in (GOOD, UNLABELLED)):
         return sample
     if not named:
-        return replace(sample, defects=(sample.path.parent.name,))
+        return replace(sample, defects=sample.defects or (sample.path.parent.name,))
     values = sorted({value for path in sample.masks for value in facts[path].values}, reverse=True)
     names = [split.defects[value].name for value in values if value in split.defects]
     return replace(sample, defects=tuple(dict.fromkeys(names)))

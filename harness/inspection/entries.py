@@ -62,10 +62,14 @@ def dataset_entry(name: str) -> dict[str, Any]:
         ConfigError: unknown name.
     """
     dataset = DATASETS.load(name)
-    plain = ("title", "summary", "licence", "citation", "url", "archive", "sha256", "counts")
+    plain = ("title", "summary", "licence", "citation", "url", "archive", "sha256")
     return {
         "name": name,
         **{key: getattr(dataset, key) for key in plain},
+        "archives": [f"{name} {sha256}" for name, sha256 in dataset.archives.items()],
+        "totals": dict(dataset.totals),
+        "draws refused": [f"{rule}: {why}" for rule, why in dataset.refused_draws.items()],
+        "counts": dataset.counts,
         "layout": dataset.layout,
         "parameters": [asdict(p) for p in parameters_of(dataset.Options)],
     }

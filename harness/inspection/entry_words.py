@@ -30,8 +30,7 @@ def card(entry: Mapping[str, Any]) -> Iterator[RenderableType]:
     if entry.get("layout"):
         yield Text("\n".join(["\nlayout, for example", *(f"  {line}" for line in entry["layout"])]))
     if entry.get("counts"):
-        yield Text("\nimages in the official archive")
-        yield _counts(entry["counts"])
+        yield from _counts(entry["counts"])
     if entry.get("parameters"):
         yield Text(f"\n{'parameters' if 'resources' in entry else 'options, written beside name and root'}")
         yield _parameters(entry["parameters"])
@@ -47,14 +46,18 @@ def _amount(key: str, value: float) -> str:
     return f"{value:g} min" if key.endswith("_minutes") else f"{value:g}"
 
 
-def _counts(counts: Mapping[str, Mapping[str, int]]) -> Table:
+def _counts(counts: Mapping[str, Mapping[str, int]]) -> Iterator[RenderableType]:
+    if not any(counts.values()):
+        yield Text(f"\ncategories of the official archive: {', '.join(counts)}")
+        return
+    yield Text("\nimages in the official archive")
     table = Table(box=None, padding=(0, 2, 0, 2), show_edge=False)
     splits = list(next(iter(counts.values())))
     for column in ("category", *splits):
         table.add_column(column, justify="left" if column == "category" else "right")
     for category, numbers in counts.items():
         table.add_row(category, *(str(numbers[split]) for split in splits))
-    return table
+    yield table
 
 
 def _parameters(parameters: Sequence[Mapping[str, Any]]) -> Table:

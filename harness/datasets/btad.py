@@ -1,0 +1,61 @@
+"""BTAD: three products; images .bmp or .png, masks .png or .bmp: a mask belongs to the image of its stem.
+
+ROOT/01/train/ok/0000.bmp
+ROOT/01/test/ok/0000.bmp
+ROOT/01/test/ko/0000.bmp
+ROOT/01/ground_truth/ko/0000.png
+ROOT/02/test/ko/0000.png
+"""
+
+from pathlib import Path
+
+from harness.datasets.easel import Easel
+from harness.datasets.folders import Layout
+from harness.datasets.reader import LayoutReader
+from harness.datasets.record import DataSet
+
+# as quoted for the archive; they add up to the paper's 2,540 images
+_COUNTS = {"01": (400, 21, 49), "02": (399, 30, 200), "03": (1000, 400, 41)}
+COUNTS: dict[str, dict[str, int]] = {
+    category: dict(zip(("train", "test good", "test anomalous"), row, strict=True))
+    for category, row in _COUNTS.items()
+}
+LAYOUT = Layout("train/ok", (), "test/ok", ("test/ko",))
+_SUFFIXES = {"01": ("bmp", "png"), "02": ("png", "png"), "03": ("bmp", "bmp")}  # images, masks
+
+_READER = LayoutReader("btad", LAYOUT, COUNTS)
+
+
+def _recognise(root: Path) -> bool:
+    return any((root / category / "train/ok").is_dir() for category in COUNTS)
+
+
+def _sketch(easel: Easel) -> None:
+    for category in easel.categories(COUNTS):
+        image, mask = _SUFFIXES[category]
+        for folder in ("train", "test"):
+            for i in range(easel.train if folder == "train" else easel.test):
+                easel.picture(f"{category}/{folder}/ok/{i:04d}.{image}", category)
+        for i in range(easel.test):
+            truth = f"{category}/ground_truth/ko/{i:04d}.{mask}"
+            easel.masked(f"{category}/test/ko/{i:04d}.{image}", truth, category, "ko")
+
+
+BTAD = DataSet(
+    name="btad",
+    title="BTAD",
+    summary="Three industrial products with defects of body and surface, all of one kind (`ko`).",
+    licence="CC BY-NC-SA 4.0",
+    citation="Mishra, Verk, Fornasier, Piciarelli, Foresti: VT-ADL: A Vision Transformer Network for Image "
+    "Anomaly Detection and Localization. ISIE 2021.",
+    url="https://avires.dimi.uniud.it/papers/btad/btad.zip",
+    archive="btad.zip",
+    sha256="461c9387e515bfed41ecaae07c50cf6b10def647b36c9e31d239ab2736b10d2a",
+    counts=COUNTS,
+    inspector=_READER.inspect,
+    lister=_READER.names,
+    doc=__doc__,
+    recognise=_recognise,
+    sketcher=_sketch,
+    looked_for=("CATEGORY/train/ok", "CATEGORY/test/ok"),
+)

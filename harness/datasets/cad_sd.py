@@ -1,0 +1,72 @@
+"""CAD-SD: one product, a screw rod with a nut on one side; logical and structural anomalies, no masks.
+
+ROOT/train/0_good/000.jpg
+ROOT/test/0_good/000.jpg
+ROOT/test/1_scratch/000.jpg
+ROOT/test/2_paint/000.jpg
+ROOT/test/3_over-coupling/000.jpg
+ROOT/test/4_lacking/000.jpg
+
+Over-coupling (a nut on either side) and lacking (on none) are what its authors call anomalies of the
+co-occurrence relation: logical. Scratch and paint are theirs of a local region: structural.
+"""
+
+from pathlib import Path
+
+from harness.data.samples import LOGICAL, STRUCTURAL
+from harness.datasets.easel import Easel
+from harness.datasets.folders import Layout
+from harness.datasets.reader import LayoutReader
+from harness.datasets.record import CommonOptions, DataSet, Inspection, Names
+from harness.datasets.walk import found_folders
+
+CATEGORY = "screw"
+KINDS = {"scratch": STRUCTURAL, "paint": STRUCTURAL, "over-coupling": LOGICAL, "lacking": LOGICAL}
+FOLDERS = {f"{i}_{name}": label for i, (name, label) in enumerate(KINDS.items(), start=1)}
+LABELS = (
+    FOLDERS | KINDS | {name.capitalize(): label for name, label in KINDS.items()}
+)  # as the README spells them
+LAYOUT = Layout("train/*good", (), "test/*good", ("test/*",), None, LABELS)
+COUNTS = {CATEGORY: {"train": 400, "test good": 210, "test logical": 84, "test structural": 82}}
+
+_READER = LayoutReader("cad_sd", LAYOUT, COUNTS)
+
+
+def _names(root: Path, options: CommonOptions) -> Names:
+    """The one category, whose folder is the root itself."""
+    del options
+    one = (CATEGORY,) if found_folders(root, LAYOUT.train) else ()
+    return Names(one, one, one)
+
+
+def _inspect(root: Path, category: str, options: CommonOptions) -> Inspection:
+    return _READER.inspect_folder(root, category, options)
+
+
+def _sketch(easel: Easel) -> None:
+    for _ in easel.categories((CATEGORY,)):
+        for folder in ("train/0_good", "test/0_good"):
+            for i in range(easel.train if folder.startswith("train") else easel.test):
+                easel.picture(f"{folder}/{i:03d}.jpg", CATEGORY)
+        for folder, label in FOLDERS.items():
+            for i in range(easel.test):
+                easel.picture(f"test/{folder}/{i:03d}.jpg", CATEGORY, label)
+
+
+CAD_SD = DataSet(
+    name="cad_sd",
+    title="CAD-SD",
+    summary="Screws with a nut on one side: scratch and paint (structural), over-coupling and lacking "
+    "(logical); one category, no masks.",
+    licence="none stated",
+    citation="Ishida, Takena, Nota, Mochizuki, Matsumura, Ohashi: SA-PatchCore: Anomaly Detection in "
+    "Dataset With Co-Occurrence Relationships Using Self-Attention. IEEE Access 11, 2023.",
+    url="https://github.com/IshidaKengo/SA-PatchCore",
+    counts=COUNTS,
+    inspector=_inspect,
+    lister=_names,
+    doc=__doc__,
+    recognise=lambda root: (root / "train/0_good").is_dir(),
+    sketcher=_sketch,
+    looked_for=("train/0_good", "test/0_good"),
+)
