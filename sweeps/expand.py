@@ -9,6 +9,7 @@ from typing import Any, final
 from harness.config import MethodConfig, Problems, SweepConfig, placed
 from harness.data import Split, image_size
 from harness.data.fewshot import draw
+from harness.datasets import DATASETS
 from harness.document import read
 from harness.errors import ConfigError, DataError, HarnessError
 from harness.method import Asset, Card, Read, Resources, Size, Task
@@ -100,6 +101,7 @@ def expanded(config: SweepConfig, file: Path | str = "sweep file") -> Expansion:
     categories = _categories(config, source, problems)
     variants = list(_variants(config, categories, problems))
     problems += _too_many(config, variants)
+    problems += _refused_draw(config)
     manifest = _manifest(config, problems)
     broken = bool(problems)
     splits = _readable(source, categories, problems)
@@ -143,6 +145,13 @@ def _too_many(config: SweepConfig, variants: Sequence[tuple[Variant, Axes, Resou
     return [
         ("max_trials", f"{number:,} trials are more than {config.max_trials:,}; raise it if they are meant")
     ]
+
+
+def _refused_draw(config: SweepConfig) -> Problems:
+    """A draw that the data set's record speaks against; no number of shots makes it a fair one."""
+    rule = config.support.rule
+    why = DATASETS.load(config.dataset.name).refused_draws.get(rule)
+    return [("support.rule", f"{rule} is refused for {config.dataset.name}: {why}")] if why else []
 
 
 def _readable(source: Source, categories: list[str], problems: Problems) -> dict[str, Split]:

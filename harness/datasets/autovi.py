@@ -123,6 +123,7 @@ AUTOVI = DataSet(
     name="autovi",
     title="AutoVI",
     summary="Six inspection tasks of a car factory; masks and AU-sPRO as in MVTec LOCO AD, labels by folder.",
+    defects="not divided: the authors' code scores each folder by itself",
     licence="CC BY-NC-SA 4.0",
     citation="Carvalho, Lafou, Durupt, Leblanc, Grandvalet: The Automotive Visual Inspection Dataset "
     "(AutoVI): A Genuine Industrial Production Dataset for Unsupervised Anomaly Detection. Zenodo, 2024.",

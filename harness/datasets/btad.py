@@ -45,6 +45,7 @@ BTAD = DataSet(
     name="btad",
     title="BTAD",
     summary="Three industrial products with defects of body and surface, all of one kind (`ko`).",
+    defects="not divided, all are called ko",
     licence="CC BY-NC-SA 4.0",
     citation="Mishra, Verk, Fornasier, Piciarelli, Foresti: VT-ADL: A Vision Transformer Network for Image "
     "Anomaly Detection and Localization. ISIE 2021.",

@@ -58,6 +58,8 @@ CAD_SD = DataSet(
     title="CAD-SD",
     summary="Screws with a nut on one side: scratch and paint (structural), over-coupling and lacking "
     "(logical); one category, no masks.",
+    defects="over-coupling and lacking are logical (anomalies of the co-occurrence relation, says the "
+    "authors' README), scratch and paint structural (of a local region)",
     licence="none stated",
     citation="Ishida, Takena, Nota, Mochizuki, Matsumura, Ohashi: SA-PatchCore: Anomaly Detection in "
     "Dataset With Co-Occurrence Relationships Using Self-Attention. IEEE Access 11, 2023.",

@@ -56,6 +56,7 @@ MPDD = DataSet(
     name="mpdd",
     title="MPDD",
     summary="Six kinds of painted metal parts, several to a picture and in any position; few images.",
+    defects="not divided; the folder is the label",
     licence="CC BY-NC-SA 4.0",
     citation="Jezek, Jonak, Burget, Dvorak, Skotak: Deep learning-based defect detection of metal parts: "
     "evaluating current methods in complex conditions. ICUMT 2021.",

@@ -50,7 +50,7 @@ def _sketch(easel: Easel) -> None:
             easel.picture(f"{category}/train/good/{i:03d}.png", category)
         for i in range(easel.test):
             easel.picture(f"{category}/test/good/{i:03d}.png", category)
-            for defect in ("broken", "contamination"):
+            for defect in ("broken_large", "contamination"):
                 image, mask = f"test/{defect}/{i:03d}.png", f"ground_truth/{defect}/{i:03d}_mask.png"
                 easel.masked(f"{category}/{image}", f"{category}/{mask}", category, defect)
 

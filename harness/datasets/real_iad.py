@@ -6,8 +6,7 @@ ROOT/realiad_256/audiojack/NG/HS/S0001/audiojack_0001_NG_HS_C1_20231021130716_ma
 ROOT/realiad_jsons/realiad_jsons/audiojack.json: lists train and test of image_path, mask_path, anomaly_class
 
 Images come in several sizes (realiad_256, 512, 1024, raw): `size`. A product is anomalous if any of its
-views is; its score in `sample_auroc` is the highest of its views. Defects: AK pit, BX deformation, CH
-abrasion, HS scratch, PS damage, QS missing parts, YW foreign objects, ZW contamination.
+views is; its score in `sample_auroc` is the highest of its views.
 """
 
 import json
@@ -208,6 +207,8 @@ REAL_IAD = DataSet(
     title="Real-IAD",
     summary="Thirty products from five sides each, in several sizes; `sample_auroc` scores a product by the "
     "highest of its views.",
+    defects="not divided; the code of the defect is the label (AK pit, BX deformation, CH abrasion, HS "
+    "scratch, PS damage, QS missing parts, YW foreign objects, ZW contamination)",
     licence="CC BY-NC-SA 4.0",
     citation="Wang, Zhu, Gao, Gan, Zhang, Gu, Qian, Chen, Ma: Real-IAD: A Real-World Multi-View Dataset for "
     "Benchmarking Versatile Industrial Anomaly Detection. CVPR 2024.",

@@ -85,6 +85,7 @@ class DataSet:
         archive, sha256: file name and checksum of the official archive.
         archives: the same where there are several: file name -> checksum.
         counts: category -> split -> images in the official archive; empty where there is none.
+        defects: which defects are logical and which structural, and who says so; for people.
         totals: split, or "all" -> images of all categories together, where those of each are not published.
         recognise: root -> whether the folder looks like this data set; for `check` without a name.
         sketcher: draws a tiny copy of its layout (`harness.data sketch`); None where there is none.
@@ -107,6 +108,7 @@ class DataSet:
     archives: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     totals: Mapping[str, int] = field(default_factory=dict)
+    defects: str = ""
     recognise: Callable[[Path], bool] = lambda root: False
     sketcher: Sketcher | None = None
     looked_for: tuple[str, ...] = (f"CATEGORY/{TRAIN}", f"CATEGORY/{TEST}")

@@ -66,6 +66,7 @@ VID_AD = DataSet(
     title="VID-AD",
     summary="Fifty one-class tasks, ten scenarios under five conditions of capture; logical anomalies only, "
     "no masks; supports are drawn at random, because neighbouring frames are near-duplicates.",
+    defects="all are logical: violations of one of two constraints per scenario, or of both",
     licence="MIT",
     citation="Nakata, Zou, Sakai, Maeda, Gu, Wei, Gao, Zhang: VID-AD: A Dataset for Image-Level Logical "
     "Anomaly Detection under Vision-Induced Distraction. arXiv:2603.13964, 2026.",

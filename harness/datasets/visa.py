@@ -169,6 +169,7 @@ VISA = DataSet(
     title="VisA",
     summary="Twelve categories: circuit boards, several things at once, single things; no validation images. "
     "configs/visa.yaml is a sweep of it.",
+    defects="not divided, all are called anomaly",
     licence="CC BY 4.0",
     citation="Zou, Jeong, Pemula, Zhang, Dabeer: SPot-the-Difference Self-Supervised Pre-training for "
     "Anomaly Detection and Segmentation. ECCV 2022.",

@@ -62,12 +62,12 @@ def dataset_entry(name: str) -> dict[str, Any]:
         ConfigError: unknown name.
     """
     dataset = DATASETS.load(name)
-    plain = ("title", "summary", "licence", "citation", "url", "archive", "sha256")
+    plain = ("title", "summary", "defects", "licence", "citation", "url", "archive", "sha256")
     return {
         "name": name,
         **{key: getattr(dataset, key) for key in plain},
         "archives": [f"{name} {sha256}" for name, sha256 in dataset.archives.items()],
-        "totals": dict(dataset.totals),
+        "totals": dict(dataset.totals) or "",
         "draws refused": [f"{rule}: {why}" for rule, why in dataset.refused_draws.items()],
         "counts": dataset.counts,
         "layout": dataset.layout,
