@@ -184,7 +184,16 @@ CLASSIFIED = {
     "unit_trials": OUT,
     "max_trials": OUT,
 }
+COMMON = {"marks": OUT, "pixels": IN, "allow_duplicates": OUT}
 OPTIONS = {  # of data sets; through the fingerprint of the images or through what is in the category
+    "autovi": COMMON,
+    "btad": COMMON,
+    "cad_sd": COMMON,
+    "mpdd": COMMON,
+    "real_iad": {"size": IN, "index": IN} | COMMON,
+    "vid_ad": COMMON,
+    "visa": {"split": IN} | COMMON,
+    "mvtec_ad2": {"test": IN, "pro_limits": OUT} | COMMON,
     "demo": {"subtypes": IN, "subtype_rule": IN, "marks": OUT, "pixels": IN, "allow_duplicates": OUT},
     "mvtec_loco": {"subtypes": IN, "subtype_rule": IN, "marks": OUT, "pixels": IN, "allow_duplicates": OUT},
     "mvtec_ad": {"marks": OUT, "pixels": IN, "allow_duplicates": OUT},
