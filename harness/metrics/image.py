@@ -65,7 +65,12 @@ def f1max(scores: ImageScores, anomalous: Labels) -> float | None:
 
 AUROC = Metric("AUROC", "area under the ROC curve of image scores", "image", auroc)
 AP = Metric("AP", "average precision of image scores", "image", ap)
-F1_MAX = Metric("F1-max", "largest F1 over thresholds on image scores", "image", f1max)
+F1_MAX = Metric(
+    "F1-max",
+    "largest F1 over thresholds on image scores; of subset `all`: pooled, as in VAND",
+    "image",
+    f1max,
+)
 
 
 def defined(anomalous: Labels) -> bool:

@@ -18,6 +18,7 @@ TABLES: Registry[Callable[[Frame], Any]] = Registry(
     {
         "overview": "reports.tables.accuracy:overview",
         "main": "reports.tables.accuracy:main",
+        "aufc": "reports.tables.aufc:aufc",
         "further": "reports.tables.accuracy:further",
         "conditions": "reports.tables.accuracy:conditions",
         "significance": "reports.tables.significance:significance",
