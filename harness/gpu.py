@@ -33,7 +33,7 @@ def reset_peak() -> None:
 
 
 def note() -> None:
-    """Look at what the process holds beside torch's tensors (CUDA itself, faiss); at the end of a phase."""
+    """Look at what the process holds beside torch's tensors (CUDA itself); at the end of a phase."""
     global _beside
     if found := cuda():
         held = _held_mib()

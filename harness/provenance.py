@@ -15,7 +15,7 @@ import harness
 from harness import gpu
 
 PACKAGES = (
-    "numpy", "scipy", "torch", "torchvision", "timm", "open_clip_torch", "faiss-gpu", "faiss-cpu", "pillow",
+    "numpy", "scipy", "torch", "torchvision", "timm", "open_clip_torch", "faiss-cpu", "pillow",
     "albumentations", "opencv-python-headless", "pandas", "ray", "anomalib", "lightning",
 )  # fmt: skip
 

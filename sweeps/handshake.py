@@ -87,8 +87,7 @@ def shown(methods: Iterable[str], metrics: Sequence[str], assets: Iterable[Asset
 
 def _versions() -> Mapping[str, str]:
     versions: Mapping[str, str] = json.loads(provenance.software()["versions"])
-    # one library under two names, one for machines with cards
-    return {name.removesuffix("-gpu").removesuffix("-cpu"): version for name, version in versions.items()}
+    return {name.removesuffix("-cpu"): version for name, version in versions.items()}  # faiss
 
 
 def _room(module: str) -> str:

@@ -24,7 +24,7 @@ def test_a_part_and_its_figures(tmp_path: Path):
     found = run(tmp_path, "--only", "search")
     assert found["code"] == 0, found["said"]
     figures = {row["what"]: row["value"] for row in found["parts"]["search"]["rows"]}
-    assert figures["torch against faiss: relative difference"] < 1e-4
+    assert figures["distances against those of faiss on the CPU: relative difference"] < 1e-4
 
 
 def test_a_part_that_takes_too_long_is_ended_and_said(tmp_path: Path):

@@ -30,6 +30,8 @@ def demo(scale: Scale) -> Iterator[Row]:
             yield row(f"demo sweep on {device}: trials that are ok, of {len(trials)}", ok, "trials")
             yield row(f"demo sweep on {device}", float(trials.total_seconds.sum()), "s")
             yield from _memory(trials)
+            for fallen in trials[trials.status != "ok"].itertuples():
+                yield row(f"{fallen.method} on {device}: {fallen.status}, {fallen.reason}"[:300], 0, "")
             scores[device] = _scores(run, trials)
         if len(scores) > 1:
             yield from _apart(scores[scale.device], scores["cpu"], scale)
@@ -85,7 +87,11 @@ def _swept(folder: Path, device: str, scale: Scale) -> Path:
 
 
 def _run(*words: str) -> None:
-    subprocess.run([sys.executable, "-m", *words], cwd=ROOT, check=True, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode > 1:  # trials that are not ok are rows, and told
+        raise SystemExit(f"{' '.join(words)}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
 def _scores(run: Path, trials: pd.DataFrame) -> pd.DataFrame:

@@ -1,14 +1,17 @@
-"""Exact nearest neighbours in a bank of vectors: faiss, on the CPU or on a GPU."""
+"""Exact nearest neighbours in a bank of vectors: by faiss on a CPU, by products of matrices on a card.
+
+faiss has a search for cards of its own, in a wheel for one version of CUDA, 700 MB with what it needs beside
+torch's. torch does the same there in a dozen lines, and counts the memory as its own.
+"""
 
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
-SCRATCH_BYTES, PINNED_BYTES = 256 << 20, 64 << 20  # faiss on a GPU: a block of queries needs half of it
+PRODUCT_BYTES = 256 << 20  # of a product of queries and rows on a card
 BLOCK_BYTES = 1 << 26  # of queries at a time: bounds the memory of the gathered neighbours
 
 
@@ -25,19 +28,19 @@ class MemoryBank:
 
     rows: Vectors
     device: str = "cpu"
-    _index: Any = field(default=None, init=False, repr=False)
+    _held: Any = field(default=None, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"rows": self.rows, "device": self.device, "_index": None}
+        return {"rows": self.rows, "device": self.device, "_held": None}
 
     def search(self, queries: Vectors, k: int = 1) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Euclidean distances to the k nearest rows and their indices, nearest first.
 
-        faiss ranks by |q|² + |r|² - 2qr, whose rounding depends on how many queries come together;
-        the distances of what it found are therefore taken again as |q - r|.
+        Neighbours are ranked by |q|² + |r|² - 2qr, whose rounding depends on how many queries come
+        together; the distances of what it found are therefore taken again as |q - r|.
 
         Args:
             queries: float32 (m, dimension).
@@ -58,31 +61,43 @@ class MemoryBank:
         return np.take_along_axis(distances, order, 1), np.take_along_axis(indices, order, 1)
 
     def _nearest(self, queries: Vectors, k: int) -> NDArray[np.int64]:
-        import faiss
+        if not self.device.startswith("cuda"):
+            import faiss
 
-        if not (self.device.startswith("cuda") and hasattr(faiss, "StandardGpuResources")):
             return faiss.knn(queries, self.rows, k)[1]
-        if self._index is None:
-            self._index = self._on_gpu(faiss)
-        return self._index.search(queries, k)[1]
+        import torch
 
-    def _on_gpu(self, faiss: Any) -> Any:
-        number = int(self.device.partition(":")[2] or 0)
-        index = faiss.IndexFlatL2(self.rows.shape[1])
-        moved = faiss.index_cpu_to_gpu(_resources(), number, index)
-        moved.add(self.rows)
-        return moved
+        if self._held is None:
+            self._held = torch.from_numpy(self.rows).to(self.device)
+        return nearest(self._held, torch.from_numpy(queries).to(self.device), k).cpu().numpy()
 
 
-@cache
-def _resources() -> Any:
-    """Faiss's streams and scratch memory, once per process: by default 1.5 GiB each time they are made."""
-    import faiss
+def nearest(rows: Any, queries: Any, k: int, product_bytes: int = PRODUCT_BYTES) -> Any:
+    """Indices (m, k) of the rows nearest to queries, ranked by |r|² - 2qr, in no order.
 
-    found = faiss.StandardGpuResources()
-    found.setTempMemory(SCRATCH_BYTES)
-    found.setPinnedMemory(PINNED_BYTES)
-    return found
+    Args:
+        rows: float32 (n, dimension), a tensor.
+        queries: float32 (m, dimension), on the same device.
+        k: at most n.
+        product_bytes: memory for a product of queries and some of the rows.
+    """
+    import torch
+
+    size = max(k, product_bytes // (4 * max(1, len(queries))))
+    best, where = torch.empty(len(queries), 0, device=rows.device), None
+    for start in range(0, len(rows), size):
+        block = rows[start : start + size]
+        far = torch.addmm((block * block).sum(dim=1), queries, block.T, alpha=-2)
+        best, found = torch.cat([best, far], dim=1).topk(k, dim=1, largest=False, sorted=False)
+        where = found if where is None else _kept(where, found, start, k)
+    return where
+
+
+def _kept(where: Any, found: Any, start: int, k: int) -> Any:
+    """Indices of rows after one more block: places below k are those found before."""
+    import torch
+
+    return torch.where(found < k, where.gather(1, found.clamp(max=k - 1)), found - k + start)
 
 
 def _distance(a: Vectors, b: Vectors) -> NDArray[np.float32]:
