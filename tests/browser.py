@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 CHROMIUM = next(
     (p for n in ("chromium", "chromium-browser", "google-chrome", "chrome") if (p := shutil.which(n))), None
 )
+LIMIT = 120  # seconds that nothing in a page takes
 _OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
 # Chromium wants its pipe as descriptors 3 and 4.
 _START = "import os, sys; r, w, *c = sys.argv[1:]; os.dup2(int(r), 3); os.dup2(int(w), 4); os.execv(c[0], c)"
@@ -95,6 +97,12 @@ class Page:
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def until(self, script: str) -> None:
+        """Wait for an expression of the page to become true."""
+        deadline = time.monotonic() + LIMIT
+        while not self.run(f"Boolean({script})"):
+            assert time.monotonic() < deadline, script
 
     def text(self, selector: str) -> str:
         """What can be read in the first element of that kind."""

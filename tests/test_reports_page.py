@@ -14,10 +14,12 @@ from reports_synthetic import TRACE, Entry, metric_row, showcase, unfinished, wr
 from harness.metrics import Scale
 from harness.results import write_scales
 from reports.frame.load import load
-from reports.page import page_data
+from reports.page import page_data, parts
 from reports.page.columns import measurements, thousandths, words
 from reports.papers import PAPERS
 from reports.pictures.shown import above
+from reports.render import html
+from reports.render.formats import FORMATS, write
 from reports.render.html import render
 from reports.report import build, with_page
 
@@ -283,3 +285,57 @@ def test_every_table_of_the_papers_is_on_the_page(tab: Page, report: Path):
     tab.open(report)
     for key in PAPERS:
         assert tab.run(f"document.querySelectorAll('#table-{key} td.published').length") > 0
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A page in parts, as those of many trials are."""
+    monkeypatch.setattr(html, "ONE_FILE", 1000)
+    monkeypatch.setattr(parts, "ROWS", 20)
+    frame = load([write_run(tmp_path / "few", showcase(), images=6)])
+    write(tmp_path / "out", FORMATS["html"](with_page(build(frame), frame)))
+    return tmp_path / "out/report.html"
+
+
+def test_a_large_page_has_the_same_content_in_parts_of_this_build_alone(large: Path):
+    names = [path.stem for path in (large.parent / "report-data").iterdir()]
+    page = large.read_text()
+    assert {name.partition("-")[0] for name in names} == {"images", "table", "trials"}
+    assert all(f'"{name}"' in page for name in names)
+    assert "CUDA out of memory: tried to allocate 3.50 GiB" not in page.partition('id="data"')[2]
+    write(large.parent, {"report.html": page})
+    assert not (large.parent / "report-data").exists()
+
+
+@needs_browser
+def test_parts_of_a_large_page_are_read_when_they_are_asked_for(tab: Page, large: Path):
+    tab.requests.clear()
+    tab.open(large)
+    read = "[...document.querySelectorAll('head script')].map((s) => s.src.split('/').at(-1).split('-')[0])"
+    assert tab.run(read) == ["images"]
+    tab.choose("#trial-status", "oom")
+    tab.click("#trial-table tbody button")
+    tab.until("document.querySelector('.card pre')")
+    assert "CUDA out of memory: tried to allocate" in tab.text(".card")
+    tab.choose("#trial-search", "node1 3.50")
+    tab.until("document.querySelector('#trial-count').textContent.startsWith('1 of')")
+    assert tab.run(read).count("trials") == 4  # of 75 trials, twenty each
+    fold = "document.querySelector('#further details')"
+    tab.run(f"{fold}.open = true")
+    tab.until(f"{fold}.querySelector('th .sort')")
+    tab.choose("#filter", "patchcore")
+    names = tab.run(
+        f"[...{fold}.querySelectorAll('tbody tr:not(.group):not([hidden])')].map((r) => r.innerText)"
+    )
+    assert names
+    assert all(name.lower().startswith("patchcore") for name in names)
+
+
+@needs_browser
+def test_a_part_that_is_gone_is_named(tab: Page, large: Path):
+    for path in (large.parent / "report-data").glob("table-*.js"):
+        path.unlink()
+    tab.open(large)
+    tab.run("document.querySelector('#further details').open = true")
+    tab.until("document.querySelector('#reading').textContent.includes('cannot be read')")
+    tab.complaints.clear()  # the browser's own, on the file

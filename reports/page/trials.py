@@ -13,13 +13,16 @@ from reports.page.columns import measurements, printed, thousandths, words
 from reports.tables.provenance import sweep_file
 
 LISTED = 8  # support images; of larger supports their number is said
-_WORDS = ("variant", "method", "dataset", "category", "seed", "status", "error_type", "reason", "traceback")
-_MORE = ("params", "device", "host", "git_commit", "finished_at")
-_NUMBERS = ("fit_seconds", "score_seconds", "ms_per_image", "peak_rss_mib", "peak_gpu_mib")
+_WORDS = ("variant", "category", "seed", "status")
+_DETAILS = (
+    *("dataset", "error_type", "reason", "traceback"),
+    *("params", "device", "host", "git_commit", "finished_at"),
+)
+_NUMBERS = ("fit_seconds", "ms_per_image", "peak_rss_mib", "peak_gpu_mib")
 
 
 def trials(frame: Frame) -> dict[str, Any]:
-    """Columns of the trials table and of the main metrics, in the order of the plan."""
+    """Columns of the trials table and of the main metrics, in the order of the plan; `details` for cards."""
     t = frame.trials
     listed = [_listed(files) for files in t["support"]]
     return {
@@ -27,7 +30,8 @@ def trials(frame: Frame) -> dict[str, Any]:
         "id": t["trial_id"].tolist(),
         "run": t["run"].tolist(),
         "shots": t["shots"].tolist(),
-        "words": {name: words(t[name]) for name in (*_WORDS, *_MORE)}
+        "words": {name: words(t[name]) for name in _WORDS},
+        "details": {name: words(t[name]) for name in _DETAILS}
         | {"marks": words(map(", ".join, t["marks"])), "support": words(listed)}
         | {"weights": words(map(_weights, t["weights"]))},
         "numbers": {name: measurements(t[name]) for name in _NUMBERS},

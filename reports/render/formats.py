@@ -5,6 +5,8 @@ from pathlib import Path
 
 from harness.confined import below
 from harness.errors import DataError
+from harness.whole import whole
+from reports.page.parts import FOLDER
 from reports.render import csv as render_csv
 from reports.render import html as render_html
 from reports.render import latex as render_latex
@@ -17,7 +19,7 @@ FORMATS: Mapping[str, Callable[[Report], Files]] = {
     "md": lambda report: {"report.md": render_markdown.render(report)},
     "tex": render_latex.files,
     "csv": render_csv.files,
-    "html": lambda report: {"report.html": render_html.render(report)},
+    "html": render_html.files,
 }
 
 
@@ -30,7 +32,17 @@ def write(out: Path, files: Files) -> None:
     try:
         for name, text in files.items():
             path = below(out, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8", errors="backslashreplace")
+            with whole(path, durable=False) as hidden:  # a page may be looked at while it is made again
+                hidden.write_text(text, encoding="utf-8", errors="backslashreplace")
+        _tidy(out / FOLDER, {Path(name).name for name in files})
     except OSError as error:
         raise DataError(f"{error.filename or out}: cannot be written ({error.strerror})") from None
+
+
+def _tidy(folder: Path, wanted: set[str]) -> None:
+    """Remove parts of earlier pages."""
+    for path in folder.glob("*.js"):
+        if path.name not in wanted:
+            path.unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

@@ -3,26 +3,49 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
-from importlib.resources import files
+from importlib.resources import files as resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from reports.page.images import METHODS
+from reports.page.parts import file_of, in_parts, part
 from reports.render.policy import policy
 from reports.report import Report
 from reports.tables.table import Cell, Column, Kind, Table
 
+PAGE = "report.html"
+ONE_FILE = 3_000_000  # characters; a page that is larger comes in parts
 
-def render(report: Report) -> str:
-    """The page."""
+
+def files(report: Report) -> dict[str, str]:
+    """The page, in one file; a large one with parts beside it that it reads when they are asked for."""
+    page = render(report)
+    if len(page) <= ONE_FILE or not report.page:
+        return {PAGE: page}
+    data, parts = in_parts(report.page)
+    later: dict[str, str] = {}
+    for table in (table for section in report.sections if section.folded for table in section.tables):
+        key, text = part("table", _body(table))
+        later[table.key], parts[file_of(key)] = key, text
+    return {**parts, PAGE: render(replace(report, page=data), later)}  # last: it asks for the others
+
+
+def render(report: Report, later: Mapping[str, str] | None = None) -> str:
+    """The page.
+
+    Args:
+        report: what it shows.
+        later: key of a table -> the part of the page that it is in.
+    """
     page = _environment().get_template("page.html.j2")
     style = _texts(
         "page.css", "explore.css" * bool(report.page), "pictures.css" * bool(report.pictures.panels)
     )
-    script = _texts("page.js" * bool(report.page))
+    script = _texts("parts.js", "page.js") if report.page else Markup("")
     return page.render(
         report=report,
         state=report.state,
@@ -31,12 +54,19 @@ def render(report: Report) -> str:
         script=script,
         policy=policy(style, script),
         image_methods=METHODS,
+        later=later or {},
     )
+
+
+def _body(table: Table) -> str:
+    """A table alone."""
+    template = _environment().get_template("table.html.j2")
+    return str(template.make_module({"Kind": Kind, "later": {}}).body(table))
 
 
 def _texts(*names: str) -> Markup:
     """Templates that are files of a browser, one after the other; "" for none."""
-    folder = files("reports.render") / "templates"
+    folder = resources("reports.render") / "templates"
     return Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in names if name))
 
 

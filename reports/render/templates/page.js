@@ -104,11 +104,29 @@ function filterTables() {
 const PAGE = 60;
 const FULL = 10 ** 9;
 const trials = data.trials;
-const word = (name, i) => trials.words[name].words[trials.words[name].index[i]];
+const textOf = (column, i) => column.words[column.index[i]];
+const word = (name, i) => textOf(trials.words[name], i);
 const shotsWord = (k) => (k === FULL ? "full" : k === 0 ? "zero-shot" : `${k}-shot`);
 const shownValue = ({ decimals }, v) => (v == null ? "–" : decimals == null ? (v / 100).toFixed(1) : v.toFixed(decimals));
 const measurement = (number) => (number == null ? "–" : String(number));
 let shownTrials = PAGE;
+
+/* Words that only a card or a search needs lie in parts of the page where there are many trials. */
+
+const details = trials?.details ? [trials.details] : [];
+const detailPart = (i) => (trials.parts ? Math.floor(i / trials.rows) : 0);
+const detail = (name, i) => textOf(details[detailPart(i)][name], trials.parts ? i % trials.rows : i);
+
+/** Read what is missing of some parts of the details, then draw again; whether everything is there. */
+function haveDetails(numbers) {
+  const missing = numbers.filter((n) => !details[n]);
+  if (missing.length) withParts(missing.map((n) => trials.parts[n]), (found) => {
+    missing.forEach((n, k) => { details[n] = found[k]; });
+    drawTrials();
+  });
+  return !missing.length;
+}
+
 let order = { by: null, sign: 1 };
 
 function columns() {
@@ -135,7 +153,9 @@ function shownWord(i, key) {
 
 function wantedTrials() {
   const search = state.search.toLowerCase().split(/\s+/).filter(Boolean);
-  const text = (i) => `${trials.id[i]} ${["variant", "category", "status", "seed", "reason", "error_type", "marks", "support"].map((n) => word(n, i)).join(" ")}`.toLowerCase();
+  const known = !search.length || haveDetails(trials.parts ? [...trials.parts.keys()] : [0]);
+  const told = (i) => (known ? ["reason", "error_type", "marks", "support"].map((n) => detail(n, i)) : []);
+  const text = (i) => [trials.id[i], ...["variant", "category", "status", "seed"].map((n) => word(n, i)), ...told(i)].join(" ").toLowerCase();
   const found = trials.id.map((_, i) => i).filter((i) =>
     (!state.category || word("category", i) === state.category) &&
     (!state.method || word("variant", i) === state.method) &&
@@ -188,19 +208,20 @@ function shell(...words) {
 }
 
 function trialCard(i) {
+  if (!haveDetails([detailPart(i)])) return make("div", { class: "card" }, "Reading …");
   const run = trials.runs[trials.run[i]];
   const facts = [
     ["trial", trials.id[i]],
-    ["marks", word("marks", i)], ["support", word("support", i)],
-    ["parameters", Object.entries(JSON.parse(word("params", i) || "{}")).map(([k, v]) => `${k}=${JSON.stringify(v)}`).join("  ")],
-    ["weights", word("weights", i)], ["data set", word("dataset", i)],
-    ["device", word("device", i)], ["host", word("host", i)], ["code", word("git_commit", i)], ["ended", word("finished_at", i)],
-    ["reason", [word("error_type", i), word("reason", i)].filter(Boolean).join(": ")],
+    ["marks", detail("marks", i)], ["support", detail("support", i)],
+    ["parameters", Object.entries(JSON.parse(detail("params", i) || "{}")).map(([k, v]) => `${k}=${JSON.stringify(v)}`).join("  ")],
+    ["weights", detail("weights", i)], ["data set", detail("dataset", i)],
+    ["device", detail("device", i)], ["host", detail("host", i)], ["code", detail("git_commit", i)], ["ended", detail("finished_at", i)],
+    ["reason", [detail("error_type", i), detail("reason", i)].filter(Boolean).join(": ")],
     ["look closer", shell("python", "-m", "harness.show", run.path, trials.id[i])],
     ["run again", shell("python", "-m", "harness.sweep", run.sweep, "out=runs/again", "--only", `id=${trials.id[i]}`)],
   ].filter(([, text]) => text);
   const list = make("dl", {}, ...facts.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)]));
-  const traceback = word("traceback", i);
+  const traceback = detail("traceback", i);
   return make("div", { class: "card" }, list, traceback ? make("pre", { tabindex: 0 }, traceback) : null);
 }
 
@@ -253,6 +274,10 @@ const KINDS = {
 
 function drawImages() {
   const panel = data.images.find((p) => panelName(p) === state.panel) ?? data.images[0];
+  if (panel.part) {
+    withParts([panel.part], ([rest]) => { Object.assign(panel, rest, { part: "" }); drawImages(); });
+    return;
+  }
   options(find("#image-category"), data.images.map((p) => [panelName(p), panelName(p).replaceAll("_", " ")]).slice(1), state.panel, panelName(data.images[0]).replaceAll("_", " "));
   const index = (given, other) => (panel.methods[Number(given)] && given !== "" ? Number(given) : Math.min(other, panel.methods.length - 1));
   const [a, b] = [index(state.a, 0), index(state.b, 1)];
@@ -297,6 +322,7 @@ function listen(id, event, name, section, more = {}) {
 
 function prepare() {
   for (const table of all("table.plain")) makeSortable(table);
+  for (const fold of all("details[data-part]")) fold.addEventListener("toggle", () => bring(fold));
   for (const section of all("[data-needs]")) section.hidden = !(data[section.dataset.needs]?.id ?? data[section.dataset.needs])?.length;
   for (const link of all("nav a")) link.hidden = find(link.getAttribute("href"))?.hidden ?? true;
   const head = columns().map(({ key, title, number, lower }) => {
@@ -322,6 +348,17 @@ function prepare() {
   addEventListener("hashchange", () => { readAddress(); draw(); unfold(); });
   const seconds = Number(document.body.dataset.watched);
   if (seconds) setTimeout(() => location.reload(), 1000 * seconds);
+}
+
+/** Tables of a large page come when they are unfolded. */
+function bring(fold) {
+  if (!fold.open || !fold.dataset.part) return;
+  withParts([fold.dataset.part], ([markup]) => {
+    delete fold.dataset.part;
+    fold.querySelector(".later").outerHTML = markup;
+    for (const table of all("table.plain", fold)) makeSortable(table);
+    filterTables();
+  });
 }
 
 /** A link into a folded table opens it. */
