@@ -61,7 +61,8 @@ def render(report: Report, later: Mapping[str, str] | None = None) -> str:
 def _body(table: Table) -> str:
     """A table alone."""
     template = _environment().get_template("table.html.j2")
-    return str(template.make_module({"Kind": Kind, "later": {}}).body(table))
+    module = template.make_module({"Kind": Kind, "later": {}})
+    return str(module.body(table))  # pyright: ignore[reportAttributeAccessIssue] - a macro
 
 
 def _texts(*names: str) -> Markup:
