@@ -5,20 +5,30 @@ made absolute here: workers run elsewhere.
 """
 
 import json
-import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    model_validator,
+)
 
 from harness.cache import cache_root
 from harness.document import read
+from harness.environment import resolved
 from harness.errors import ConfigError, nearest
 from harness.overrides import Kinds, Problems, apply
 from harness.params import LARGEST, Problem, validate
 from harness.places import AbsolutePath
+from harness.protocols.parts import parts_of, several
+from harness.protocols.preset import KEYS
+from harness.sections import InputConfig, Name, NumberConfig, Protocol, Strict, SupportConfig, WhyConfig
 
 Check = Callable[[Mapping[str, Any]], Problems]
 AUTO = "auto"
@@ -52,12 +62,7 @@ Shots = Annotated[
 Seed = Annotated[int, Field(ge=0, le=LARGEST)]
 Seeds = PositiveInt | Annotated[list[Seed], Field(min_length=1)]
 Gpus = Annotated[float, Field(ge=0, le=1024)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 Text = Annotated[str, Field(min_length=1)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DatasetConfig(BaseModel):
@@ -74,14 +79,7 @@ class DatasetConfig(BaseModel):
         return dict(self.model_extra or {})
 
 
-class SupportConfig(_Strict):
-    """How the k support images are drawn from the training images."""
-
-    rule: Literal["nested", "per_subtype", "vand2025", "first_k", "block", "manifest"] = "nested"
-    manifest: AbsolutePath | None = Field(default=None, description="file of `rule: manifest`")
-
-
-class ResourcesConfig(_Strict):
+class ResourcesConfig(Strict):
     """What one trial may use; unset values are the method's own."""
 
     gpus: Annotated[
@@ -104,7 +102,7 @@ class ResourcesConfig(_Strict):
     )
 
 
-class MethodConfig(_Strict):
+class MethodConfig(Strict):
     """One contestant with its parameters."""
 
     name: str = Field(description="a method of `harness.list methods`")
@@ -123,7 +121,7 @@ class MethodConfig(_Strict):
     resources: ResourcesConfig = ResourcesConfig()
 
 
-class CacheConfig(_Strict):
+class CacheConfig(Strict):
     """Where arrays that trials share are kept."""
 
     folder: AbsolutePath | None = Field(default=None, description="default: $LADDER_CACHE or ~/.cache/ladder")
@@ -138,22 +136,40 @@ class CacheConfig(_Strict):
         return (self.folder or cache_root() / "artifacts") if self.enabled else None
 
 
-class SweepConfig(_Strict):
+class SweepConfig(Strict):
     """One sweep: what is crossed with what, on which data, and where results go."""
 
     name: Name
     dataset: DatasetConfig
-    categories: Literal["all"] | Annotated[list[str], Field(min_length=1)] = "all"
+    protocol: Protocol | None = Field(
+        default=None, description="of `harness.list protocols`: what is not given here is the protocol's"
+    )
+    protocols: Annotated[list[Protocol], Field(min_length=1)] | None = Field(
+        default=None, description="several of them; trials that they have in common run once"
+    )
+    why: WhyConfig | None = Field(default=None, description="what moves the number between two of them")
+    categories: Literal["all", "objects", "subcategories"] | Annotated[list[str], Field(min_length=1)] = (
+        Field(
+            default="all",
+            description="`objects` are folders, `subcategories` their types where a manifest has them, "
+            "`all` is what the data set means: on MVTec LOCO AD sub-categories as soon as there is one",
+        )
+    )
     shots: Shots = Field(default=["full"], description="support set sizes; `full` = all training images")
     seeds: Seeds = Field(
         default=1, description="a number (0, 1, … n-1) or a list; seeds both the draw and the method"
     )
     support: SupportConfig = SupportConfig()
+    validation: Literal["official", "none"] = Field(
+        default="official", description="`none` keeps validation images from methods that would use them"
+    )
+    input: InputConfig = InputConfig()
+    number: NumberConfig = NumberConfig()
     weights: Text | None = Field(
         default=None, description="for every method that takes weights and names none"
     )
     methods: Annotated[list[MethodConfig], Field(min_length=1)]
-    metrics: list[str] = ["auroc", "ap", "f1max"]
+    metrics: list[str] = Field(default=["auroc", "ap", "f1max"])
     keep_maps: bool = Field(default=False, description="keep anomaly maps (float16), for `harness.rescore`")
     keep_checkpoints: bool = Field(
         default=False, description="leave training states in scratch/ after a trial is ok"
@@ -166,6 +182,19 @@ class SweepConfig(_Strict):
     max_trials: Annotated[int, Field(gt=0, le=1_000_000)] = Field(
         default=100_000, description="more are refused before they are built; raise it where they are meant"
     )
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        given = [key for key in ("protocol", "protocols", "why") if getattr(self, key)]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are given; one of them says what is run")
+        return self
+
+    def record(self) -> dict[str, Any]:
+        """The sweep file in full, as plain data; without keys that a protocol is left to say."""
+        raw = self.model_dump(mode="json", by_alias=True)
+        own = set(KEYS) - self.model_fields_set if self.protocol or several(raw) else set()
+        return {key: value for key, value in raw.items() if key not in own}
 
     @property
     def run_directory(self) -> Path:
@@ -216,47 +245,40 @@ def load(
         what = "empty" if raw is None else f"a {type(raw).__name__}"
         raise ConfigError(f"{path}: a sweep file is a mapping of keys, this is {what}")
     problems = [p for word in overrides for p in apply(raw, word, SweepConfig, kinds)]
-    raw = _resolve_env(raw, "", problems)
-    config = None
+    raw = resolved(raw, "", problems)
+    config = _valid(raw, problems)
+    whole = [raw] if config is None else [part.raw for part in parts_of(raw)]
+    for one in whole if config is not None and whole != [raw] else ():
+        _valid(one, problems)
+    problems += [p for one in whole for check in checks for p in check(one)]
+    if problems or config is None:
+        raise ConfigError(placed(path, dict.fromkeys(problems)))
+    # of several, each says its own axes; what is measured is the same for all
+    return _valid({**raw, "metrics": whole[0]["metrics"]} if several(raw) else whole[0], []) or config
+
+
+def _valid(raw: Mapping[str, Any], problems: Problems) -> SweepConfig | None:
+    """A sweep file as it is meant, or None and what is wrong with it."""
     try:
         config = validate(SweepConfig, raw)
     except Problem as error:
         problems += error.lines
-    problems += [p for check in checks for p in check(raw)]
-    if problems or not isinstance(config, SweepConfig):
-        raise ConfigError(placed(path, dict.fromkeys(problems)))
-    return config
+        return None
+    return config if isinstance(config, SweepConfig) else None
+
+
+def configs_of(config: SweepConfig) -> list[tuple[str, SweepConfig]]:
+    """One configuration for every protocol of a sweep, with its label; the sweep itself where it has none."""
+    if not (config.protocol or config.protocols or config.why):
+        return [("", config)]
+    found = [(part.label, _valid(part.raw, [])) for part in parts_of(config.record())]
+    return [(label, one) for label, one in found if one is not None]
 
 
 def placed(path: Path | str, problems: Iterable[tuple[str, str]]) -> list[str]:
     """Problems as lines that name the file and the key; one line each, whatever is quoted in them."""
     lines = (f"{path}: {key}: {text}" if key else f"{path}: {text}" for key, text in problems)
     return [" ".join(line.splitlines()) for line in lines]
-
-
-_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
-
-
-def _resolve_env(value: Any, key: str, problems: Problems) -> Any:
-    """Replace `${NAME}` and `${NAME:-default}` in every string below `value`."""
-    if isinstance(value, dict):
-        return {k: _resolve_env(v, f"{key}.{k}".strip("."), problems) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_resolve_env(v, f"{key}.{i}", problems) for i, v in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-    for name, default in _VARIABLE.findall(value):
-        if not os.environ.get(name) and not default:
-            problems.append((key, f"environment variable {name} is {_unset(name)}"))
-    text = _VARIABLE.sub(lambda m: os.environ.get(m[1]) or m[2] or m[0], value)
-    if text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text):
-        return text
-    problems.append((key, f"{ascii(text)[:100]} is not UTF-8; give the file or folder another name"))
-    return "not-utf-8"
-
-
-def _unset(name: str) -> str:
-    return "empty" if name in os.environ else f"not set{nearest(name, os.environ)}"
 
 
 def json_schema() -> str:

@@ -1,4 +1,4 @@
-"""`python -m harness.list methods|datasets|metrics [NAME]`: what there is to choose from.
+"""`python -m harness.list methods|datasets|metrics|protocols [NAME]`: what there is to choose from.
 
 Without NAME a table, with it everything known about one entry. `--write` brings up to date what is written
 from the records and cards of Ladder's own entries: tables in NOTICES.md and README.md, the methods of
@@ -18,10 +18,11 @@ from rich.text import Text
 import harness
 from harness.console import leave, show
 from harness.datasets import DATASETS
-from harness.inspection.entries import dataset_entry, method_entry, metric_entry
+from harness.inspection.entries import dataset_entry, method_entry, metric_entry, protocol_entry
 from harness.inspection.entry_words import card, overview
 from harness.inspection.generated import write
 from harness.metrics import METRICS
+from harness.protocols import names as protocols
 from methods import METHODS
 
 ROOT = Path(harness.__file__).parent.parent
@@ -33,6 +34,11 @@ KINDS: Mapping[str, Kind] = {
         ("name", "title", "training", "uses", "resources", "licence", "summary"),
     ),
     "datasets": (DATASETS.names, dataset_entry, ("name", "title", "licence", "summary")),
+    "protocols": (
+        protocols,
+        protocol_entry,
+        ("name", "title", "categories", "shots", "seeds", "support", "number"),
+    ),
     "metrics": (METRICS.names, metric_entry, ("name", "title", "kind", "unit", "limits", "summary")),
 }
 
@@ -66,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The parser of this command."""
     parser = argparse.ArgumentParser(
-        prog="python -m harness.list", description="The methods, data sets and metrics there are."
+        prog="python -m harness.list", description="The methods, data sets, metrics and protocols there are."
     )
     parser.add_argument("kind", choices=tuple(KINDS), nargs="?", default="methods", help="what to list")
     parser.add_argument("name", nargs="?", metavar="NAME", help="one of them: card, parameters, licence")

@@ -227,6 +227,8 @@ class Card:
             economy: an image is decoded once for all of them, and once more for a size that is not named.
         later: hyper-parameters that came after `version`, each with the value at which all is as it was:
             there it is no part of a trial's identity, so that trials of earlier runs are found again.
+        validation: whether it may look at validation images; of one that never does, trials with and without
+            them are the same trial.
         extra: the extra of Ladder's package, and the module, without which it cannot run; such a method is in
             no sweep that ships for everybody.
     """
@@ -252,6 +254,7 @@ class Card:
     sizes: Callable[[Params, tuple[int, int]], Sequence[Size]] = _unknown
     reads: Callable[[Params, tuple[int, int]], Sequence[Read]] = _unread
     later: Params = field(default_factory=dict)
+    validation: bool = True
     extra: str = ""
 
 

@@ -185,5 +185,6 @@ def base_row(trial: Trial, job: Job) -> dict[str, Any]:
         "cpus": job.cpus,
         "weights": [{"name": a.name, "sha256": a.sha256} for a in trial.assets],
         "marks": list(trial.marks),
+        "protocols": list(trial.protocols),
         **provenance.software(),
     }

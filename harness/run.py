@@ -142,7 +142,7 @@ def _planned(split: Callable[[], Split], trial: Trial) -> Split:
 def _scored(
     trial: Trial, build: Callable[[Context], Method], split: Split, context: Context, job: Job, clock: _Clock
 ) -> tuple[dict[str, Any], Scores, dict[str, bytes]]:
-    data = fit_data(trial.support, split)
+    data = fit_data(trial.support, split, trial.validation)
     method = build(context)
     with clock.phase("fit"):
         method.fit(data)
@@ -195,8 +195,8 @@ def _views(method: Method, split: Split) -> dict[str, bytes]:
     return {views.KIND: views.pack(ids, explain(ImageSet.of_samples(split.test)))}
 
 
-def fit_data(names: Sequence[str], split: Split) -> FitData:
-    """What a method may see of a category: its support set, the validation images, part masks."""
+def fit_data(names: Sequence[str], split: Split, validation: bool = True) -> FitData:
+    """What a method may see of a category: its support set, part masks, and mostly the validation images."""
     # in the order in which they were drawn: k shots are the first k of k + 1
     by_id = {sample.id: sample for sample in split.train}
     support = [by_id[name] for name in names]
@@ -206,7 +206,7 @@ def fit_data(names: Sequence[str], split: Split) -> FitData:
         expect(path, support[i].planned(path))
     return FitData(
         train=ImageSet.of_samples(support),
-        validation=ImageSet.of_samples(split.validation),
+        validation=ImageSet.of_samples(split.validation if validation else ()),
         category=split.category,
         part_masks=masks,
         part_classes=split.part_classes,

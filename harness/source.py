@@ -30,9 +30,30 @@ class Source:
         complete = resolve(DATASETS.load(config.name).Options, config.options)
         return Source(config.name, config.root, complete)
 
-    def categories(self) -> list[str]:
-        """What `categories: all` means here."""
-        return list(_dataset(self).categories(self.root, self._options()))
+    def categories(self, which: str = "all") -> list[str]:
+        """What a word for categories means here.
+
+        Args:
+            which: "all", "objects" (the folders) or "subcategories" (their product types; a folder without
+                any stands for itself).
+
+        Raises:
+            DataError: there are none, or sub-categories are asked for and no manifest names one.
+        """
+        names = _dataset(self).names(self.root, self._options())
+        if which == "all":
+            return list(names.every)
+        if which == "objects":
+            return list(names.whole)
+        types = {c: [name for name in names.known if name.startswith(f"{c}/")] for c in names.whole}
+        if not any(types.values()):
+            command = (
+                f"python -m harness.data subtypes {self.root} --category C --out {self.root}/subtypes.json"
+            )
+            raise DataError(
+                f"{self.root}: nothing says which images are of which sub-category; {command} does"
+            )
+        return [name for c, found in types.items() for name in found or [c]]
 
     def split(self, category: str) -> Split:
         """One category, checked.

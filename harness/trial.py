@@ -45,6 +45,8 @@ class Trial:
         sizes: at which it asks for images (`Card.sizes`); not identity.
         reads: what it reads of passes (`Card.reads`); not identity.
         images: how many it scores, for guesses of what it takes; the fingerprint knows which.
+        protocols: under which the sweep asks for it, as tables call them; not identity.
+        validation: whether the method is given the validation images; part of the identity where it is not.
         later: hyper-parameters that came after the version, each with the value at which it is no part of
             the identity (`Card.later`).
     """
@@ -67,6 +69,8 @@ class Trial:
     sizes: tuple[Size, ...] = ()
     reads: tuple[Read, ...] = ()
     images: int = 0
+    protocols: tuple[str, ...] = ()
+    validation: bool = True
     later: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -85,6 +89,8 @@ class Trial:
             "split_seed": self.split_seed,
             "run_seed": self.run_seed,
             "assets": sorted((a.name, a.sha256) for a in self.assets),
+            # trials of earlier versions, which all had them, keep their ids
+            **({} if self.validation else {"validation": False}),
         }
 
     @cached_property

@@ -35,6 +35,7 @@ class MeanImage:
         summary="Smoothed absolute difference to the pixel-wise mean of the training images.",
         licence="Apache-2.0",
         trained=False,
+        validation=False,
         demo=Demo(),
         ignores=lambda params: frozenset({"run_seed"}),
         seconds=5.0,

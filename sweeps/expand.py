@@ -1,29 +1,27 @@
 """From a sweep file to its trials: pure, complete, every axis that cannot matter collapsed."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
-from harness.config import MethodConfig, Problems, SweepConfig, placed
+from harness.config import MethodConfig, Problems, SweepConfig, configs_of, placed
 from harness.data import Split, image_size
-from harness.data.fewshot import draw
 from harness.datasets import DATASETS
-from harness.document import read
 from harness.errors import ConfigError, DataError, HarnessError
 from harness.method import Asset, Card, Read, Resources, Size, Task
 from harness.metrics.defined import undefined
+from harness.protocols.parts import records, told
 from harness.source import Source, Splits
 from harness.trial import Trial
 from methods import METHODS
 from sweeps.axes import Axes
 from sweeps.combine import completed
-from sweeps.problems import NAMED, parts_of
+from sweeps.draws import Draw, draws, manifest_of
+from sweeps.locations import NAMED
+from sweeps.problems import parts_of
 
 MOST_SAID = 1000  # problems after which no more trials are tried
-MANIFEST_BYTES = 1 << 19  # some 50,000 file names
-Draw = Callable[[str, int | None, int], tuple[str, ...]]  # category, shots, split seed -> ids
 
 
 @final
@@ -74,7 +72,7 @@ class Expansion:
 
     Attributes:
         trials: every distinct one with what it may use, in order of category, method, shots, seed.
-        notes: which metrics will have no value and why, one sentence per reason.
+        notes: what it is measured under, and which metrics will have no value and why, a sentence each.
     """
 
     trials: Sequence[tuple[Trial, Resources]]
@@ -98,24 +96,66 @@ def expanded(config: SweepConfig, file: Path | str = "sweep file") -> Expansion:
     """
     problems: Problems = []
     source = Source.of(config.dataset)
-    categories = _categories(config, source, problems)
-    variants = list(_variants(config, categories, problems))
-    problems += _too_many(config, variants)
-    problems += _refused_draw(config)
-    manifest = _manifest(config, problems)
-    broken = bool(problems)
-    splits = _readable(source, categories, problems)
-    draws = _draws(config, splits, manifest)
+    data = _Data(source, Splits(source), {})
     trials: dict[str, tuple[Trial, Resources]] = {}
-    for category in () if broken else splits:
-        for variant, axes, resources in (each for each in variants if category in each[1].categories):
-            for trial in _trials(axes, splits[category], variant, draws, problems):
-                # the first wins: entries may overlap, and ignored axes give one trial many times
-                trials.setdefault(trial.id, (trial, resources))
+    protocols: dict[str, list[str]] = {}
+    for label, part in configs_of(config):
+        for trial, resources in _of_one(part, data, problems):
+            # the first wins: entries may overlap, and ignored axes give one trial many times
+            trials.setdefault(trial.id, (trial, resources))
+            if label and label not in (known := protocols.setdefault(trial.id, [])):
+                known.append(label)
     if problems:
         # one missing file is met by every shot and seed, and said once
         raise ConfigError(placed(file, dict.fromkeys(problems)))
-    return Expansion(list(trials.values()), _notes(splits, config.metrics))
+    found = ((replace(t, protocols=tuple(protocols.get(t.id, ()))), r) for t, r in trials.values())
+    notes = [*_protocols(config, data.read), *_notes(data.read, config.metrics)]
+    return Expansion(list(found) if protocols else list(trials.values()), notes)
+
+
+@final
+@dataclass(frozen=True)
+class _Data:
+    """The data set of a sweep, each category read once for all of its protocols.
+
+    Attributes:
+        source, splits: the data set.
+        read: the categories that could be read so far.
+    """
+
+    source: Source
+    splits: Splits
+    read: dict[str, Split]
+
+
+def _of_one(config: SweepConfig, data: _Data, problems: Problems) -> Iterator[tuple[Trial, Resources]]:
+    """The trials of a sweep under one protocol, some of them more than once."""
+    before = len(problems)
+    categories = _categories(config, data.source, problems)
+    variants = list(_variants(config, categories, problems))
+    problems += _too_many(config, variants) + _refused_draw(config)
+    manifest = manifest_of(config, problems)
+    broken = len(problems) > before
+    splits = _readable(data, categories, problems)
+    ids = draws(config, splits, manifest)
+    for category in () if broken else splits:
+        for variant, axes, resources in (each for each in variants if category in each[1].categories):
+            for trial in _trials(axes, splits[category], variant, ids, problems, config.validation != "none"):
+                yield trial, resources
+
+
+def _protocols(config: SweepConfig, splits: Iterable[str]) -> list[str]:
+    """What the sweep is measured under, and where its data set has other categories than that means."""
+    found = records(config.record())
+    if len(found) > 2 and found[0]["step"]:
+        ends = [record for record in found if record["protocol"]]
+        lines = [f"from {told(ends[0])}", f"to {told(ends[-1])}"]
+        steps = [f"{r['step']['factor']}: {r['step']['what']}" for r in found if r["step"].get("factor")]
+        return [*lines, *dict.fromkeys(f"  {step}" for step in steps)]
+    lines = [told(record) for record in found]
+    here = set(splits)
+    few = [(r["label"], len(r["names"]), len(here & {*r["names"]})) for r in found if r["names"]]
+    return lines + [f"{name}: {there} of its {n} categories are here" for name, n, there in few if there < n]
 
 
 def _notes(splits: Mapping[str, Split], metrics: Sequence[str]) -> list[str]:
@@ -128,12 +168,12 @@ def _notes(splits: Mapping[str, Split], metrics: Sequence[str]) -> list[str]:
 
 
 def _categories(config: SweepConfig, source: Source, problems: Problems) -> list[str]:
-    if config.categories != "all":
+    if isinstance(config.categories, list):
         return list(dict.fromkeys(config.categories))
     try:
-        return source.categories()
+        return source.categories(config.categories)
     except HarnessError as error:
-        problems.append(("dataset.root", str(error)))
+        problems.append(("categories" if config.categories != "all" else "dataset.root", str(error)))
         return []
 
 
@@ -154,15 +194,16 @@ def _refused_draw(config: SweepConfig) -> Problems:
     return [("support.rule", f"{rule} is refused for {config.dataset.name}: {why}")] if why else []
 
 
-def _readable(source: Source, categories: list[str], problems: Problems) -> dict[str, Split]:
-    splits, found = Splits(source), {}
+def _readable(data: _Data, categories: list[str], problems: Problems) -> dict[str, Split]:
+    found = {}
     for category in categories:
         try:
-            found[category] = splits.get(category)
+            found[category] = data.splits.get(category)
         except DataError as error:
             problems += [("dataset.root", f"{category}: {problem}") for problem in error.problems]
         except HarnessError as error:
             problems.append(("dataset.root", f"{category}: {error}"))
+    data.read.update(found)
     return found
 
 
@@ -178,7 +219,7 @@ def _variants(
             continue
         try:
             owner = METHODS.load(entry.name)
-            parts = parts_of(owner, entry.model_dump(), config.weights)
+            parts = parts_of(owner, entry.model_dump(), config.weights, config.input.image_size)
             assert parts is not None  # the schema has passed
             resources = _resources(entry, owner.card.resources)
             for params in completed(owner, parts):
@@ -200,38 +241,9 @@ def _absolute(value: Any) -> Any:
     return value
 
 
-def _draws(config: SweepConfig, splits: Mapping[str, Split], manifest: Mapping[str, Any] | None) -> Draw:
-    rule = config.support.rule
-
-    @cache
-    def ids(category: str, shots: int | None, seed: int) -> tuple[str, ...]:
-        split = splits[category]
-        where = {"dataset": split.dataset, "category": split.category}
-        try:
-            return tuple(s.id for s in draw(split.train, shots, seed, rule, manifest, **where))
-        except HarnessError as error:
-            raise ConfigError(f"{_DRAWN.get(rule, 'shots')}: {error}") from None
-
-    return ids
-
-
-def _manifest(config: SweepConfig, problems: Problems) -> Mapping[str, Any] | None:
-    """The content of a support manifest, read once; file names like 037 are texts."""
-    if config.support.rule != "manifest" or config.support.manifest is None:
-        return None
-    try:
-        content = read(config.support.manifest, texts=True, limit=MANIFEST_BYTES)
-    except ConfigError as error:
-        problems += [("support.manifest", problem) for problem in error.problems]
-        return {}
-    if not isinstance(content, dict):
-        text = f"{config.support.manifest}: must map categories to lists of file names"
-        problems.append(("support.manifest", text))
-        return {}
-    return content
-
-
-def _trials(axes: Axes, split: Split, variant: Variant, ids: Draw, problems: Problems) -> Iterator[Trial]:
+def _trials(
+    axes: Axes, split: Split, variant: Variant, ids: Draw, problems: Problems, validation: bool
+) -> Iterator[Trial]:
     for shots, seed in axes.pairs(variant.ignored):
         if len(problems) > MOST_SAID:
             return
@@ -242,20 +254,18 @@ def _trials(axes: Axes, split: Split, variant: Variant, ids: Draw, problems: Pro
             problems.append(("", str(error)))
             continue
         try:
-            yield _trial(split, variant, shots, seed, support)
+            yield _trial(split, variant, (shots, seed), support, validation)
         except HarnessError as error:  # weights, prompts or labels that cannot be used
             problems.append((variant.entry, str(error)))
             return
 
 
-# Rule of a draw -> the key that its errors are about.
-_DRAWN = {"manifest": "support.manifest", "per_subtype": "support"}
-
-
-def _trial(split: Split, variant: Variant, shots: int | None, seed: int, support: tuple[str, ...]) -> Trial:
-    chosen, masks = frozenset(support), bool(split.part_masks)
+def _trial(
+    split: Split, variant: Variant, pair: tuple[int | None, int], support: tuple[str, ...], validation: bool
+) -> Trial:
+    (shots, seed), chosen, masks = pair, frozenset(support), bool(split.part_masks)
     train = tuple(sample for sample in split.train if sample.id in chosen)
-    n = len(support), len(split.validation)
+    n = len(support), len(split.validation) if validation else 0
     task = Task(split.dataset, split.category, shots, *n, masks, train)
     # with all images, or any, there is nothing to draw: one trial for all seeds of the split
     drawn = shots not in (None, 0) and "split_seed" not in variant.ignored
@@ -282,5 +292,7 @@ def _trial(split: Split, variant: Variant, shots: int | None, seed: int, support
         sizes=variant.sizes(native) if native else (),
         reads=variant.reads(native) if native else (),
         images=len(split.test),
+        # with and without them is the same to a method that never looks at them
+        validation=validation or not variant.card.validation,
         later=variant.card.later,
     )

@@ -38,7 +38,9 @@ def explain(
     # threads and seed of the trial: another order of sums would show another map than the one that was scored
     with threads(trial["cpus"] or 1), seeded(run_seed):
         method = METHODS.load(trial["method"])(context, **trial["params"])
-        return _views(method.fit(fit_data(trial["support"], split)), ImageSet.of_samples([sample]))
+        # a protocol may have kept the validation images from it
+        data = fit_data(trial["support"], split, trial["n_validation"] != 0)
+        return _views(method.fit(data), ImageSet.of_samples([sample]))
 
 
 def _views(method: Any, image: ImageSet) -> tuple[View, ...]:

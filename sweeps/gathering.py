@@ -10,6 +10,7 @@ from harness.config import SweepConfig
 from harness.errors import RunLocked
 from harness.inspection.entries import declared
 from harness.metrics import METRICS
+from harness.protocols.parts import records
 from harness.results import Gathered, adopt, gather, held, mend, write_plan, write_sweep
 from harness.trial import Status, Trial
 from methods import METHODS
@@ -36,7 +37,8 @@ def describe_run(run: Path, config: SweepConfig, plan: Plan) -> None:
     """Write what a run is: its configuration, what its methods declare of themselves, and its plan."""
     scales = {name: METRICS.load(name).scale.record() for name in config.metrics}
     cards = {entry.name: declared(METHODS.load(entry.name).card) for entry in config.methods}
-    write_sweep(run, config.model_dump(mode="json"), scales, cards)
+    whole = config.record()
+    write_sweep(run, whole, scales, cards, records(whole))
     write_plan(run, plan_rows(plan))
 
 

@@ -192,6 +192,7 @@ def plan_rows(plan: Plan) -> list[dict[str, Any]]:
             "split_seed": t.split_seed,
             "run_seed": t.run_seed,
             "marks": list(t.marks),
+            "protocols": list(t.protocols),
         }
         for t in plan.trials
     ]

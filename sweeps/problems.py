@@ -18,13 +18,11 @@ from harness.errors import ConfigError, HarnessError, nearest
 from harness.method import Card
 from harness.metrics import METRICS
 from harness.params import Problem, instance, model_of, resolve
-from harness.places import no_file, no_folder, too_long, trouble
+from harness.places import too_long, trouble
 from methods import METHODS
-from methods.shared.installed import INSTALLED
-from methods.shared.weights import DEMO
 from sweeps.combine import Parts, completed, refused
+from sweeps.locations import NAMED, place_problems
 
-NAMED = frozenset({DEMO, *INSTALLED})  # in place of a path: what ships with the project, or installs
 MOST_TRIALS = SweepConfig.model_fields["max_trials"].default
 
 
@@ -71,7 +69,7 @@ def _entry_problems(entry: Mapping[str, Any], raw: Mapping[str, Any]) -> Problem
         owner = METHODS.load(entry["name"])
     except HarnessError as error:
         return [("name", str(error))]
-    parts = parts_of(owner, entry, raw.get("weights"))
+    parts = parts_of(owner, entry, raw.get("weights"), size_of(raw))
     if parts is None:
         return []
     # first the shape of the grids: combinations of a wrong one would be refused for another's fault
@@ -79,23 +77,31 @@ def _entry_problems(entry: Mapping[str, Any], raw: Mapping[str, Any]) -> Problem
     return found or refused(owner, parts) or _impossible(owner, parts, _most(raw))
 
 
-def parts_of(owner: type, entry: Mapping[str, Any], weights: Any) -> Parts | None:
+def size_of(raw: Mapping[str, Any]) -> Any:
+    """The side that a sweep file gives to all methods, if it does."""
+    given = raw.get("input")
+    return given.get("image_size") if isinstance(given, dict) else None
+
+
+def parts_of(owner: type, entry: Mapping[str, Any], weights: Any, size: Any = None) -> Parts | None:
     """The hyper-parameters of an entry; None where the schema refuses them.
 
     Args:
         owner: the method.
         entry: of a sweep file.
         weights: of the sweep, for a method that takes weights and whose entry names none.
+        size: side of the images, likewise.
     """
     params, grid, zipped = (entry.get(key) or {} for key in ("params", "grid", "zip"))
     if not all(isinstance(part, dict) for part in (params, grid, zipped)):
         return None
     if not all(isinstance(values, list) and values for values in (*grid.values(), *zipped.values())):
         return None
-    takes = "weights" in getattr(owner, "__dataclass_fields__", {})
-    given = takes and isinstance(weights, str) and "weights" not in {**grid, **zipped}
-    given = given and (weights in NAMED or not trouble(weights))
-    return Parts({"weights": weights} | params if given else params, grid, zipped)
+    usable = isinstance(weights, str) and (weights in NAMED or not trouble(weights))
+    common = ({"weights": weights} if usable else {}) | ({"image_size": size} if size else {})
+    fields, varied = getattr(owner, "__dataclass_fields__", {}), {**grid, **zipped}
+    own = {name: value for name, value in common.items() if name in fields and name not in varied}
+    return Parts(own | params, grid, zipped)
 
 
 def _clashes(parts: Parts) -> Problems:
@@ -201,9 +207,12 @@ def _overlong(value: Any) -> Iterator[str]:
 
 def metric_problems(raw: Mapping[str, Any]) -> Problems:
     """Unknown metrics, and those of installed packages that cannot be used."""
-    names = raw.get("metrics")
-    given = [(i, n) for i, n in enumerate(names if isinstance(names, list) else []) if isinstance(n, str)]
-    return [(f"metrics.{i}", text) for i, name in given if (text := _refused_metric(name))]
+    names, number = raw.get("metrics"), raw.get("number")
+    listed = {f"metrics.{i}": name for i, name in enumerate(names if isinstance(names, list) else [])}
+    measure = number.get("metric") if isinstance(number, dict) else None
+    listed |= {"number.metric": measure.partition("@")[0]} if isinstance(measure, str) else {}
+    given = [(key, name) for key, name in listed.items() if isinstance(name, str)]
+    return [(key, text) for key, name in given if (text := _refused_metric(name))]
 
 
 def _refused_metric(name: str) -> str:
@@ -255,34 +264,6 @@ def _no_category(name: str, known: Sequence[str], root: Path) -> str:
             f"make a manifest with {shlex.join(command)}"
         )
     return f"no category {name[:80]!r}{nearest(name, known)} in {root}; there: {', '.join(known)}"
-
-
-def place_problems(raw: Mapping[str, Any]) -> Problems:
-    """Folders that cannot be, a manifest that is none, weights that are no path; all before anything runs."""
-    support, cache = (part if isinstance(part := raw.get(k), dict) else {} for k in ("support", "cache"))
-    found = [("out", _no_run(raw)), ("cache.folder", _unusable(cache.get("folder"), no_folder))]
-    weights = raw.get("weights")
-    if isinstance(weights, str) and weights not in ("", *NAMED):
-        found.append(("weights", trouble(weights)))
-    if support.get("rule") == "manifest":
-        given = support.get("manifest")
-        found.append(
-            ("support.manifest", _unusable(given, no_file) if given else "is what the rule draws from")
-        )
-    return [(key, text) for key, text in found if text]
-
-
-def _no_run(raw: Mapping[str, Any]) -> str:
-    out, name = raw.get("out"), raw.get("name")
-    own = str(Path("runs", name)) if isinstance(name, str) and name and not trouble(name) else None
-    return _unusable(own if out is None else out, no_folder)
-
-
-def _unusable(value: Any, look: Any) -> str:
-    """What stands at a place against its use; quiet where the schema speaks."""
-    if not isinstance(value, str) or "${" in value or trouble(value):
-        return ""
-    return look(Path(value).expanduser().absolute())
 
 
 CHECKS = (

@@ -92,4 +92,5 @@ def _member(trial: Trial, unit: WorkUnit, setting: Setting) -> tuple[Any, FitDat
     # as when alone: what a constructor draws is the same
     with seeded(context.run_seed):
         method = build(trial, context)
-    return method, fit_data(trial.support, splits_of(setting.source).get(trial.category))
+    split = splits_of(setting.source).get(trial.category)
+    return method, fit_data(trial.support, split, trial.validation)

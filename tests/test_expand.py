@@ -154,6 +154,12 @@ def test_20_000_trials_expand_in_seconds(sweep_file: Write):
 IN, OUT = "in", "out"
 CLASSIFIED = {
     "name": OUT,
+    "protocol": OUT,  # what it fills in is in or out by itself
+    "protocols": OUT,
+    "why.from_": OUT,
+    "why.to": OUT,
+    "why.factors": OUT,
+    "why.alone": OUT,
     "dataset.name": IN,
     "dataset.root": OUT,
     "categories": IN,
@@ -161,6 +167,14 @@ CLASSIFIED = {
     "seeds": IN,
     "support.rule": IN,
     "support.manifest": IN,
+    "support.offset": IN,
+    "support.before": IN,
+    "support.indices": IN,
+    "validation": IN,  # of methods that look at validation images
+    "input.image_size": IN,
+    "number.metric": OUT,
+    "number.subset": OUT,
+    "number.curve": OUT,
     "weights": IN,
     "methods.name": IN,
     "methods.categories": IN,
@@ -279,6 +293,8 @@ CHANGES: Mapping[str, tuple[str, Any]] = {
     "run_seed": (IN, None),
     "assets": (IN, (Asset("w", "cd", "/x/w.pth"),)),
     "paths": (IN, frozenset()),
+    "protocols": (OUT, ("clip_lad",)),
+    "validation": (IN, False),
     "marks": (OUT, ("demo data",)),
     "reason": (OUT, "no masks"),
     "together": (OUT, "all but the margin"),

@@ -1,4 +1,4 @@
-"""What is known of a method, a data set, a metric, as JSON-able values."""
+"""What is known of a method, a data set, a metric, a protocol, as JSON-able values."""
 
 import sys
 from dataclasses import asdict
@@ -10,6 +10,8 @@ from harness.datasets import DATASETS
 from harness.inspection.describe import parameters_of
 from harness.method import Card
 from harness.metrics import METRICS
+from harness.protocols import preset
+from harness.protocols.filling import words
 from harness.registry import Registry
 
 
@@ -86,3 +88,24 @@ def metric_entry(name: str) -> dict[str, Any]:
     values = {key: getattr(found, key) for key in plain}
     more = {"limits": list(found.limits), "threshold": found.cut.words if found.cut else ""}
     return {"name": name, **values, **more, **_paper(found.paper)}
+
+
+def protocol_entry(name: str) -> dict[str, Any]:
+    """What a protocol fixes, where its source says so, and what is taken where it does not.
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    found = preset(name)
+    keys = ("categories", "shots", "seeds", "support", "validation", "input", "number", "metrics")
+    return {
+        "name": name,
+        "title": found.title,
+        "sources": list(found.sources),
+        "dataset": list(found.dataset),
+        **{key: words(key, found.keys.get(key)) for key in keys},
+        "params": {method: dict(params) for method, params in found.params.items()},
+        "names": {dataset: list(categories) for dataset, categories in found.names.items()},
+        "said": dict(found.said),
+        "unknown": dict(found.unknown),
+    }

@@ -24,9 +24,13 @@ def card(entry: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Everything about one entry."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), show_edge=False)
     for key, value in entry.items():
-        if key not in ("parameters", "counts", "layout") and value not in ("", [], None):
+        if key not in ("parameters", "counts", "layout", *_LISTED) and value not in ("", [], None):
             table.add_row(key, Text(_word(value)))
     yield table
+    for key, heading in _LISTED.items():
+        if entry.get(key):
+            yield Text(f"\n{heading}")
+            yield _pairs(entry[key])
     if entry.get("layout"):
         yield Text("\n".join(["\nlayout, for example", *(f"  {line}" for line in entry["layout"])]))
     if entry.get("counts"):
@@ -34,6 +38,24 @@ def card(entry: Mapping[str, Any]) -> Iterator[RenderableType]:
     if entry.get("parameters"):
         yield Text(f"\n{'parameters' if 'resources' in entry else 'options, written beside name and root'}")
         yield _parameters(entry["parameters"])
+
+
+# parts of a protocol that are tables of their own
+_LISTED = {
+    "params": "hyper-parameters that it fixes",
+    "names": "categories that it means",
+    "said": "where the source says so",
+    "unknown": "what the source does not say, and what is taken",
+}
+
+
+def _pairs(values: Mapping[str, Any]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2), show_edge=False)
+    for key, value in values.items():
+        pairs = isinstance(value, Mapping)
+        shown = ", ".join(f"{k} {v}" for k, v in value.items()) if pairs else _word(value)
+        table.add_row(key, Text(shown))
+    return table
 
 
 def _word(value: Any) -> str:

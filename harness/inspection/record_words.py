@@ -31,6 +31,7 @@ COST = [
 ]
 ORIGIN = [
     "sweep",
+    "protocols",
     "method_version",
     "weights",
     "versions",

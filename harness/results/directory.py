@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,7 @@ def write_sweep(
     config: Mapping[str, Any],
     scales: Mapping[str, Any] | None = None,
     cards: Mapping[str, Any] | None = None,
+    protocols: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """`sweep.json`: the resolved configuration under the version of the result schema.
 
@@ -99,17 +100,23 @@ def write_sweep(
             metrics stays: results may have been scored anew by metrics that the configuration does not name.
         cards: method -> what it declares of itself. What is there of other methods stays: their trials may
             still be in the plan.
+        protocols: what it is measured under (`harness.protocols.parts.records`).
     """
     there = _there(run)
     known = {**there.scales, **(scales or {})}, {**there.cards, **(cards or {})}
-    _write_sealed(run, config, *known)
+    _write_sealed(run, config, *known, protocols)
 
 
 def _write_sealed(
-    run: Path, config: Mapping[str, Any], scales: Mapping[str, Any], cards: Mapping[str, Any]
+    run: Path,
+    config: Mapping[str, Any],
+    scales: Mapping[str, Any],
+    cards: Mapping[str, Any],
+    protocols: Sequence[Mapping[str, Any]],
 ) -> None:
     """The file with its digest, over what it holds as JSON has it."""
     told = {"config": config, "metrics": scales, "methods": cards}
+    told |= {"protocols": protocols} if protocols else {}
     content = json.loads(json.dumps(told, default=str))
     digest = config_digest(content)
     write_json(run / SWEEP_FILE, {"schema_version": SCHEMA_VERSION, "digest": digest, **content})
@@ -130,7 +137,7 @@ def write_scales(run: Path, scales: Mapping[str, Any]) -> None:
         DataError: it cannot be read or written.
     """
     found = read_sweep(run)
-    _write_sealed(run, found.config, {**found.scales, **scales}, found.cards)
+    _write_sealed(run, found.config, {**found.scales, **scales}, found.cards, found.protocols)
 
 
 def write_plan(run: Path, rows: list[dict[str, Any]]) -> None:

@@ -28,6 +28,7 @@ class Sweep:
         config: resolved configuration.
         scales: metric -> what is known of its values (`harness.metrics.scale_of`).
         cards: method -> what it declared of itself; empty in runs of earlier versions.
+        protocols: what it is measured under (`harness.protocols.parts.records`).
         as_written: whether it is as the sweep wrote it; None where it does not say.
     """
 
@@ -35,6 +36,7 @@ class Sweep:
     scales: Mapping[str, Any]
     cards: Mapping[str, Any]
     as_written: bool | None
+    protocols: tuple[Mapping[str, Any], ...] = ()
 
 
 @final
@@ -53,6 +55,7 @@ class Run:
             in none of the three tables.
         damage: files and journal lines that cannot be read; what they hold is in no table.
         remarks: what a reader should know of files that can be read.
+        protocols: what it is measured under (`harness.protocols.parts.records`).
     """
 
     path: Path
@@ -66,6 +69,7 @@ class Run:
     lacking: Mapping[str, str]
     damage: tuple[DamagedFile, ...]
     remarks: tuple[str, ...]
+    protocols: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def remaining(self) -> pd.DataFrame:
@@ -123,6 +127,7 @@ def read_run(path: Path, *, scores: bool = True, unmeasured: bool = False) -> Ru
         lost,
         outermost(damage),
         (f"{path / SWEEP_FILE}: changed since the sweep wrote it",) if sweep.as_written is False else (),
+        sweep.protocols,
     )
 
 
@@ -188,6 +193,7 @@ def config_digest(content: Mapping[str, Any]) -> str:
     """What `sweep.json` says of its own content, so that a change shows."""
     parts = [content.get("config"), content.get("metrics")]
     parts += [content["methods"]] if "methods" in content else []
+    parts += [content["protocols"]] if "protocols" in content else []
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -206,7 +212,8 @@ def read_sweep(path: Path) -> Sweep:
     scales, cards = (
         found if isinstance(found := content.get(k), dict) else {} for k in ("metrics", "methods")
     )
-    return Sweep(config, scales, cards, as_written)
+    listed = tuple(protocols) if isinstance(protocols := content.get("protocols"), list) else ()
+    return Sweep(config, scales, cards, as_written, listed)
 
 
 def _json(file: Path) -> Any:

@@ -59,6 +59,7 @@ TRIALS = pa.schema(
         ("kept", pa.list_(pa.struct([("name", pa.string()), ("sha256", pa.string())]))),  # files, by kind
         ("validation_maps", _MOMENTS),  # of all pixels; null where no metric fixes a threshold on them
         ("marks", _STRINGS),
+        ("protocols", _STRINGS),  # under which it was asked for when it ran; those of today are in the plan
         ("artifact_hits", pa.int64()),
         ("artifact_computes", pa.int64()),
         ("artifacts", pa.string()),  # JSON: "<op>.hits" / "<op>.computes" -> count
@@ -109,5 +110,5 @@ SCHEMAS = {"trials": TRIALS, "metrics": METRICS, "scores": SCORES}
 
 PLAN = pa.schema(
     [TRIALS.field(n) for n in ("trial_id", "method", "params", "dataset", "category", "shots")]
-    + [TRIALS.field(n) for n in ("split_seed", "run_seed", "marks")]
+    + [TRIALS.field(n) for n in ("split_seed", "run_seed", "marks", "protocols")]
 )

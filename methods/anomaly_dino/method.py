@@ -71,6 +71,7 @@ class AnomalyDINO(given.Frozen):
         licence="Apache-2.0",
         weights_licence="Apache-2.0 (vit_small_patch14_dinov2.lvd142m)",
         trained=False,
+        validation=False,
         demo=Demo(
             {"image_size": 112, "aspect": "square", "rotations": 2},
             "14 x 14 patches and two rotations; the small demo transformer takes the place of DINOv2",

@@ -69,6 +69,7 @@ class AST:
         licence="Apache-2.0",
         weights_licence="Apache-2.0 (tf_efficientnet_b5.aa_in1k)",
         trained=True,
+        validation=False,
         demo=Demo(
             {"layer": "layer2", "image_size": 128, "steps": 30, "student_hidden": 64, "learning_rate": 0.001},
             "30 steps, a narrow student and the small demo backbone: it shows that it runs",

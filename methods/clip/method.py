@@ -60,6 +60,7 @@ class Clip:
         licence="Apache-2.0",
         weights_licence="MIT (ViT-L-14, datacomp_xl_s13b_b90k)",
         trained=False,
+        validation=False,
         uses=frozenset({"text"}),
         demo=Demo({"image_size": 224}, "shares clip_lad's passes"),
         paths=frozenset({"weights"}),

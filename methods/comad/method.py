@@ -71,6 +71,7 @@ class ComAD(Settings):
         licence="Apache-2.0",
         weights_licence="Apache-2.0 (vit_small_patch8_224.dino)",
         trained=False,
+        validation=False,
         demo=Demo(
             {"image_size": 112, "coreset_ratio": 0.04},
             "7 of 196 tokens, as of 784; the small demo transformer takes the place of DINO",

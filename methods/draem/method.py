@@ -73,6 +73,7 @@ class DRAEM:
         ),
         licence="Apache-2.0",
         trained=True,
+        validation=False,
         demo=Demo(
             {
                 "image_size": 64,

@@ -54,6 +54,7 @@ class FAnoGAN:
         ),
         licence="Apache-2.0",
         trained=True,
+        validation=False,
         demo=Demo(
             {"image_size": 32, "gan_steps": 60, "encoder_steps": 60},
             "60 + 60 steps instead of 300 + 300: it shows that it runs, not what it can",

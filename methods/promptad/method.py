@@ -97,6 +97,7 @@ class PromptAD:
         licence="Apache-2.0",
         weights_licence="MIT (ViT-B-16-plus-240, laion400m_e32)",
         trained=True,
+        validation=False,
         uses=frozenset({"text"}),
         demo=Demo(
             {

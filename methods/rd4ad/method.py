@@ -68,6 +68,7 @@ class RD4AD:
         licence="Apache-2.0",
         weights_licence="BSD-3-Clause (wide_resnet50_2.tv_in1k)",
         trained=True,
+        validation=False,
         demo=Demo(
             {"image_size": 128, "steps": 30},
             "30 steps instead of 200 and the small demo backbone: it shows that it runs",

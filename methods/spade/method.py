@@ -68,6 +68,7 @@ class SPADE(given.Cropped):
         licence="Apache-2.0",
         weights_licence="BSD-3-Clause (wide_resnet50_2.tv_in1k)",
         trained=False,
+        validation=False,
         demo=Demo(
             {"image_size": 128, "global_layer": "layer3"},
             "the small demo backbone takes the place of wide_resnet50_2",

@@ -72,6 +72,7 @@ class SubspaceAD(given.Frozen):
         licence="Apache-2.0",
         weights_licence="Apache-2.0 (vit_giant_patch14_reg4_dinov2.lvd142m)",
         trained=False,
+        validation=False,
         demo=Demo(
             {"layers": ("blocks.6", "blocks.7", "blocks.8"), "image_size": 112, "rotations": 4},
             "three middle blocks of the small demo transformer in place of seven of DINOv2 giant",

@@ -81,6 +81,7 @@ class WinClip:
         licence="Apache-2.0",
         weights_licence="MIT (ViT-B-16-plus-240, laion400m_e31)",
         trained=False,
+        validation=False,
         uses=frozenset({"text"}),
         demo=Demo(
             {"image_size": 112, "prompts": "demo"},
