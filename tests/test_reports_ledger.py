@@ -138,7 +138,8 @@ def frame(tmp_path_factory: pytest.TempPathFactory) -> Frame:
 
 
 def under(frame: Frame, protocol: str | None) -> list[Table]:
-    return published(replace(frame, trials=frame.trials.assign(protocol=protocol)))
+    protocols = [[protocol] if protocol else None] * len(frame.trials)
+    return published(replace(frame, trials=frame.trials.assign(protocols=protocols)))
 
 
 def test_published_numbers_stand_beside_ours_under_one_protocol_only(frame: Frame):

@@ -18,7 +18,7 @@ from reports.papers.ledger import ABSENT, MEAN, Published, ledger
 from reports.papers.origin import Origin, origin, protocols
 from reports.tables.table import Cell, Column, Group, Kind, Row, Table, statistic
 
-COLUMN = "protocol"  # of the trials table
+COLUMN = "protocols"  # of the trials table: under which a trial was asked for, none to several
 _LIMIT = re.compile(r"fpr_limit=([\d.]+)")
 
 Place = tuple[int, str, str]  # shots, subset, measure
@@ -28,12 +28,11 @@ Ours = Mapping[tuple[str, Place], Any]
 
 def published(frame: Frame) -> list[Table]:
     """One table per data set and protocol of the frame of which the ledger has averages."""
-    if COLUMN not in frame.trials:
+    if COLUMN not in frame.trials:  # runs of earlier versions
         return []
-    said = frame.trials[["dataset", COLUMN]].dropna().drop_duplicates()
-    return [
-        table for row in said.itertuples(index=False) for table in _table(frame, str(row[0]), str(row[1]))
-    ]
+    said = frame.trials[["dataset", COLUMN]].explode(COLUMN).dropna().drop_duplicates()
+    places = [(str(dataset), str(protocol)) for dataset, protocol in said.itertuples(index=False)]
+    return [table for dataset, protocol in places for table in _table(frame, dataset, protocol)]
 
 
 def _table(frame: Frame, dataset: str, protocol: str) -> Iterator[Table]:
@@ -76,7 +75,8 @@ def _place(one: Published) -> Place | None:
 
 
 def _under(frame: Frame, dataset: str, protocol: str) -> Frame:
-    trials = frame.trials[(frame.trials["dataset"] == dataset) & (frame.trials[COLUMN] == protocol)]
+    asked = [listed is not None and protocol in listed for listed in frame.trials[COLUMN]]
+    trials = frame.trials[(frame.trials["dataset"] == dataset) & asked]
     metrics = frame.metrics[frame.metrics["trial_id"].isin(trials["trial_id"])]
     return replace(frame, trials=trials, metrics=metrics)
 
