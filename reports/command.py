@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.addresses import local
 from harness.errors import ConfigError, DataError, HarnessError, nearest
 from reports import diff, listing, merge
+from reports.export import command as export
 from reports.figures import write_figures
 from reports.frame.load import Frame, load
 from reports.papers import AUTO, EVERY, NONE, PAPERS, chosen
@@ -21,6 +22,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "diff": diff.main,
     "merge": merge.main,
     "ledger": listing.main,
+    "export": export.main,
 }
 
 
@@ -72,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m reports",
         description="Tables of one or several runs, finished or not.",
         epilog="`python -m reports diff A B` compares two runs, `… merge A B --out C` joins them, "
-        "`… ledger` lists published numbers.",
+        "`… ledger` lists published numbers, `… export RUN --to TOOL` is for others.",
     )
     parser.add_argument("runs", nargs="+", type=local, metavar="RUN", help="a run directory")
     parser.add_argument("--format", default=",".join(FORMATS), help="some of %(default)s")

@@ -33,6 +33,8 @@ from harness.trial import Status
 from methods import METHODS
 from methods.shared.backbones import names
 from reports import command as reports_command
+from reports import listing as reports_listing
+from reports.export import command as export_command
 from sweeps.expand import expand
 from sweeps.problems import CHECKS
 
@@ -46,6 +48,8 @@ PARSERS: dict[str, argparse.ArgumentParser] = {
     "harness.verify": verify.parser(),
     "harness.data": arguments.parser(),
     "reports": reports_command._parser(),
+    "reports export": export_command._parser(),
+    "reports ledger": reports_listing._parser(),
 }
 
 
@@ -72,7 +76,8 @@ def test_there_are_commands_to_check():
 @pytest.mark.parametrize("line", OURS)
 def test_every_command_parses(line: str):
     words = shlex.split(line[line.index("python -m") :].replace("$", "").partition(" > ")[0])[2:]
-    module, given = words[0], words[1:]
+    many = 2 if " ".join(words[:2]) in PARSERS else 1
+    module, given = " ".join(words[:many]), words[many:]
     if not given:
         return  # the bare name in a sentence
     if module not in PARSERS:

@@ -44,7 +44,7 @@ def test_what_is_said_of_numbers_is_said_once_and_of_something():
     assert {s for s, _ in said} == {s for s, _ in used} == {row[0] for row in rows("sources.csv")}
     named = {origin(key).protocol for key in ledger()} | {"vand2025", "logsad"}
     assert set(protocols()) == named  # of two there are no numbers yet
-    assert {len(rows(name)[0]) for name in ABOUT} == {9, 5, 2}
+    assert {len(rows(name)[0]) for name in ABOUT} == {9, 5, 3}
 
 
 def test_data_sets_are_those_that_can_be_read():

@@ -97,7 +97,13 @@ def origin(key: Key) -> Origin:
 @cache
 def protocols() -> Mapping[str, str]:
     """Protocol -> what it is, in a sentence or two."""
-    return dict(rows("protocols.csv"))
+    return {name: summary for name, _, summary in rows("protocols.csv")}
+
+
+@cache
+def protocol_titles() -> Mapping[str, str]:
+    """Protocol -> what people call it: the paper that it is of."""
+    return {name: title for name, title, _ in rows("protocols.csv")}
 
 
 def _method(key: Key) -> _Said:

@@ -75,8 +75,8 @@ def _place(one: Published) -> Place | None:
 
 
 def _under(frame: Frame, dataset: str, protocol: str) -> Frame:
-    asked = [listed is not None and protocol in listed for listed in frame.trials[COLUMN]]
-    trials = frame.trials[(frame.trials["dataset"] == dataset) & asked]
+    asked = frame.trials[COLUMN].explode() == protocol  # as often as a trial names some
+    trials = frame.trials[(frame.trials["dataset"] == dataset) & asked.groupby(level=0, sort=False).any()]
     metrics = frame.metrics[frame.metrics["trial_id"].isin(trials["trial_id"])]
     return replace(frame, trials=trials, metrics=metrics)
 
