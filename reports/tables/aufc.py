@@ -31,7 +31,7 @@ _ZERO = "Zero-shot methods ignore the support set: their curve is level."
 def aufc(frame: Frame) -> list[Table]:
     """AUFC by method and category, for data sets with F1-max at two numbers of shots or more."""
     every = cells(frame, ("all",))
-    chosen = every[[metric_of(str(name)) == F1_MAX for name in every["measure"]]]
+    chosen = every[every["measure"].map(lambda name: metric_of(str(name)) == F1_MAX).astype(bool)]
     tables = (_table(frame, some) for _, some in chosen.groupby(["dataset", "measure"], sort=False))
     return [table for table in tables if table is not None]
 
