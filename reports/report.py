@@ -11,6 +11,7 @@ from typing import Any, final
 from reports.frame.load import MISSING, Frame
 from reports.frame.undefined import undefined_notes
 from reports.page import page_data
+from reports.page.headline import Headline, headline
 from reports.papers import paper_tables
 from reports.pictures.gallery import Gallery, gallery
 from reports.tables import make_tables
@@ -105,6 +106,7 @@ class Report:
         figures: (title, data URI of an image), for the same.
         page: what a page can be searched for (`reports.page`); empty for none.
         watched: seconds after which a page looks for a newer one; 0 for never.
+        headline: what a page begins with; None where nothing has been measured.
     """
 
     title: str
@@ -115,6 +117,7 @@ class Report:
     figures: Sequence[tuple[str, str]] = ()
     page: Mapping[str, Any] = field(default_factory=dict)
     watched: int = 0
+    headline: Headline | None = None
 
     @property
     def tables(self) -> list[Table]:
@@ -124,13 +127,14 @@ class Report:
     @property
     def main(self) -> list[Table]:
         """What the terminal shows: the averages, or, while there are none, the last table by category."""
-        results = self.sections[0].tables
+        results = next((s.tables for s in self.sections if s.key == "results"), ())
         return [t for t in results if t.key.startswith("overview")] or list(results[-1:])
 
 
 # In order; `empty` "" leaves a section without tables out. Sections that tables name beyond these stand
 # before the last, which is there to be looked up.
 SECTIONS = (
+    Section("leaderboard", "Leaderboard", (), "", folded=True),
     Section("results", "Results", (), "No trial is ok yet: no number to show."),
     Section("papers", "The papers’ tables", (), ""),
     Section("further", "Further metrics", (), "No other metric so far.", folded=True),
@@ -156,7 +160,10 @@ def with_page(
     """
     shown = gallery(frame) if pictures else Gallery()
     drawn = [(path.stem, _svg(path)) for path in figures if path.suffix == ".svg"]
-    return replace(report, pictures=shown, figures=drawn, page=page_data(frame), watched=watched)
+    top = headline(frame, shown)
+    return replace(
+        report, pictures=shown, figures=drawn, page=page_data(frame), watched=watched, headline=top
+    )
 
 
 def _svg(path: Path) -> str:

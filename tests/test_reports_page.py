@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from browser import CHROMIUM, Page, browser
 from conftest import wait_for
-from reports_synthetic import TRACE, Entry, metric_row, showcase, unfinished, write_run
+from reports_synthetic import FIVE, TRACE, Entry, measured, metric_row, showcase, unfinished, write_run
 
 from harness.metrics import Scale
-from harness.results import write_scales
+from harness.results import read_run, write_scales, write_sweep
 from reports.frame.load import load
 from reports.page import page_data, parts
 from reports.page.columns import measurements, thousandths, words
@@ -127,6 +127,66 @@ def test_where_lower_is_better_the_first_click_brings_the_lowest(tab: Page, tmp_
     tab.click("#trial-table thead th:nth-child(6) button")
     rates = [float(t) for t in tab.texts("#trial-table tbody td:nth-child(6)")]
     assert rates == sorted(rates)
+
+
+@pytest.fixture(scope="module")
+def boarded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with a tested leaderboard over two data sets, one of them with a method that failed."""
+    folder = tmp_path_factory.mktemp("boarded")
+
+    def fate(category: str, shots: int | None, seed: int | None) -> dict[str, str]:
+        return {"status": "failed", "reason": "no"} if category == FIVE[1] and shots == 4 else {}
+
+    names = ("strong", "alike", "weak")
+    entries = [Entry(name, 0.8, {"k": 1}, seeds=(0, 1), marks=("demo",)) for name in names]
+    entries += [Entry("broken", 0.8, seeds=(0, 1), fate=fate)]
+    levels = {"strong": 0.3, "alike": 0.28, "weak": 0.02, "broken": 0.1}
+    one = measured(write_run(folder / "one", entries, FIVE[:2]), levels)
+    cards = {"strong": {"title": "Strong-1", "training": "trained", "uses": ["text"]}}
+    write_sweep(one, read_run(one).config, cards=cards)
+    two = measured(write_run(folder / "two", entries[:2], FIVE[:1], dataset="other"), levels)
+    return write_page(folder, one, two)
+
+
+@needs_browser
+def test_the_page_begins_with_who_wins_and_switches_in_place(tab: Page, boarded: Path):
+    tab.open(boarded)
+    assert tab.texts("h2")[0] == "Leaderboard"
+    assert tab.text("#board-name") == "AUROC, pooled, 1-shot · loco"  # with most methods ranked
+    before = tab.run("document.querySelector('#board-table tbody').innerText")
+    notes = tab.texts("#board-notes li")
+    assert [t for t in tab.texts("#board-told dd") if t] == tab.texts("#board-told dd")
+    assert tab.texts("#board-table .badge") == ["trained", "text"]
+    tab.choose("#board-shots", "4")
+    assert tab.text("#board-name") == "AUROC, pooled, 4-shot · loco"
+    assert tab.texts("#board-table tbody td.rank")[-1] == "–"
+    assert "not ranked: failed in juice bottle" in tab.text("#board-table tr.unranked")
+    assert "broken (failed in juice bottle)" in tab.texts("#board-told dd")[3]
+    assert "board_shots=4" in tab.run("location.hash")
+    tab.choose("#board-measure", "auspro@0.05")
+    assert tab.text("#board-table thead th:nth-child(3)") == "AU-sPRO (FPR ≤ 0.05)"
+    assert "not tested" in tab.texts("#board-told dd")[1]
+    tab.choose("#board-dataset", "other")
+    assert tab.text("#board-name").endswith("other")
+    assert len(tab.texts("#board-table tbody tr")) == 2
+    for axis, value in (("measure", "auroc"), ("dataset", "loco"), ("subset", "all"), ("shots", "1")):
+        tab.choose(f"#board-{axis}", value)
+    assert tab.run("document.querySelector('#board-table tbody').innerText") == before
+    assert tab.texts("#board-notes li") == notes
+
+
+@needs_browser
+def test_a_board_that_was_sent_to_somebody_opens_as_it_was_and_sorts(tab: Page, boarded: Path):
+    tab.open(boarded, "#leaderboard?board_subset=structural&board_shots=4")
+    assert tab.text("#board-name") == "AUROC, structural, 4-shot · loco"
+    tab.click("#board-table thead th:nth-child(7) button")  # seconds: the first click brings the quickest
+    seconds = [float(t) for t in tab.texts("#board-table tbody td:nth-child(7)")]
+    assert seconds == sorted(seconds)
+    tab.choose("#filter", "weak")
+    assert [t.split("\n")[0] for t in tab.texts("#board-table tbody th")] == [
+        "weaka"
+    ]  # with the letter of its mark
+    tab.choose("#filter", "")
 
 
 @needs_browser
@@ -265,7 +325,7 @@ def test_runs_with_little_in_them_give_a_page(tab: Page, tmp_path: Path, entries
     path = write_page(tmp_path, write_run(tmp_path / "run", entries))
     tab.open(path)
     assert told in tab.text("header")
-    assert tab.texts("h2")[0] == "Results"
+    assert tab.texts("h2")[0] in ("Results", "Leaderboard")
     assert ("Trials" in tab.texts("h2")) == bool(entries)
     assert tab.run("document.querySelectorAll('main b').length") == 0
 

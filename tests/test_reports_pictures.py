@@ -76,7 +76,7 @@ def test_the_page_holds_image_truth_and_map_of_every_method(run: Path):
     assert rows == 4  # three anomalous images, two good ones of which one is shown
     assert "found by" not in html  # both settings rank the images alike
     assert len(found) == 4 * 3 + 3  # the good image has no ground truth
-    assert sum(alt.startswith("anomaly map of mean_image[smoothing=3") for _, alt in found) == 4
+    assert sum(alt.startswith("anomaly map of Mean image[smoothing=3") for _, alt in found) == 4
     assert "2-shot" in html.partition('id="pictures"')[2].partition("</section>")[0]
     assert re.findall("logical: [a-z, ]+", html) == [
         "logical: missing nut, extra nut",
@@ -157,7 +157,7 @@ def test_the_worst_methods_are_named_where_there_are_too_many(run: Path, monkeyp
     (panel,) = gallery(load([run])).panels
     assert [name for name, _ in panel.columns][:2] == ["Image", "Ground truth"]
     assert len(panel.columns) == 3
-    assert "Not shown, with a lower AUROC: mean_image[smoothing=" in panel.caption
+    assert "Not shown, with a lower AUROC: Mean image[smoothing=" in panel.caption
 
 
 def scores(**values: float) -> pd.DataFrame:

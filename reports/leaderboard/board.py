@@ -1,7 +1,8 @@
 """From a frame to its leaderboards."""
 
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,13 +15,17 @@ from reports.frame.load import AUROC, Frame
 from reports.frame.naming import ZERO, metric_of
 from reports.frame.once import once
 from reports.leaderboard.entrants import Field, field_of
+from reports.leaderboard.protocols import under_each
 from reports.leaderboard.ranks import by_number, groups, improvability, places, unit_ranks
 from reports.leaderboard.standing import Board, Standing
 from reports.leaderboard.sure import Sure
 from reports.leaderboard.units import Scope, scope
+from reports.stats.evidence import Evidence, evidence
 
 _FIRST = ("all", "mean", "logical", "structural")  # subsets, the one that is shown first before others
 _KIND = ["dataset", "measure", "subset"]
+
+SureOver = Callable[[Sequence[str], pd.DataFrame], Sure | None]  # units, trials
 
 
 @once
@@ -30,7 +35,8 @@ def boards(frame: Frame) -> list[Board]:
     That is the one of the main metric, over all anomalies, with the number of shots under which most methods
     are ranked, of several the largest.
     """
-    found = list(_every(frame))
+    known = evidence(frame)
+    found = [board for name, some in under_each(frame) for board in _every(some, name, known)]
     main = [m for m in frame.metrics["measure"].unique() if metric_of(m) == frame.main]
     return sorted(found, key=lambda b: _importance(b, main))
 
@@ -47,23 +53,28 @@ def _importance(board: Board, main: Sequence[str]) -> tuple[Any, ...]:
     return place, _FIRST.index(board.subset), -len(board.ranked), -board.shots
 
 
-def _every(frame: Frame) -> Iterator[Board]:
+def _every(frame: Frame, protocol: str, known: Mapping[str, Evidence]) -> Iterator[Board]:
     measured = frame.metrics[frame.metrics["subset"].isin(list(SUBSETS))]
     values = dict(iter(measured.groupby(_KIND, sort=False)))
     field = cache(lambda dataset, shots: field_of(frame, dataset, shots))  # the same for all its metrics
     for kind, some in cells(frame).groupby(_KIND, sort=False):
+        dataset, measure, subset = map(str, kind)
         for shots in sorted(set(some["shots"]) - {ZERO}) or [ZERO]:
             cells_of, values_of = (rows[rows["shots"].isin([shots, ZERO])] for rows in (some, values[kind]))
-            yield _board(frame, field(kind[0], shots), cells_of, values_of, int(shots))
+            sure = None
+            if metric_of(measure) == AUROC:  # nothing else can be resampled from scores at this price
+                sure = partial(Sure.over, known.get(dataset), subset)
+            board = _board(frame, field(dataset, shots), cells_of, values_of, sure)
+            yield replace(board, protocol=protocol, shots=int(shots))
 
 
-def _board(frame: Frame, field: Field, cells: pd.DataFrame, metrics: pd.DataFrame, shots: int) -> Board:
+def _board(
+    frame: Frame, field: Field, cells: pd.DataFrame, metrics: pd.DataFrame, sure_over: SureOver | None
+) -> Board:
     dataset, measure, subset = (str(cells[name].iloc[0]) for name in _KIND)
     every = frame.trials.loc[frame.trials["dataset"] == dataset, "category"].unique()
     found, scale = scope(cells, [str(c) for c in every]), frame.scale(measure)
-    sure = None
-    if metric_of(measure) == AUROC and found.units:  # nothing else can be resampled from scores at this price
-        sure = Sure.over(frame, dataset, subset, found.units, field.trials)
+    sure = sure_over(found.units, field.trials) if sure_over and found.units else None
     placed = _places(found, scale, sure)
     spread = _spread(metrics, found.units)
     seeds = cells.groupby("variant")["n"].max()
@@ -72,7 +83,7 @@ def _board(frame: Frame, field: Field, cells: pd.DataFrame, metrics: pd.DataFram
         for v in (*placed, *(v for v in found.values if v not in placed))
     ]
     return Board(
-        dataset, field.protocol, measure, frame.title(measure), subset, shots, found.units, found.left_out,
+        dataset, "", measure, frame.title(measure), subset, 0, found.units, found.left_out,
         sure is not None, scale.higher_is_better, tuple(standings),
     )  # fmt: skip
 

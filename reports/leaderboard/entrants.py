@@ -33,12 +33,10 @@ class Field:
     Attributes:
         trials: theirs.
         entrants: by the name of tables.
-        protocol: what sweeps call it, or how they draw their supports.
     """
 
     trials: pd.DataFrame
     entrants: Mapping[str, Entrant]
-    protocol: str
 
 
 def field_of(frame: Frame, dataset: str, shots: int) -> Field:
@@ -46,16 +44,7 @@ def field_of(frame: Frame, dataset: str, shots: int) -> Field:
     t = frame.trials
     trials = t[(t["dataset"] == dataset) & t["shots"].isin([shots, ZERO])]
     entrants = {str(v): _entrant(frame, some) for v, some in trials.groupby("variant", sort=False)}
-    rules = (_rule(frame, int(run)) for run in trials["run"].unique())
-    return Field(trials, entrants, " / ".join(dict.fromkeys(filter(None, rules))))
-
-
-def _rule(frame: Frame, run: int) -> str:
-    config = frame.sources[run].config
-    named, support = config.get("protocol"), config.get("support")
-    named = named.get("name") if isinstance(named, dict) else named
-    rule = support.get("rule") if isinstance(support, dict) else support
-    return str(named or rule or "")
+    return Field(trials, entrants)
 
 
 def _entrant(frame: Frame, trials: pd.DataFrame) -> Entrant:

@@ -7,9 +7,8 @@ from typing import Self, final
 import pandas as pd
 
 from harness.metrics.bootstrap import interval_of
-from reports.frame.load import Frame
 from reports.stats import Area, difference, mean_area
-from reports.stats.evidence import BOOTSTRAP, CategoryImages, evidence
+from reports.stats.evidence import BOOTSTRAP, CategoryImages, Evidence
 
 
 @final
@@ -25,16 +24,15 @@ class Sure:
 
     @classmethod
     def over(
-        cls, frame: Frame, dataset: str, subset: str, units: Sequence[str], trials: pd.DataFrame
+        cls, found: Evidence | None, subset: str, units: Sequence[str], trials: pd.DataFrame
     ) -> Self | None:
         """None where the images of some unit cannot be compared, or have no scores."""
-        found = evidence(frame)[dataset].images if dataset in evidence(frame) else {}
-        if any(unit not in found for unit in units):
+        if found is None or any(unit not in found.images for unit in units):
             return None
         ok = trials[(trials["status"] == "ok") & trials["category"].isin(units)]
         by_method: dict[str, list[Area]] = {}
         for (variant, category), some in ok.groupby(["variant", "category"], sort=False):
-            if (area := _area(found[str(category)], some["trial_id"].tolist(), subset)) is not None:
+            if (area := _area(found.images[str(category)], some["trial_id"].tolist(), subset)) is not None:
                 by_method.setdefault(str(variant), []).append(area)
         whole = {v: mean_area(areas) for v, areas in by_method.items() if len(areas) == len(units)}
         return cls(whole) if whole else None

@@ -1,12 +1,13 @@
-"""What the page can be searched for, as compact JSON: every trial, and how methods rank the test images."""
+"""What the page shows on demand, as compact JSON: boards, every trial, and how methods rank the images."""
 
 from typing import Any
 
 from reports.frame.load import Frame
+from reports.page.boards import board_data
 from reports.page.images import images
 from reports.page.trials import trials
 
 
 def page_data(frame: Frame) -> dict[str, Any]:
     """Everything that the script of the page shows on demand."""
-    return {"trials": trials(frame), "images": images(frame)}
+    return {"trials": trials(frame), "images": images(frame), "boards": board_data(frame)}

@@ -54,12 +54,17 @@ METHODS = 6  # at most so many in a category: the best
 @final
 @dataclass(frozen=True)
 class Picture:
-    """A cell: a data URI ("" for no picture), its words for those who cannot see it, and what is below it."""
+    """A cell: a data URI ("" for no picture), its words for those who cannot see it, and what is below it.
+
+    Attributes:
+        share: of the other good images that the method puts below this one; None where it is not a method's.
+    """
 
     uri: str
     alt: str
     score: str = ""
     rank: str = ""
+    share: float | None = None
     details: tuple[Detail, ...] = ()
 
 
@@ -89,6 +94,7 @@ class Panel:
     Attributes:
         key: anchor.
         title: the category.
+        dataset: its data set.
         caption: who chose the images, and what has to be said of them.
         columns: headings, each with a second line.
         rows: one per image.
@@ -97,6 +103,7 @@ class Panel:
 
     key: str
     title: str
+    dataset: str
     caption: str
     columns: tuple[tuple[str, str], ...]
     rows: tuple[Row, ...]
@@ -181,9 +188,8 @@ def _panel(frame: Frame, trials: pd.DataFrame, kinds: Sequence[str], key: str) -
     title = words(split.category)
     if frame.trials["dataset"].nunique() > 1:
         title += f" · {row['dataset']}"
-    return Panel(
-        key, title, _caption(ranked, split), _headings(columns, parts, split), rows, _legend(split, images)
-    )
+    headings, legend = _headings(columns, parts, split), _legend(split, images)
+    return Panel(key, title, str(row["dataset"]), _caption(ranked, split), headings, rows, legend)
 
 
 def _column(trial: Shown, images: Sequence[Sample]) -> _Column:
@@ -232,7 +238,9 @@ def _scored(sample: Sample, trial: Shown, uri: str) -> Picture:
     good = trial.scores.loc[trial.scores["label"] == GOOD, "score"].drop(sample.id, errors="ignore")
     others = "others" if sample.label == GOOD else "good"
     rank = f"above {int((good < score).sum())}/{len(good)} {others}" if len(good) else ""
-    return Picture(uri, f"anomaly map of {trial.row['variant']}, score {score:.3g}", _number(score), rank)
+    share = float((good < score).mean()) if len(good) else None
+    told = f"anomaly map of {trial.row['variant']}, score {score:.3g}"
+    return Picture(uri, told, _number(score), rank, share)
 
 
 def _number(score: float) -> str:

@@ -19,6 +19,7 @@ from reports.tables.table import Cell, Column, Kind, Table
 
 PAGE = "report.html"
 ONE_FILE = 3_000_000  # characters; a page that is larger comes in parts
+SCRIPTS = ("parts.js", "page.js", "boards.js", "begin.js")  # in this order: the last one begins
 
 
 def files(report: Report) -> dict[str, str]:
@@ -43,9 +44,12 @@ def render(report: Report, later: Mapping[str, str] | None = None) -> str:
     """
     page = _environment().get_template("page.html.j2")
     style = _texts(
-        "page.css", "explore.css" * bool(report.page), "pictures.css" * bool(report.pictures.panels)
+        "page.css",
+        "explore.css" * bool(report.page),
+        "leaderboard.css" * bool(report.headline),
+        "pictures.css" * bool(report.pictures.panels),
     )
-    script = _texts("parts.js", "page.js") if report.page else Markup("")
+    script = _texts(*SCRIPTS) if report.page else Markup("")
     return page.render(
         report=report,
         state=report.state,

@@ -16,6 +16,7 @@ from reports.tables.table import Table
 TABLES: Registry[Callable[[Frame], Any]] = Registry(
     "table",
     {
+        "leaderboard": "reports.tables.leaderboard:leaderboard",
         "overview": "reports.tables.accuracy:overview",
         "main": "reports.tables.accuracy:main",
         "aufc": "reports.tables.aufc:aufc",

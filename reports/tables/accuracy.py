@@ -13,6 +13,7 @@ from harness.metrics.scale import Scale
 from reports.frame.cells import DDOF, SUBSETS, averages, cells
 from reports.frame.load import Frame
 from reports.frame.naming import ZERO, metric_of, shots_title, words
+from reports.leaderboard import order
 from reports.tables.ranking import with_ranks
 from reports.tables.table import Cell, Column, Group, Kind, Row, Table, statistic
 
@@ -138,7 +139,11 @@ def _main(
 
     variants = _variants(frame, cells)
     present = set(cells["subset"])
-    groups = [Group(titles[s], tuple(row(s, v) for v in variants)) for s in titles if s in present]
+    groups = [
+        Group(titles[s], _best_first((row(s, v) for v in variants), -2, scale))
+        for s in titles
+        if s in present
+    ]
     return with_ranks(
         Table(
             _slug(measure, dataset, shots_title(shots)),
@@ -240,7 +245,18 @@ def _subsets(frame: pd.DataFrame) -> list[str]:
 
 def _variants(frame: Frame, some: pd.DataFrame) -> list[str]:
     present = set(some["variant"])
-    return [v for v in dict.fromkeys(frame.trials["variant"]) if v in present]
+    return [v for v in order(frame) if v in present]
+
+
+def _best_first(rows: Iterable[Row], column: int, scale: Scale) -> tuple[Row, ...]:
+    """By the number of one column; those without behind, and all as they are where better is not known."""
+    sign = 0 if scale.higher_is_better is None else -1 if scale.higher_is_better else 1
+
+    def place(row: Row) -> tuple[bool, float]:
+        value = row.cells[column].value
+        return (False, sign * value) if isinstance(value, float) else (True, 0.0)
+
+    return tuple(sorted(rows, key=place))
 
 
 def _row_label(frame: pd.DataFrame, variant: str) -> str:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from reports.frame.load import MISSING, Frame
 from reports.frame.naming import shots_title
+from reports.leaderboard import order
 from reports.tables.table import Cell, Column, Group, Kind, Row, Table, number, text
 
 STATUSES = ("ok", "failed", "skipped", "timeout", "oom", "crashed", "lost", MISSING)
@@ -30,8 +31,8 @@ def coverage(frame: Frame) -> list[Table]:
 
 
 def by_variant(frame: Frame, trials: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Some trials by method and number of shots, with the name of the row, in the order of the frame."""
-    for variant in dict.fromkeys(frame.trials["variant"]):
+    """Some trials by method and number of shots, with the name of the row; best of the first board first."""
+    for variant in order(frame):
         of_it = trials[trials["variant"] == variant]
         for shots in sorted(set(of_it["shots"])):
             yield f"{variant}, {shots_title(shots)}", of_it[of_it["shots"] == shots]

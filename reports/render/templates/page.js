@@ -66,7 +66,7 @@ function makeSortable(table) {
 
 /* What is asked for is in the address, so that it can be sent to somebody and survives a refresh. */
 
-const FIELDS = ["filter", "category", "method", "shots", "status", "search", "trial", "panel", "a", "b", "kind"];
+const FIELDS = ["board_dataset", "board_protocol", "board_measure", "board_subset", "board_shots", "filter", "category", "method", "shots", "status", "search", "trial", "panel", "a", "b", "kind"];
 const state = Object.fromEntries(FIELDS.map((name) => [name, ""]));
 
 function readAddress() {
@@ -74,11 +74,11 @@ function readAddress() {
   for (const name of FIELDS) state[name] = given.get(name) ?? "";
 }
 
-function set(changes, section = location.hash.slice(1).split("?")[0]) {
+function set(changes, section = location.hash.slice(1).split("?")[0], last = "") {
   Object.assign(state, changes);
   const given = new URLSearchParams(Object.entries(state).filter(([, text]) => text));
   history.replaceState(null, "", `#${section}${given.size ? `?${given}` : ""}`);
-  draw();
+  draw(last);
 }
 
 /* Filter of all tables of the report. */
@@ -91,7 +91,7 @@ function filterTables() {
     let shown = true;
     for (const row of body.rows) {
       if (row.classList.contains("group")) continue;
-      const name = row.cells[0]?.textContent.toLowerCase() ?? "";
+      const name = (find("th", row) ?? row.cells[0])?.textContent.toLowerCase() ?? "";
       if (!row.classList.contains("detail")) shown = name.includes(wanted) || group.includes(wanted);
       row.hidden = !shown;
     }
@@ -310,7 +310,8 @@ function imageRow(panel, i, a, b, label) {
 
 /* Putting it together. */
 
-function draw() {
+function draw(last = "") {
+  drawBoard(last);
   filterTables();
   if (trials?.id.length) drawTrials();
   if (data.images?.length) drawImages();
@@ -321,6 +322,7 @@ function listen(id, event, name, section, more = {}) {
 }
 
 function prepare() {
+  prepareBoards();
   for (const table of all("table.plain")) makeSortable(table);
   for (const fold of all("details[data-part]")) fold.addEventListener("toggle", () => bring(fold));
   for (const section of all("[data-needs]")) section.hidden = !(data[section.dataset.needs]?.id ?? data[section.dataset.needs])?.length;
@@ -368,7 +370,3 @@ function unfold() {
   target?.scrollIntoView();
 }
 
-readAddress();
-prepare();
-draw();
-if (location.hash) unfold();

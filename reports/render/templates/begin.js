@@ -1,0 +1,4 @@
+readAddress();
+prepare();
+draw();
+if (location.hash) unfold();
