@@ -28,7 +28,7 @@ def search(scale: Scale) -> Iterator[Row]:
     found, exact = bank.search(few)[0], MemoryBank(flat).search(few)[0]
     apart = np.abs(found - exact).max() / exact.max()
     yield row("distances against those of faiss on the CPU: relative difference", float(apart), "")
-    psad = PatchBank(rows)
+    psad = PatchBank(rows, scale.device)
     psad.minima(rows[0, :1])
     aim = "a category (600 searches) < 30 s"
     yield row("PSAD's bank, one image", seconds(lambda: psad.minima(query), scale), "s", aim)
