@@ -14,7 +14,7 @@ from reports.frame.load import Frame, load
 from reports.papers import AUTO, EVERY, NONE, PAPERS, chosen
 from reports.render import markdown as render_markdown
 from reports.render.formats import FORMATS, write
-from reports.report import Report, build, with_page
+from reports.report import Report, build, with_page, with_text
 from reports.tables.provenance import sweep_files
 from reports.watching import watch
 
@@ -56,6 +56,8 @@ def _made(frame: Frame, options: argparse.Namespace, formats: Sequence[str]) -> 
     if "html" in formats:
         watched = (options.watch or 0) if report.state.half_finished else 0
         report = with_page(report, frame, pictures=options.pictures, figures=figures, watched=watched)
+    if "tex" in formats:
+        report = with_text(report, frame, figures)
     _say(report, out, _write(out, frame, report, formats))
     for error in frame.damage:
         print(f"reports: {error}", file=sys.stderr)
@@ -77,7 +79,12 @@ def _parser() -> argparse.ArgumentParser:
         "`… ledger` lists published numbers, `… export RUN --to TOOL` is for others.",
     )
     parser.add_argument("runs", nargs="+", type=local, metavar="RUN", help="a run directory")
-    parser.add_argument("--format", default=",".join(FORMATS), help="some of %(default)s")
+    parser.add_argument(
+        "--format",
+        default=",".join(FORMATS),
+        help=r"some of %(default)s; tex is a document that compiles, every number by key (cells.tex: "
+        r"\ladder{patchcore/4/pushpins/auroc}) and results.bib",
+    )
     parser.add_argument(
         "--tables",
         default=AUTO,

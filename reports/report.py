@@ -10,12 +10,14 @@ from typing import Any, final
 
 from reports.frame.load import MISSING, Frame
 from reports.frame.undefined import undefined_notes
+from reports.numbers import numbers
 from reports.page import page_data
 from reports.page.headline import Headline, headline
 from reports.papers import paper_tables
 from reports.pictures.gallery import Gallery, gallery
+from reports.references import Reference, references
 from reports.tables import make_tables
-from reports.tables.table import Table
+from reports.tables.table import Cell, Table
 
 
 @final
@@ -107,6 +109,9 @@ class Report:
         page: what a page can be searched for (`reports.page`); empty for none.
         watched: seconds after which a page looks for a newer one; 0 for never.
         headline: what a page begins with; None where nothing has been measured.
+        numbers: key -> cell (`reports.numbers`), for formats in which a text can name one.
+        references: whose work it stands on, for the same.
+        drawn: figures as such formats take them: PDF files, relative to the folder of the document.
     """
 
     title: str
@@ -118,6 +123,9 @@ class Report:
     page: Mapping[str, Any] = field(default_factory=dict)
     watched: int = 0
     headline: Headline | None = None
+    numbers: Mapping[str, Cell] = field(default_factory=dict)
+    references: Sequence[Reference] = ()
+    drawn: Sequence[str] = ()
 
     @property
     def tables(self) -> list[Table]:
@@ -164,6 +172,18 @@ def with_page(
     return replace(
         report, pictures=shown, figures=drawn, page=page_data(frame), watched=watched, headline=top
     )
+
+
+def with_text(report: Report, frame: Frame, figures: Sequence[Path] = ()) -> Report:
+    """The report with what only a document for people who write papers can use.
+
+    Args:
+        report: of the frame.
+        frame: the runs.
+        figures: files of figures, in a folder beside that of the document; those in PDF are shown.
+    """
+    drawn = [f"../{path.parent.name}/{path.name}" for path in figures if path.suffix == ".pdf"]
+    return replace(report, numbers=numbers(frame), references=references(frame), drawn=drawn)
 
 
 def _svg(path: Path) -> str:

@@ -14,7 +14,7 @@ from reports_synthetic import TRACE, Entry, showcase, unfinished, write_run
 
 from reports.command import FORMATS
 from reports.frame.load import load
-from reports.render.latex import escaped
+from reports.render.escapes import escaped
 from reports.render.markdown import table as markdown
 from reports.report import Report, build, with_page
 from reports.tables.ranking import MIXED, with_ranks
@@ -290,7 +290,7 @@ def test_latex_escapes_everything():
     assert escaped("a_b & 50% {#$}") == r"a\_b \& 50\% \{\#\$\}"
     assert escaped("~^\\") == r"\textasciitilde{}\textasciicircum{}\textbackslash{}"
     assert escaped("<|>") == r"\textless{}\textbar{}\textgreater{}"
-    assert escaped("é 日 \x1b 87.3 ± 1.2 – x") == r"e (U+65E5) (U+001B) 87.3 $\pm$ 1.2 -- x"
+    assert escaped("é 日 \x1b 87.3 ± 1.2 – x") == r"\'{e} (U+65E5) (U+001B) 87.3 $\pm$ 1.2 -- x"
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")

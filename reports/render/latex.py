@@ -1,9 +1,11 @@
 """LaTeX with booktabs: one file per table for `input`, and one document that compiles as it is."""
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from reports.render import macros
+from reports.render.bibtex import bibliography, listed
+from reports.render.escapes import breakable, escaped
 from reports.report import Report
 from reports.tables.table import Cell, Column, Group, Kind, Row, Table
 
@@ -19,57 +21,47 @@ _PREAMBLE = r"""\documentclass[10pt]{article}
 \begin{document}
 """
 
-_ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "_": r"\_",
-    "%": r"\%",
-    "&": r"\&",
-    "#": r"\#",
-    "$": r"\$",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    "–": "--",
-    "—": "---",
-    "…": r"\dots{}",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "·": r"$\cdot$",
-    "≤": r"$\le$",
-    "≥": r"$\ge$",
-    "Δ": r"$\Delta$",
-    "“": "``",
-    "”": "''",
-    "’": "'",
-    "−": r"$-$",
-    "σ": r"$\sigma$",
-    "µ": r"$\mu$",
-    "μ": r"$\mu$",
-    "→": r"$\to$",
-    "°": r"$^\circ$",
-}
-
 
 def files(report: Report) -> dict[str, str]:
-    """Path -> text: every table, and the document around them."""
+    """Path -> text: every table, the document around them, its numbers as macros, and its references."""
     tables = {f"tex/{table.key}.tex": render(table) for table in report.tables}
-    return {**tables, "tex/report.tex": document(report)}
+    beside = {}
+    if report.numbers:
+        beside["tex/cells.tex"] = macros.render(report.numbers, report.title, report.state.headline)
+    if report.references:
+        beside["tex/results.bib"] = bibliography(report.references)
+    return {**tables, **beside, "tex/report.tex": document(report)}
 
 
 def document(report: Report) -> str:
     """A document that shows the tables beside it."""
     lines = [_PREAMBLE, rf"\section*{{{escaped(report.title)}}}", escaped(report.state.headline)]
     lines += [rf"\par {escaped(note)}" for note in report.notes]
+    lines += _example(report)
     for section in report.sections:
         lines += ["", rf"\subsection*{{{escaped(section.title)}}}"]
         lines += [rf"\input{{{table.key}}}" for table in section.tables] or [escaped(section.empty)]
         lines += [r"\clearpage"]
-    return "\n".join([*lines, r"\end{document}", ""])
+    return "\n".join([*lines, *_figures(report.drawn), *listed(report.references), r"\end{document}", ""])
+
+
+def _example(report: Report) -> Iterator[str]:
+    """How a text takes a number, with one of them."""
+    key = next((key for key, cell in report.numbers.items() if cell.complete), None)
+    if key is None:
+        return
+    yield r"\input{cells}"
+    yield rf"\par In a text, after \verb|\input{{cells}}|: \verb|\ladderpm{{{key}}}| is \ladderpm{{{key}}}."
+
+
+def _figures(files: Iterable[str]) -> Iterator[str]:
+    """Figures, as PDF files beside the folder of the document."""
+    for file in files:
+        yield r"\begin{figure}[htbp]"
+        yield r"\centering"
+        yield rf"\includegraphics[width=\linewidth,height=0.8\textheight,keepaspectratio]{{{file}}}"
+        yield r"\end{figure}"
+    yield from ([r"\clearpage"] if files else [])
 
 
 def render(table: Table) -> str:
@@ -177,7 +169,7 @@ def _line(table: Table, row: Row) -> str:
 
 
 def _cell(table: Table, column: Column, cell: Cell) -> str:
-    printed = _breakable(cell.text) if column.kind is Kind.TEXT else escaped(cell.text)
+    printed = breakable(cell.text) if column.kind is Kind.TEXT else escaped(cell.text)
     printed = {1: rf"\textbf{{{printed}}}", 2: rf"\underline{{{printed}}}"}.get(cell.rank, printed)
     printed = rf"\textit{{{printed}}}" if column.kind is Kind.PUBLISHED and printed else printed
     spread = rf" {{\scriptsize$\pm$\,{cell.spread}}}" if cell.spread else ""
@@ -193,21 +185,3 @@ def _below(table: Table) -> Iterator[str]:
         yield r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize"
         yield " \\\\\n".join(lines)
         yield r"\end{minipage}"
-
-
-def escaped(words: str) -> str:
-    """Text in which nothing is a command, in characters that any LaTeX knows."""
-    return "".join(_character(c) for c in " ".join(words.split()))
-
-
-def _character(c: str) -> str:
-    if c in _ESCAPES or (c.isascii() and c.isprintable()):
-        return _ESCAPES.get(c, c)
-    plain = unicodedata.normalize("NFKD", c).encode("ascii", "ignore").decode() if c.isprintable() else ""
-    return "".join(_ESCAPES.get(p, p) for p in plain) or f"(U+{ord(c):04X})"
-
-
-def _breakable(words: str) -> str:
-    """Escaped text that may be broken inside paths and long names."""
-    signs = " ".join(words.split())
-    return "".join(_character(c) + (r"\allowbreak{}" if c in "/_.=,:-" else "") for c in signs)
