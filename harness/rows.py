@@ -107,7 +107,7 @@ def _values(
     validation: Moments | None,
 ) -> list[MetricValue]:
     """Metrics of the test images at these places, whose labels are known."""
-    plain = [name for name in names if METRICS.load(name).kind == "image"]
+    plain = [name for name in names if METRICS.load(name).kind != "pixel"]
     values = trial_metrics(plain, [_sample(split.test[i], image[i]) for i in chosen])
     # an anomalous image without a mask would count as all good: pixel metrics are of the others
     used = [i for i in chosen if split.test[i].label == GOOD or split.test[i].masks]
@@ -118,7 +118,7 @@ def _values(
 
 
 def _sample(sample: Sample, score: float) -> ScoredSample:
-    return ScoredSample(float(score), sample.label, sample.defects, sample.id)
+    return ScoredSample(float(score), sample.label, sample.defects, sample.id, sample.view_of)
 
 
 def _pixel_values(

@@ -162,7 +162,8 @@ def _notes(splits: Mapping[str, Split], metrics: Sequence[str]) -> list[str]:
     places: dict[str, list[str]] = {}
     for category, split in splits.items():
         labels, masks = [s.label for s in split.test], any(s.masks for s in split.test)
-        for reason in undefined(labels, masks, metrics, bool(split.validation)):
+        views = any(s.view_of for s in split.test)
+        for reason in undefined(labels, masks, metrics, bool(split.validation), views):
             places.setdefault(reason, []).append(category)
     return [f"{', '.join(categories)}: {reason}" for reason, categories in places.items()]
 

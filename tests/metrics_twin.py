@@ -75,6 +75,15 @@ def auroc(positives: Sequence[float], negatives: Sequence[float]) -> Fraction:
     return wins / (len(positives) * len(negatives))
 
 
+def sample_auroc(rows: Sequence[tuple[str, float, bool]]) -> Fraction | None:
+    """Of (product, score, anomalous) per view: every pair of products, each with its highest score."""
+    products = dict.fromkeys(name for name, _, _ in rows)
+    scores = {p: max(score for name, score, _ in rows if name == p) for p in products}
+    bad = {p for p in products if any(b for name, _, b in rows if name == p)}
+    good = set(products) - bad
+    return auroc([scores[p] for p in bad], [scores[p] for p in good]) if bad and good else None
+
+
 def average_precision(positives: Sequence[float], negatives: Sequence[float]) -> Fraction:
     """Sum over distinct thresholds of the step in recall times the precision."""
     total, before = Fraction(0), 0

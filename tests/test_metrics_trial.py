@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import metrics_twin
 import numpy as np
 import pytest
 
@@ -21,7 +22,7 @@ def loco(seed: int = 0, labels=("good", "good", "logical", "structural", "logica
             label
         ]
         samples.append(
-            ScoredSample(float(rng.normal() + 2 * (label != "good")), label, defects, f"{label}/{i}")
+            ScoredSample(float(rng.normal() + 2 * (label != "good")), label, defects, f"{label}/{i}", f"{i}")
         )
         maps.append(rng.random((6, 8), dtype=np.float32))
         regions.append([Region(rng.random(SIZE) < 0.2, 40, False, d) for d in defects])
@@ -50,6 +51,8 @@ def test_every_metric_on_every_subset():
     expected = {(m, s, t) for m in METRICS for s in names for t in METRICS.load(m).limits or (None,)}
     assert set(rows) == expected and subsets(samples) == names[:-1]
     assert all(0 <= row.value <= 1 for row in rows.values())
+    for subset in names:  # each image is a product of its own
+        assert rows["sample_auroc", subset, None].value == rows["auroc", subset, None].value
     numbers = {s: (rows["auroc", s, None].n_normal, rows["auroc", s, None].n_anomalous) for s in names}
     assert numbers == {
         "all": (3, 3), "logical": (3, 2), "structural": (3, 1), "mean": (3, 3),
@@ -171,3 +174,47 @@ def test_wrong_names_and_scores_are_refused():
 def test_metrics_and_statistics_need_no_torch():
     code = "import sys, harness.metrics, reports.stats; print({'torch', 'ray', 'scipy'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+# --- products that several images show ----------------------------------------------------------------------
+
+
+def _views(rows):
+    return [
+        ScoredSample(score, label, (), f"{name}/{i}", name) for i, (name, score, label) in enumerate(rows)
+    ]
+
+
+def test_a_product_is_scored_by_the_highest_of_its_views_and_is_bad_if_any_is():
+    """By hand: good products score 3 and 5; bad ones 4 (its bad view 2) and 6: of four pairs three are won."""
+    rows = rows_of(["auroc", "sample_auroc"], _views([
+        ("a", 3.0, "good"), ("a", 1.0, "good"), ("b", 5.0, "good"),
+        ("c", 2.0, "pit"), ("c", 4.0, "good"), ("d", 6.0, "dent"), ("d", 0.0, "pit"),
+    ]))  # fmt: skip
+    found = rows["sample_auroc", "all", None]
+    assert (found.value, found.n_normal, found.n_anomalous) == (3 / 4, 2, 2)
+    assert (rows["auroc", "all", None].n_normal, rows["auroc", "all", None].n_anomalous) == (4, 3)
+    # d alone shows a dent; c is no good product although one of its views is a good image
+    dent = rows["sample_auroc", "dent", None]
+    assert (dent.value, dent.n_normal, dent.n_anomalous) == (1.0, 2, 1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sample_auroc_is_its_slow_twin(seed: int):
+    rng = np.random.default_rng(seed)
+    rows = [(f"p{rng.integers(6)}", float(rng.integers(5)), rng.random() < 0.2) for _ in range(25)]
+    samples = _views([(name, score, "pit" if bad else "good") for name, score, bad in rows])
+    value = rows_of(["sample_auroc"], samples)["sample_auroc", "all", None].value
+    twin = metrics_twin.sample_auroc(rows)
+    assert value == (None if twin is None else float(twin))
+    shuffled = [samples[i] for i in rng.permutation(len(samples))]
+    assert rows_of(["sample_auroc"], shuffled)["sample_auroc", "all", None].value == value
+
+
+@pytest.mark.parametrize("views", [(None, None, None, None), ("a", "b", None, "c")])
+def test_without_products_there_is_no_sample_auroc(views):
+    labels = ("good", "good", "logical", "structural")
+    samples = [ScoredSample(1.0, label, (), "", view) for label, view in zip(labels, views, strict=True)]
+    rows = rows_of(["sample_auroc"], samples)
+    assert {key[1] for key in rows} == {"all", "logical", "structural", "mean"}
+    assert {(row.value, row.n_normal, row.n_anomalous) for row in rows.values()} == {(None, 0, 0)}

@@ -3,7 +3,8 @@
 Image metrics by BCa, AU-PRO and AU-sPRO by percentiles, which is what covers best in simulations
 (`harness.metrics.bootstrap.interval`). For the areas whole images are resampled, never pixels: each image
 counts with its false positives and what is found of its regions at shared thresholds
-(`harness.metrics.curves`). Pixel AUROC and AP have no interval.
+(`harness.metrics.curves`). Pixel AUROC and AP have no interval, nor has what is scored by product: its views
+are no independent images.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -12,13 +12,14 @@
 from harness.metrics.evidence import AnomalousScores, Evidence, PixelCounts, two_passes
 from harness.metrics.image import image_metrics
 from harness.metrics.inputs import LIMITS, PRO_LIMITS
+from harness.metrics.products import ScoredSample
 from harness.metrics.record import Metric
 from harness.metrics.regions import Region
 from harness.metrics.scale import Scale
 from harness.metrics.spro import aupro, auspro
 from harness.metrics.table import METRICS, scale_of
 from harness.metrics.threshold import Moments, moments
-from harness.metrics.trial import CONDITION, MetricValue, ScoredSample, subsets, trial_metrics
+from harness.metrics.trial import CONDITION, MetricValue, subsets, trial_metrics
 from harness.metrics.upsample import UPSAMPLING, upsample
 
 __all__ = [

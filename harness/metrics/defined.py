@@ -7,7 +7,7 @@ from harness.metrics.trial import GOOD, LOGICAL, STRUCTURAL, UNLABELLED
 
 
 def undefined(
-    labels: Collection[str], masks: bool, names: Sequence[str], validation: bool = True
+    labels: Collection[str], masks: bool, names: Sequence[str], validation: bool = True, views: bool = True
 ) -> list[str]:
     """Why some of the metrics will have no value, one sentence per reason; none where all can be had.
 
@@ -16,16 +16,20 @@ def undefined(
         masks: whether any anomalous one has its pixels marked.
         names: of the metrics, of the table.
         validation: whether there are validation images.
+        views: whether the images are views of products.
     """
     if UNLABELLED in labels:
         return [_empty("test images without labels (their scores and maps are kept)", names)] if names else []
     found, bad = [], set(labels) - {GOOD}
-    image = [name for name in names if METRICS.load(name).kind == "image"]
-    pixel = [name for name in names if name not in image]
+    pixel = [name for name in names if METRICS.load(name).kind == "pixel"]
+    image = [name for name in names if name not in pixel]
+    sample = [name for name in image if METRICS.load(name).kind == "sample"]
     if not bad:
         return [_empty("no anomalous test image", names)] if names else []
     if GOOD not in labels and image:  # pixels outside the masks are normal ones, so those metrics remain
         found.append(_empty("no good test image", image))
+    if sample and not views and GOOD in labels:  # else they are empty for that reason already
+        found.append(_empty("images are no views of products", sample))
     if not masks and pixel:
         found.append(_empty("no masks", pixel))
     cut = [name for name in pixel if METRICS.load(name).cut]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from harness.citation import Citation
 from harness.errors import DataError
 from harness.metrics.record import Metric
 
@@ -64,6 +65,17 @@ def f1max(scores: ImageScores, anomalous: Labels) -> float | None:
 
 
 AUROC = Metric("AUROC", "area under the ROC curve of image scores", "image", auroc)
+SAMPLE_AUROC = Metric(
+    "Sample AUROC",
+    "area under the ROC curve of products, each scored by the highest of its views",
+    "sample",
+    auroc,
+    paper=Citation(
+        "Wang, Zhu, Gao, Gan, Zhang, Gu, Qian, Chen, Ma",
+        "Real-IAD: A Real-World Multi-View Dataset for Benchmarking Versatile Industrial Anomaly Detection",
+        "CVPR 2024",
+    ),
+)
 AP = Metric("AP", "average precision of image scores", "image", ap)
 F1_MAX = Metric(
     "F1-max",

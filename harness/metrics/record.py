@@ -9,7 +9,7 @@ from harness.errors import ConfigError
 from harness.metrics.scale import PERCENT, Scale
 from harness.metrics.threshold import Cut
 
-Kind = Literal["image", "pixel"]
+Kind = Literal["image", "sample", "pixel"]
 Targets = Literal["", "regions", "components", "pixels"]
 
 
@@ -22,6 +22,8 @@ class Metric:
         title: name as printed.
         summary: one line for people.
         kind: "image": `function(scores, anomalous)` of float64 (n,) and bool (n,);
+            "sample": the same of products that several images show, each scored by the highest of them
+            (`harness.metrics.products`); None where images are no views of products;
             "pixel": `function(evidence, limit)` of `harness.metrics.evidence.Evidence`, or, with a `cut`,
             `function(tally)` of `harness.metrics.segmentation.Tally`.
         function: returns a finite number, or None where it is not defined.

@@ -16,6 +16,7 @@ METRICS: Registry[Metric] = Registry(
         "auroc": "harness.metrics.image:AUROC",
         "ap": "harness.metrics.image:AP",
         "f1max": "harness.metrics.image:F1_MAX",
+        "sample_auroc": "harness.metrics.image:SAMPLE_AUROC",
         "pixel_auroc": "harness.metrics.pixel:PIXEL_AUROC",
         "pixel_ap": "harness.metrics.pixel:PIXEL_AP",
         "aupro": "harness.metrics.spro:AU_PRO",

@@ -12,51 +12,20 @@ from harness.errors import DataError
 from harness.metrics.evidence import PixelCounts, two_passes
 from harness.metrics.image import checked_scores
 from harness.metrics.inputs import check_size, checked_map, mean
+from harness.metrics.products import GOOD, ScoredSample, products
 from harness.metrics.record import Metric
 from harness.metrics.regions import Region
 from harness.metrics.segmentation import tallies
 from harness.metrics.table import METRICS
-from harness.metrics.targets import Groups
 from harness.metrics.threshold import Moments
 from harness.metrics.upsample import upsample
 
-GOOD, LOGICAL, STRUCTURAL = "good", "logical", "structural"
+LOGICAL, STRUCTURAL = "logical", "structural"
 UNLABELLED = "unlabelled"  # whoever has such images asks for no metric of them
 CONDITION = "condition:"  # begins the name of a subset of test images that were taken under one condition
 Maps = Callable[[int], NDArray[Any]]
 Regions = Callable[[int], Sequence[Region]]
 Load = Callable[[int], tuple[NDArray[Any], Sequence[Region]]]
-
-
-@final
-@dataclass(frozen=True)
-class ScoredSample:
-    """One test image as metrics see it.
-
-    Attributes:
-        score: higher is more anomalous.
-        label: "good", "logical", "structural", or the defect folder of data sets without that division.
-        defect: defect type or types that the image shows, if known.
-        name: for messages.
-    """
-
-    score: float
-    label: str
-    defect: str | tuple[str, ...] | None = None
-    name: str = ""
-
-    @property
-    def defects(self) -> Groups:
-        """Defect types as a tuple, without empty names."""
-        named = (self.defect,) if isinstance(self.defect, str) else self.defect or ()
-        return tuple(filter(None, named))
-
-    @property
-    def groups(self) -> Groups | None:
-        """Subsets that the image counts in; None if it is good, which counts in all of them."""
-        if self.label == GOOD:
-            return None
-        return tuple(dict.fromkeys(("all", self.label, *self.defects)))
 
 
 @final
@@ -117,16 +86,21 @@ def trial_metrics(
             without region or a good one with regions; the image is named. A metric that gives no number.
     """
     chosen = {name: _limited(METRICS.load(name), (limits or {}).get(name)) for name in names}
-    scores, truth = _checked(samples)
-    judge = _image_values(chosen, samples, scores, truth)
+    judged = {"image": samples, "sample": products(samples), "pixel": samples}
+    judge = _score_values(chosen, judged, subsets(samples))
     if maps is not None and regions is not None:
         load, groups = _loader(samples, maps, regions, native), [s.groups for s in samples]
         if kinds := {e.targets for e in chosen.values() if e.kind == "pixel" and not e.cut}:
             judge |= _pixel_values(chosen, samples, two_passes(load, groups, kinds, threads))
         cuts = {name: e.cut.of(validation) if validation else None for name, e in chosen.items() if e.cut}
         judge |= _cut_values(chosen, samples, cuts, load, threads)
-        return [row for name in chosen for row in _rows(name, chosen[name], samples, judge, cuts.get(name))]
-    return [row for name in chosen for row in _rows(name, chosen[name], samples, judge)]
+    else:
+        cuts = {}
+    return [
+        row
+        for name, entry in chosen.items()
+        for row in _rows(name, entry, subsets(samples), judged[entry.kind], judge, cuts.get(name))
+    ]
 
 
 def _limited(entry: Metric, limits: tuple[float, ...] | None) -> Metric:
@@ -144,14 +118,17 @@ def subsets(samples: Sequence[ScoredSample]) -> list[str]:
     return ["all", *divided, *sorted(groups - {"all", LOGICAL, STRUCTURAL})]
 
 
-def _image_values(
-    chosen: dict[str, Metric], samples: Sequence[ScoredSample], scores: NDArray, truth: NDArray
+def _score_values(
+    chosen: dict[str, Metric], judged: Mapping[str, Sequence[ScoredSample]], places: Sequence[str]
 ) -> Values:
+    """Metrics of one score per image ("image") and per product ("sample")."""
     values: Values = {}
-    for subset in subsets(samples):
-        used = np.array([s.groups is None or subset in s.groups for s in samples], bool)
-        for name, entry in chosen.items():
-            if entry.kind == "image":
+    for kind in ("image", "sample"):
+        items, entries = judged[kind], {name: e for name, e in chosen.items() if e.kind == kind}
+        scores, truth = _checked(items)
+        for subset in places:
+            used = np.array([s.groups is None or subset in s.groups for s in items], bool)
+            for name, entry in entries.items():
                 found = entry.function(scores[used], truth[used]) if used.any() else None
                 values[name, subset, None] = _number(name, found)
     return values
@@ -200,19 +177,20 @@ def _number(name: str, value: Any) -> float | None:
 def _rows(
     name: str,
     entry: Metric,
-    samples: Sequence[ScoredSample],
+    places: Sequence[str],
+    judged: Sequence[ScoredSample],
     values: Values,
-    threshold: float | None = None,
+    threshold: float | None,
 ) -> list[MetricValue]:
     rows = []
     for limit in entry.limits or (None,):
         if (name, "all", limit) not in values:
             continue
-        of_limit = {subset: values[name, subset, limit] for subset in subsets(samples)}
+        of_limit = {subset: values[name, subset, limit] for subset in places}
         if LOGICAL in of_limit:
             of_limit["mean"] = mean(of_limit[LOGICAL], of_limit[STRUCTURAL])
         for subset, value in of_limit.items():
-            normal, anomalous = _numbers(samples, subset)
+            normal, anomalous = _numbers(judged, subset)
             rows.append(MetricValue(subset, name, limit, value, normal, anomalous, entry.version, threshold))
     return rows
 
