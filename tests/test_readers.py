@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
+from harness.config import load
 from harness.curate.check import check
 from harness.curate.sketch import sketch
 from harness.data.fewshot import draw
@@ -22,6 +24,8 @@ from harness.datasets.real_iad import RealIadOptions
 from harness.datasets.visa import VisaOptions
 from harness.errors import DataError
 from harness.sweep import main as sweep
+from sweeps.expand import expand
+from sweeps.problems import CHECKS
 
 Draw = Callable[..., Path]
 ONE = {
@@ -313,3 +317,15 @@ def test_counts_of_the_specification_are_compared_and_not_mended(drawn: Draw):
     assert note + "test logical 2 (archive: 84), test structural 2 (archive: 82)" in report.notes
     assert report.found["screw"].split.marks == ("demo data", "unofficial split")
     assert not report.problems
+
+
+def test_the_sweep_of_visa_draws_from_1cls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LADDER_DATA", str(tmp_path))
+    sketch(DATASETS.load("visa"), Easel(tmp_path / "VisA", 4, 1))
+    config = load(ROOT / "configs/visa.yaml", ["seeds=2"], CHECKS)
+    names = [method.name for method in config.methods]
+    assert names == ["anomaly_dino", "subspace_ad", "patchcore", "winclip"]
+    floor = load(ROOT / "configs/visa.yaml", ["seeds=2", "methods=[{name: mean_image}]"], CHECKS)
+    trials = [trial for trial, _ in expand(floor)]
+    assert len(trials) == 12 * 3 * 2
+    assert all(name.startswith("Data/Images/Normal/") for trial in trials for name in trial.support)

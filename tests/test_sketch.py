@@ -24,6 +24,10 @@ def _main(*words: str) -> int:
     return command(METHODS, words)
 
 
+def test_every_data_set_but_the_demo_has_a_sketcher():
+    assert [name for name in DATASETS.own if name not in DRAWN] == ["demo"]
+
+
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_sketch_is_known_again_whole_and_marked(name: str, tmp_path: Path):
     """Nothing is wrong with it; `check` says what it is; whatever is made with it is marked."""

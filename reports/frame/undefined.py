@@ -5,6 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from harness.metrics.table import METRICS
+
 NAMED = 6  # categories in a sentence
 WHAT = {"all": "anomalous", "logical": "logical", "structural": "structural"}  # subset -> its images
 
@@ -28,6 +30,8 @@ def undefined_notes(metrics: pd.DataFrame) -> list[str]:
 
 def _reason(row: Mapping[Hashable, Any]) -> tuple[str, str]:
     """What is missing among the test images, and which figures that leaves out; "" if it is not images."""
+    if row["n_normal"] == row["n_anomalous"] == 0 and _of_products(str(row["metric"])):
+        return "images that are no views of products", ""
     if row["n_normal"] == row["n_anomalous"] == 0 and row["subset"] == "all":
         return "test images without labels", ""
     if row["n_normal"] == 0:
@@ -37,6 +41,11 @@ def _reason(row: Mapping[Hashable, Any]) -> tuple[str, str]:
         of = "" if subset == "all" else f" of {subset} anomalies, nor a mean of logical and structural"
         return f"no {WHAT[subset]} test image", of
     return "", ""
+
+
+def _of_products(metric: str) -> bool:
+    """Whether it counts products, of which there may be none; known of our own metrics alone."""
+    return metric in METRICS.own and METRICS.load(metric).kind == "sample"
 
 
 def _sentence(dataset: str, reason: str, of: str, categories: Sequence[str], names: Sequence[str]) -> str:
