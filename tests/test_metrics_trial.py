@@ -186,7 +186,7 @@ def _views(rows):
 
 
 def test_a_product_is_scored_by_the_highest_of_its_views_and_is_bad_if_any_is():
-    """By hand: good products score 3 and 5; bad ones 4 (its bad view 2) and 6: of four pairs three are won."""
+    """By hand: good products score 3 and 5; bad ones 4 (its bad view 2) and 6: three of four pairs won."""
     rows = rows_of(["auroc", "sample_auroc"], _views([
         ("a", 3.0, "good"), ("a", 1.0, "good"), ("b", 5.0, "good"),
         ("c", 2.0, "pit"), ("c", 4.0, "good"), ("d", 6.0, "dent"), ("d", 0.0, "pit"),
