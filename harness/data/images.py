@@ -72,6 +72,8 @@ class ImageSet:
         planned: sha256 of each file when its data set was read; empty where nobody has looked.
         whole, places: the set that this one was taken from, and which of its images these are. Who asks for
             some of them will ask for those that follow (see `following`). Forgotten when it is pickled.
+        digests: of arrays that are scored again and again, if they are known; hashing a large image takes as
+            long as a small network.
     """
 
     ids: tuple[str, ...]
@@ -80,6 +82,7 @@ class ImageSet:
     planned: tuple[str, ...] = ()
     whole: "ImageSet | None" = field(default=None, repr=False, compare=False)
     places: tuple[int, ...] = field(default=(), repr=False, compare=False)
+    digests: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     @staticmethod
     def of_samples(samples: Sequence[Sample]) -> "ImageSet":
@@ -90,9 +93,10 @@ class ImageSet:
         return ImageSet(tuple(s.id for s in samples), paths, rule, planned if all(planned) else ())
 
     @staticmethod
-    def of_arrays(arrays: Sequence[NDArray[np.uint8]]) -> "ImageSet":
-        """Images already in memory, each uint8 (height, width, 3)."""
-        return ImageSet(tuple(f"{i:06d}" for i in range(len(arrays))), tuple(arrays))
+    def of_arrays(arrays: Sequence[NDArray[np.uint8]], digests: Sequence[str] = ()) -> "ImageSet":
+        """Images in memory, each uint8 (height, width, 3), with their `array_digest` if it is known."""
+        ids = tuple(f"{i:06d}" for i in range(len(arrays)))
+        return ImageSet(ids, tuple(arrays), digests=tuple(digests))
 
     @staticmethod
     def of_folder(folder: str | Path, rule: PixelRule = PLAIN) -> "ImageSet":
@@ -144,7 +148,8 @@ class ImageSet:
         planned = tuple(self.planned[i] for i in chosen) if self.planned else ()
         ids, sources = tuple(self.ids[i] for i in chosen), tuple(self.sources[i] for i in chosen)
         if not planned:  # only those of a data set are asked for in order
-            return ImageSet(ids, sources, self.rule)
+            digests = tuple(self.digests[i] for i in chosen) if self.digests else ()
+            return ImageSet(ids, sources, self.rule, digests=digests)
         places = tuple(self.places[i] for i in chosen) if self.whole else tuple(chosen)
         return ImageSet(ids, sources, self.rule, planned, self.whole or self, places)
 
@@ -156,7 +161,7 @@ class ImageSet:
         """
         source = self.sources[index]
         if not isinstance(source, Path):
-            return array_digest(source)
+            return self.digests[index] if self.digests else array_digest(source)
         facts = image_facts(source, self.rule)
         same(source, self._planned(index) or facts.sha256, facts.sha256)
         return self.rule.key(facts.sha256, facts.depth, facts.orientation)
