@@ -1,22 +1,26 @@
 """Leaderboards: ranks, groups, what is left to gain, who is ranked while a run goes on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from reports_synthetic import FIVE, Entry, measured, metric_row, write_run
-from scipy.stats import rankdata
+from scipy.stats import f, friedmanchisquare, rankdata
 
 from harness.metrics import Scale
+from harness.metrics.image import auroc
 from harness.results import write_scales, write_sweep
 from reports.frame.cards import method_cards
 from reports.frame.cells import averages, cells
 from reports.frame.load import load
 from reports.leaderboard import Board, boards, order
+from reports.leaderboard.critical import iman_davenport, nemenyi, of_ranks
 from reports.leaderboard.ranks import by_number, groups, improvability, places, unit_ranks
-from reports.stats import paired_auroc, score_table
-from reports.stats.evidence import BOOTSTRAP, scores_of
+from reports.leaderboard.wins import RESAMPLES, win_rates
+from reports.stats import paired_auroc, score_table, strata
+from reports.stats.evidence import BOOTSTRAP, evidence, scores_of
 
 LEVELS = {"strong": 0.3, "alike": 0.28, "weak": 0.02}
 
@@ -173,3 +177,69 @@ def test_methods_are_called_as_in_papers_where_a_run_says_how(tmp_path: Path):
 def test_two_methods_of_one_title_stay_apart():
     cards = method_cards([{"a": {"title": "X"}, "b": {"title": "X"}}, {"a": {"title": "Y"}}], ["a", "b", "c"])
     assert [card.title for card in cards.values()] == ["X · a", "X · b", "c"]
+
+
+def test_win_rates_are_counted_over_units_that_both_have(tmp_path: Path):
+    entries = [Entry(name, 0.8, shots=(1, 4), seeds=(0, 1)) for name in ("strong", "weak")]
+    entries += [Entry("zero", 0.6, shots=(0,), seeds=(None,)), Entry("other", 0.6, shots=(None,), seeds=(0,))]
+    run = measured(write_run(tmp_path / "run", entries, FIVE[:2]), LEVELS)
+    frame = load([run])
+    found = next(w for w in win_rates(frame) if w.subset == "logical")
+    at = {v: i for i, v in enumerate(found.variants)}
+    m = frame.metrics[(frame.metrics["measure"] == "auroc") & (frame.metrics["subset"] == "logical")]
+    value = {(r.variant, r.category, r.shots, r.seed): r.value for r in m.itertuples()}
+    duels = [
+        (value["strong", c, k, s], value["weak", c, k, s])
+        for c in FIVE[:2]
+        for k in (1, 4)
+        for s in ("0/0", "1/1")
+    ]
+    slow = np.mean([(a > b) + (a == b) / 2 for a, b in duels])
+    i, j = at["strong"], at["weak"]
+    assert (found.units[i, j], found.units[i, at["zero"]], found.units[i, at["other"]]) == (8, 8, 0)
+    assert found.units[at["zero"], at["other"]] == 2
+    assert found.rate[i, j] == pytest.approx(slow) and found.rate[j, i] == pytest.approx(1 - slow)
+    assert found.low[i, j] <= found.rate[i, j] <= found.high[i, j]
+    assert found.rate[i, i] == 0.5
+
+
+def test_the_interval_of_a_win_rate_is_that_of_resampled_images(tmp_path: Path):
+    entries = [Entry(name, 0.8, shots=(4,), seeds=(0, 1)) for name in ("strong", "weak")]
+    run = measured(write_run(tmp_path / "run", entries, FIVE[:1]), {"strong": 0.06, "weak": 0.02})
+    frame = load([run])
+    found = next(w for w in win_rates(frame) if w.subset == "all")
+    images = evidence(frame)["loco"].images[FIVE[0]]
+    anomalous = np.array(images.table.labels) != "good"
+    ids = frame.trials.set_index(["variant", "seed"])["trial_id"]
+    draws = replace(images.bootstrap, resamples=RESAMPLES).draw(strata(images.table.labels))
+    shares = []
+    for chosen in draws:
+        area = {k: auroc(images.table.of([i])[0][chosen], anomalous[chosen]) or 0.0 for k, i in ids.items()}
+        duels = [(round(area["strong", s], 6), round(area["weak", s], 6)) for s in ("0/0", "1/1")]
+        shares.append(np.mean([(a > b) + (a == b) / 2 for a, b in duels]))
+    i, j = found.variants.index("strong"), found.variants.index("weak")
+    assert (found.low[i, j], found.high[i, j]) == pytest.approx(tuple(np.quantile(shares, [0.025, 0.975])))
+
+
+def test_friedman_in_the_form_of_iman_and_davenport():
+    values = np.random.default_rng(3).integers(0, 6, (12, 5)).astype(float)
+    chi2 = friedmanchisquare(*values.T).statistic
+    n, k = values.shape
+    slow = f.sf((n - 1) * chi2 / (n * (k - 1) - chi2), k - 1, (k - 1) * (n - 1))
+    assert iman_davenport(unit_ranks(values)) == pytest.approx(slow)
+    assert iman_davenport(unit_ranks(np.ones((12, 5)))) == 1
+    # Demsar (2006), table 5: q of 2.728 for five and 3.164 for ten methods
+    assert nemenyi(5, 5) == pytest.approx(2.728 * np.sqrt(5 * 6 / 30), abs=2e-3)
+    assert nemenyi(10, 14) == pytest.approx(3.164 * np.sqrt(10 * 11 / 84), abs=2e-3)
+
+
+def test_a_critical_difference_is_drawn_only_where_there_are_units_enough():
+    names = ["a", "b", "c"]
+    clear = np.tile([1.0, 2.0, 3.0], (20, 1))
+    found = of_ranks(names, clear)
+    assert found.difference == pytest.approx(2.343 * np.sqrt(12 / 120), abs=2e-3)
+    few = of_ranks(names, clear[:5])
+    assert few.difference is None and "only 5 categories" in few.why and "1.5 of at most 2" in few.why
+    level = of_ranks(names, np.array([[1.0, 2, 3], [3, 1, 2], [2, 3, 1]] * 5))
+    assert level.difference is None and "no difference" in level.why
+    assert "fewer than three" in of_ranks(names[:2], clear[:, :2]).why

@@ -176,6 +176,34 @@ def test_the_page_begins_with_who_wins_and_switches_in_place(tab: Page, boarded:
 
 
 @needs_browser
+def test_what_is_compared_follows_the_board(tab: Page, boarded: Path):
+    tab.open(boarded)
+    names = tab.run("[...document.querySelectorAll('#front g.dot')].map((g) => g.getAttribute('aria-label'))")
+    assert len(names) == 4 and any(n.startswith("Strong-1: ") and "seconds per image" in n for n in names)
+    tab.choose("#front-cost", "hours")
+    assert "CPU-hours" in tab.run("document.querySelector('#front g.dot').getAttribute('aria-label')")
+    boxes = tab.run(
+        "[...document.querySelectorAll('#front g.dot text')].map((t) => t.getBoundingClientRect().toJSON())"
+    )
+    assert len(boxes) == 4
+    for i, a in enumerate(boxes):
+        for b in boxes[i + 1 :]:
+            apart = (
+                a["right"] <= b["left"]
+                or b["right"] <= a["left"]
+                or a["bottom"] <= b["top"]
+                or b["bottom"] <= a["top"]
+            )
+            assert apart, (a, b)
+    assert "only" in tab.text("#critical-words") or "fewer" in tab.text("#critical-words")
+    assert tab.texts("#wins tbody th")[0] == tab.texts("#wins thead th")[1]
+    tab.run("document.querySelector('#wins tbody td:not(.self)').focus()")
+    assert re.search(r"wins \d+ % \(\d+ – \d+\) of 8", tab.text("#wins-told"))
+    tab.choose("#board-dataset", "other")
+    assert len(tab.texts("#wins tbody th")) == 2
+
+
+@needs_browser
 def test_a_board_that_was_sent_to_somebody_opens_as_it_was_and_sorts(tab: Page, boarded: Path):
     tab.open(boarded, "#leaderboard?board_subset=structural&board_shots=4")
     assert tab.text("#board-name") == "AUROC, structural, 4-shot · loco"

@@ -6,7 +6,9 @@ from typing import Any
 from reports.frame.load import Frame
 from reports.frame.naming import shots_title
 from reports.leaderboard import Board, boards
+from reports.leaderboard.critical import Critical, critical
 from reports.leaderboard.printed import SUBSET, Line, Printed, printed
+from reports.leaderboard.wins import WinRates, win_rates
 
 AXES = ("dataset", "protocol", "measure", "subset", "shots")  # what can be switched
 
@@ -40,13 +42,43 @@ def board_data(frame: Frame) -> dict[str, Any]:
     variants = list(dict.fromkeys(s.variant for b in found for s in b.standings))
     by_variant = {s.variant: s for b in found for s in b.standings}
     marks = sorted({m for s in by_variant.values() for m in s.marks})
+    number = {v: i for i, v in enumerate(variants)}
     return {
         "variants": variants,
         "badges": [list(by_variant[v].badges) for v in variants],
         "methods": [by_variant[v].method for v in variants],
         "marks": marks,
-        "boards": [_board(frame, board, {v: i for i, v in enumerate(variants)}, marks) for board in found],
+        "boards": [
+            _board(frame, b, number, marks) | {"critical": _critical(critical(b, found), number)}
+            for b in found
+        ],
+        "wins": [_wins(rates, number) for rates in win_rates(frame)],
     }
+
+
+def _critical(found: Critical, number: Mapping[str, int]) -> dict[str, Any]:
+    ranks = [[number[v], round(r, 2)] for v, r in found.ranks.items()] if found.difference else []
+    needed = found.difference and round(found.difference, 3)
+    return {"why": found.why, "needed": needed, "ranks": ranks}
+
+
+def _wins(rates: WinRates, number: Mapping[str, int]) -> dict[str, Any]:
+    """Percent won, ends of the interval and number of units of every pair; null where none is common."""
+    n = len(rates.variants)
+    cells = [
+        [
+            [
+                *(round(100 * float(t[i, j])) for t in (rates.rate, rates.low, rates.high)),
+                int(rates.units[i, j]),
+            ]
+            if rates.units[i, j]
+            else None
+            for j in range(n)
+        ]
+        for i in range(n)
+    ]
+    place = {"dataset": rates.dataset, "protocol": rates.protocol, "subset": rates.subset}
+    return place | {"variants": [number[v] for v in rates.variants], "cells": cells}
 
 
 def _board(frame: Frame, board: Board, number: Mapping[str, int], marks: list[str]) -> dict[str, Any]:

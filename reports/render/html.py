@@ -19,7 +19,7 @@ from reports.tables.table import Cell, Column, Kind, Table
 
 PAGE = "report.html"
 ONE_FILE = 3_000_000  # characters; a page that is larger comes in parts
-SCRIPTS = ("parts.js", "page.js", "boards.js", "begin.js")  # in this order: the last one begins
+SCRIPTS = ("parts.js", "page.js", "charts.js", "boards.js", "begin.js")  # in this order: the last one begins
 
 
 def files(report: Report) -> dict[str, str]:
@@ -47,6 +47,7 @@ def render(report: Report, later: Mapping[str, str] | None = None) -> str:
         "page.css",
         "explore.css" * bool(report.page),
         "leaderboard.css" * bool(report.headline),
+        "comparison.css" * bool(report.headline),
         "pictures.css" * bool(report.pictures.panels),
     )
     script = _texts(*SCRIPTS) if report.page else Markup("")

@@ -4,6 +4,7 @@ const boards = data.boards?.boards ?? [];
 const AXES = ["dataset", "protocol", "measure", "subset", "shots"];
 const boardField = (axis) => `board_${axis}`;
 let shownBoard = null;
+let comparedBoard = null;
 
 /** The board of these choices, or the one nearest to them that has what was chosen last. */
 function chosenBoard(last = "") {
@@ -45,6 +46,7 @@ function drawBoard(last) {
   if (!boards.length) return;
   const board = chosenBoard(last);
   for (const [i, axis] of AXES.entries()) find(`#board-${axis}`).value = board.at[i];
+  if (board !== comparedBoard) { comparedBoard = board; drawComparison(board); }
   if (board === shownBoard) return;
   shownBoard = board;
   const used = [...new Set(board.lines.flatMap((line) => line[12]))].sort((a, b) => a - b);
@@ -96,6 +98,8 @@ function prepareBoards() {
   const controls = find("#board-controls");
   if (!controls || !boards.length) return;
   controls.hidden = false;
+  find("#comparison").hidden = false;
+  find("#front-cost").addEventListener("change", () => drawFront(comparedBoard));
   shownBoard = boards[0];
   for (const axis of AXES) find(`#board-${axis}`).addEventListener("change", (event) => {
     const now = Object.fromEntries(AXES.map((other, i) => [boardField(other), shownBoard.at[i]]));
