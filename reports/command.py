@@ -11,6 +11,7 @@ from reports import diff, listing, merge
 from reports.export import command as export
 from reports.figures import write_figures
 from reports.frame.load import Frame, load
+from reports.frame.protocols import one_of
 from reports.papers import AUTO, EVERY, NONE, PAPERS, chosen
 from reports.render import markdown as render_markdown
 from reports.render.formats import FORMATS, write
@@ -66,7 +67,7 @@ def _made(frame: Frame, options: argparse.Namespace, formats: Sequence[str]) -> 
 
 def _figures(frame: Frame, folder: Path) -> list[Path]:
     try:
-        return write_figures(frame, folder)
+        return write_figures(one_of(frame), folder)  # of the first of several protocols
     except OSError as error:
         raise DataError(f"{error.filename or folder}: cannot be written ({error.strerror})") from None
 

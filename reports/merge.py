@@ -78,7 +78,9 @@ def merge(frame: Frame, out: Path) -> None:
         plans = pa.concat_tables([PLAN.empty_table(), *(_plan(*some) for some in chosen)])
         write_parquet(out / PLAN_FILE, plans)
         scales = {name: scale.record() for name, scale in frame.scales.items()}
-        write_sweep(out, config, scales, _cards(frame))  # last: without it the folder is no run
+        write_sweep(
+            out, config, scales, _cards(frame), _protocols(frame)
+        )  # last: without it the folder is no run
     except OSError as error:
         raise DataError(f"{error.filename or out}: cannot be written ({error.strerror})") from error
 
@@ -99,6 +101,11 @@ def _config(frame: Frame, out: Path) -> Mapping[str, Any]:
     merged = [{"path": str(source.path), "name": source.name} for source in frame.sources]
     name = "+".join(dict.fromkeys(source.name for source in frame.sources))
     return {**configs[0], "name": name, "out": str(out), "merged": merged}
+
+
+def _protocols(frame: Frame) -> list[Mapping[str, Any]]:
+    """What the runs are measured under, each once."""
+    return list({record["label"]: record for source in frame.sources for record in source.protocols}.values())
 
 
 def _apart(frame: Frame) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
+from reports.frame import protocols
 from reports.frame.load import MISSING, Frame
 from reports.frame.undefined import undefined_notes
 from reports.numbers import numbers
@@ -136,7 +137,8 @@ class Report:
     def main(self) -> list[Table]:
         """What the terminal shows: the averages, or, while there are none, the last table by category."""
         results = next((s.tables for s in self.sections if s.key == "results"), ())
-        return [t for t in results if t.key.startswith("overview")] or list(results[-1:])
+        moved = [t for t in self.tables if t.key.startswith("moved")]
+        return moved or [t for t in results if t.key.startswith("overview")] or list(results[-1:])
 
 
 # In order; `empty` "" leaves a section without tables out. Sections that tables name beyond these stand
@@ -196,7 +198,7 @@ def build(frame: Frame, papers: Sequence[str] = ()) -> Report:
     tables, notes = make_tables(frame, set(papers))
     sections = in_sections([*tables, *paper_tables(frame, papers)])
     title = ", ".join(dict.fromkeys(source.name for source in frame.sources))
-    notes = (*frame.notes, *undefined_notes(frame.metrics), *notes)
+    notes = (*protocols.notes(frame), *frame.notes, *undefined_notes(frame.metrics), *notes)
     return Report(title, state(frame), notes, sections)
 
 

@@ -57,6 +57,7 @@ class State:
         work_seconds: estimated duration of all missing trials one after the other, None if unknown.
         left_seconds: estimated time until the living driver is done, None if unknown or dead.
         foreign: rows of trials that the plan does not have (any more).
+        protocols: what the run is measured under, as tables call it; steps between two left out.
         notes: what is wrong with the files of the run, one sentence each.
         damaged: whether some of them cannot be read, so that the rest of this is only what can be known.
         driver: who wrote last.
@@ -73,6 +74,7 @@ class State:
     work_seconds: float | None
     left_seconds: float | None
     foreign: int
+    protocols: Sequence[str]
     notes: Sequence[str]
     damaged: bool
     driver: Driver | None
@@ -122,6 +124,7 @@ def state_of(run: Path) -> State:
         work_seconds=work,
         left_seconds=_left_seconds(work, rows, driver) if alive else None,
         foreign=len(found.trials) - len(rows),
+        protocols=[record["label"] for record in found.protocols if record["protocol"]],
         notes=found.notes,
         damaged=bool(found.damage),
         driver=driver,

@@ -31,6 +31,7 @@ def as_json(state: State) -> dict[str, Any]:
 def parts(state: State, every: bool) -> Iterator[Table | Text]:
     """Lines and tables; with `every` also each trial that is not ok or skipped."""
     yield Text(headline(state))
+    yield from (Text(f"protocol: {label}") for label in state.protocols)
     yield from (Text(f"note: {note}") for note in state.notes)
     yield _table(state)
     yield from map(Text, _running_lines(state))

@@ -152,7 +152,7 @@ class _Between:
     def _what(self, factor: Factor) -> str:
         """`objects → subcategories`; what both have in common is said to be."""
         if factor.change:
-            return ", ".join(f"{name} {a} → {b}" for name, (a, b) in factor.change.items())
+            return ", ".join(f"{k} {_said(a)} → {_said(b)}" for k, (a, b) in factor.change.items())
         pairs = [(key, *self._values(key)) for key in factor.keys]
         return ", ".join(f"{a} → {b}" if a != b else f"{a} in both" for _, a, b in pairs)
 
@@ -163,3 +163,10 @@ class _Between:
             given = words(key, self.plain[key])
             return given, given
         return words(key, self.first.keys.get(key)), words(key, self.last.keys.get(key))
+
+
+def _said(value: Any) -> str:
+    """A hyper-parameter in a table; of a file its name."""
+    if isinstance(value, list):
+        return " + ".join(map(str, value))
+    return "none" if value is None else str(value).rpartition("/")[2]

@@ -38,6 +38,7 @@ class LoadedRun:
         label: the name, numbered where two runs have the same.
         config: its resolved sweep file.
         stale: rows of earlier plans, left out.
+        protocols: what it is measured under (`harness.protocols.parts.records`).
     """
 
     path: Path
@@ -45,6 +46,7 @@ class LoadedRun:
     label: str
     config: dict[str, Any]
     stale: int
+    protocols: tuple[Mapping[str, Any], ...] = ()
 
 
 @final
@@ -129,7 +131,7 @@ def agreed(scales: Iterable[Mapping[str, Scale]]) -> tuple[dict[str, Scale], lis
 def _sources(runs: Sequence[Run]) -> tuple[LoadedRun, ...]:
     names = [str(run.config.get("name") or run.path.name) for run in runs]
     return tuple(
-        LoadedRun(run.path, name, label, run.config, _stale_rows(run))
+        LoadedRun(run.path, name, label, run.config, _stale_rows(run), run.protocols)
         for run, name, label in zip(runs, names, _distinct(names), strict=True)
     )
 

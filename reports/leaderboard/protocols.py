@@ -7,37 +7,29 @@ from typing import Any
 import pandas as pd
 
 from reports.frame.load import Frame
-
-COLUMN = "protocol"  # of the trials table, where a run has it
+from reports.frame.protocols import asked, told
 
 
 def under_each(frame: Frame) -> Iterator[tuple[str, Frame]]:
     """Protocols with what was run under them: the frame itself where there is one.
 
-    A protocol is what trials call it; else what their sweep does; else its rule for drawing supports.
+    A protocol is what the run calls it (a trial may be asked for by several); else its rule for drawing supports.
     """
-    rules = _rules(frame)
-    names = rules.unique().tolist()
-    if len(names) == 1:
-        yield names[0], frame
-        return
-    for name in names:
-        trials = frame.trials[rules == name]
-        metrics = frame.metrics[frame.metrics["trial_id"].isin(trials["trial_id"])]
-        yield name, replace(frame, trials=trials, metrics=metrics)
-
-
-def _rules(frame: Frame) -> pd.Series:
-    by_run = {run: _rule(source.config) for run, source in enumerate(frame.sources)}
-    of_sweeps = frame.trials["run"].map(by_run)
-    if COLUMN not in frame.trials:
-        return of_sweeps
-    named = frame.trials[COLUMN]
-    return named.where(named.notna() & (named != ""), of_sweeps)
+    named = [(record["label"], asked(frame.trials, record["label"])) for record in told(frame)]
+    of_none = ~pd.concat([mine for _, mine in named], axis=1).any(axis=1) if named else None
+    rules = frame.trials["run"].map({run: _rule(source.config) for run, source in enumerate(frame.sources)})
+    bare = rules if of_none is None else rules[of_none]
+    every = [*named, *((name, rules.eq(name) & rules.index.isin(bare.index)) for name in bare.unique())]
+    for name, mine in every:
+        if mine.all():
+            yield name, frame
+        elif mine.any():
+            trials = frame.trials[mine]
+            metrics = frame.metrics[frame.metrics["trial_id"].isin(trials["trial_id"])]
+            yield name, replace(frame, trials=trials, metrics=metrics)
 
 
 def _rule(config: Mapping[str, Any]) -> str:
-    named, support = config.get("protocol"), config.get("support")
-    named = named.get("name") if isinstance(named, dict) else named
+    support = config.get("support")
     rule = support.get("rule") if isinstance(support, dict) else support
-    return str(named or rule or "")
+    return str(rule or "")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.errors import ConfigError, nearest
 from reports.frame.load import Frame
+from reports.frame.protocols import one_of
 from reports.papers.clip_lad import CLIP_LAD1, CLIP_LAD2, CLIP_LAD3
 from reports.papers.dfsc import DFSC1, DFSC2, DFSC3, DFSC4
 from reports.papers.layout import has_own, paper_table
@@ -43,4 +44,5 @@ def chosen(frame: Frame, words: str) -> list[str]:
 
 def paper_tables(frame: Frame, keys: Sequence[str]) -> tuple[Table, ...]:
     """Tables of papers, with ours wherever there is a trial for them."""
-    return tuple(paper_table(frame, PAPERS[key]) for key in keys)
+    # protocols are called as the tables begin: clip_lad1
+    return tuple(paper_table(one_of(frame, key.rstrip("0123456789")), PAPERS[key]) for key in keys)

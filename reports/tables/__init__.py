@@ -11,11 +11,13 @@ from typing import Any
 from harness.errors import DataError, HarnessError
 from harness.registry import Registry
 from reports.frame.load import Frame
+from reports.frame.protocols import apart
 from reports.tables.table import Table
 
 TABLES: Registry[Callable[[Frame], Any]] = Registry(
     "table",
     {
+        "moved": "reports.tables.moved:moved",
         "leaderboard": "reports.tables.leaderboard:leaderboard",
         "overview": "reports.tables.accuracy:overview",
         "main": "reports.tables.accuracy:main",
@@ -35,6 +37,12 @@ TABLES: Registry[Callable[[Frame], Any]] = Registry(
 )
 
 
+# of trials of one protocol: what two have must not share a cell
+APART = frozenset(
+    {"leaderboard", "overview", "main", "aufc", "further", "conditions", "significance", "intervals"}
+)
+
+
 def make_tables(frame: Frame, taken: Set[str] = frozenset()) -> tuple[list[Table], list[str]]:
     """Every registered table in order, and sentences on those of packages that could not be made.
 
@@ -42,7 +50,13 @@ def make_tables(frame: Frame, taken: Set[str] = frozenset()) -> tuple[list[Table
         frame: what they are made from.
         taken: keys of further tables of the report.
     """
-    tables = [table for name in TABLES.own for table in TABLES.load(name)(frame)]
+    frames = apart(frame)
+    tables = [
+        table
+        for name in TABLES.own
+        for one in (frames if name in APART else [frame])
+        for table in TABLES.load(name)(one)
+    ]
     notes = []
     for name in sorted(TABLES.external):
         try:

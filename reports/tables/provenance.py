@@ -64,6 +64,7 @@ def facts(source: LoadedRun, trials: pd.DataFrame) -> list[tuple[str, Cell]]:
     return [
         ("sweep", text(source.name)),
         ("folder", text(str(source.path))),
+        *_protocols(source),
         ("trials", text(f"{len(ended)} of {len(trials)} planned have ended")),
         ("from – to", text(_period(ended))),
         ("code", text(_listed(_commits(ended)))),
@@ -75,6 +76,14 @@ def facts(source: LoadedRun, trials: pd.DataFrame) -> list[tuple[str, Cell]]:
         ("statistics", text(_STATISTICS)),
         ("go on, or again", text(_again(source))),
     ]
+
+
+def _protocols(source: LoadedRun) -> Iterable[tuple[str, Cell]]:
+    """What the run is measured under, with its sources; nothing of a sweep that names no protocol."""
+    if labels := [record["label"] for record in source.protocols if record["protocol"]]:
+        yield "protocols", text("; ".join(labels))
+        sources = (text for record in source.protocols for text in record["sources"])
+        yield "sources of protocols", text(_listed(sources))
 
 
 def _again(source: LoadedRun) -> str:

@@ -1,0 +1,77 @@
+"""A frame of several protocols, one at a time: their numbers never share a cell."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from reports.frame.load import Frame
+
+COLUMN = "protocols"
+
+
+def told(frame: Frame) -> list[Mapping[str, Any]]:
+    """What the runs record of the protocols that they were measured under, steps between two left out."""
+    found = {
+        record["label"]: record
+        for source in frame.sources
+        for record in source.protocols
+        if record["protocol"]
+    }
+    return list(found.values())
+
+
+def notes(frame: Frame) -> Iterator[str]:
+    """One sentence for every protocol, with what the run has of its categories."""
+    for record in told(frame):
+        here = set(frame.trials["category"][asked(frame.trials, record["label"])])
+        few = len(here & {*record["names"]})
+        whole = len(record["names"])
+        part = f"; {few} of its {whole} categories" if few < whole else ""
+        yield f"Protocol: {record['label']}{part} ({record['title']})."
+
+
+def asked(trials: pd.DataFrame, label: str) -> pd.Series:
+    """Which trials a protocol asks for."""
+    if COLUMN not in trials:
+        return pd.Series(False, trials.index)
+    return pd.Series(
+        [listed is not None and label in listed for listed in trials[COLUMN]], trials.index, bool
+    )
+
+
+def apart(frame: Frame) -> list[Frame]:
+    """The frame itself, or where its trials are of several protocols one frame for each.
+
+    Their data sets are named with the protocol, so that tables of two have different titles and keys. Trials
+    that no protocol asks for are in one more.
+    """
+    labels = [record["label"] for record in told(frame)]
+    if len(labels) < 2:
+        return [frame]
+    found = [_only(frame, asked(frame.trials, label), f", {label}") for label in labels]
+    of_none = [listed is None or not len(listed) for listed in frame.trials[COLUMN]]
+    rest = _only(frame, pd.Series(of_none, frame.trials.index, bool), "")
+    return [one for one in (*found, rest) if len(one.trials)]
+
+
+def one_of(frame: Frame, name: str = "") -> Frame:
+    """A single protocol, for what cannot show several: that of a name if it is there, else the first."""
+    records = told(frame)
+    if len(records) < 2:
+        return frame
+    chosen = next((record for record in records if record["protocol"] == name), records[0])
+    return _only(frame, asked(frame.trials, chosen["label"]), "")
+
+
+def _only(frame: Frame, chosen: pd.Series, suffix: str) -> Frame:
+    trials = frame.trials[chosen]
+    pairs = pd.MultiIndex.from_frame(trials[["trial_id", "run"]])
+    kept = pd.MultiIndex.from_frame(frame.metrics[["trial_id", "run"]]).isin(pairs)
+    metrics = frame.metrics[kept]
+    return replace(
+        frame,
+        trials=trials.assign(dataset=trials["dataset"] + suffix),
+        metrics=metrics.assign(dataset=metrics["dataset"] + suffix),
+    )
