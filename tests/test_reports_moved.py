@@ -18,6 +18,8 @@ from harness.show import main as show
 from harness.status import main as status
 from reports.frame.load import Frame, load
 from reports.frame.protocols import apart, one_of
+from reports.leaderboard import boards
+from reports.leaderboard.protocols import under_each
 from reports.render import markdown
 from reports.report import build
 from reports.stats.regrouped import BOOTSTRAP, Images, mean
@@ -259,3 +261,10 @@ def test_status_and_show_name_the_protocol(folder: Path, capsys: pytest.CaptureF
     )
     assert show([str(folder / "two"), both]) == 0
     assert "protocols" in (said := capsys.readouterr().out) and "clip_lad, with shots 1, 2" in said
+
+
+def test_each_protocol_has_its_boards(folder: Path):
+    found = dict(under_each(load([folder / "two"])))
+    assert list(found) == ["objectcore, with shots 1, 2", "clip_lad, with shots 1, 2"]
+    assert [len(set(some.trials["category"])) for some in found.values()] == [2, 3]
+    assert {board.protocol for board in boards(load([folder / "two"]))} == set(found)

@@ -13,7 +13,7 @@ from reports.frame.protocols import asked, told
 def under_each(frame: Frame) -> Iterator[tuple[str, Frame]]:
     """Protocols with what was run under them: the frame itself where there is one.
 
-    A protocol is what the run calls it (a trial may be asked for by several); else its rule for drawing supports.
+    A protocol is what the run calls it, and a trial may be of several; else the rule for drawing supports.
     """
     named = [(record["label"], asked(frame.trials, record["label"])) for record in told(frame)]
     of_none = ~pd.concat([mine for _, mine in named], axis=1).any(axis=1) if named else None
