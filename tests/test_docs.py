@@ -106,7 +106,8 @@ def test_commands_of_others_are_few_and_known(line: str):
 
 def test_every_option_that_is_mentioned_exists():
     known = "".join(_help(parser) for parser in PARSERS.values())
-    known += _said_by("harness.rescore") + _said_by("methods.efficientad.distill")
+    known += "".join(map(_said_by, ("harness.rescore", "harness.latency", "harness.submission")))
+    known += _said_by("methods.efficientad.distill")
     mentioned = {o for text in TEXTS.values() for o in re.findall(r"`(--[a-z-]+)", text)}
     assert mentioned >= {"--dry-run", "--retry", "--dashboard"}
     foreign = {"--exclusive", "--shm-size", "--working-dir"}  # of sbatch, docker, ray
