@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reports.report import State
 
-WATCHED = ("plan.parquet", "trials", "metrics", "scores", "journal")
+WATCHED = ("sweep.json", "plan.parquet", "trials", "metrics", "scores", "journal")
 SHARE = 10  # making the report may take one part in so many of the time
 
 Stamp = tuple[tuple[str, int, int], ...]

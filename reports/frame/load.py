@@ -66,6 +66,7 @@ class Frame:
         scales: metric -> how its values are printed and compared.
         damage: files of the runs that cannot be read; what they hold counts as missing.
         cards: method -> what it declared of itself.
+        tested: whether scores are read to test differences; not of more images than one can wait for.
     """
 
     sources: tuple[LoadedRun, ...]
@@ -75,6 +76,7 @@ class Frame:
     scales: Mapping[str, Scale]
     damage: tuple[DamagedFile, ...] = ()
     cards: Mapping[str, MethodCard] = field(default_factory=dict)
+    tested: bool = True
 
     @cached_property  # asked for every row of a table
     def main(self) -> str:
@@ -103,18 +105,18 @@ def load(paths: Sequence[Path]) -> Frame:
     """
     runs = [read_run(path, scores=False) for path in paths]
     sources = _sources(runs)
-    trials = pd.concat([_planned(run).assign(run=i) for i, run in enumerate(runs)], ignore_index=True)
+    trials = pd.concat([planned(run).assign(run=i) for i, run in enumerate(runs)], ignore_index=True)
     metrics = pd.concat([run.metrics.assign(run=i) for i, run in enumerate(runs)], ignore_index=True)
     scales, unlike = agreed(
         {name: scale_of(name, run.scales) for name in run.metrics["metric"].unique()} for run in runs
     )
     trials, metrics, notes = unique_trials(trials, metrics, [str(s.path) for s in sources], scales)
     cards = method_cards([run.cards for run in runs], trials["method"].unique().tolist())
-    trials = _labelled(trials, [s.label for s in sources], cards)
+    trials = labelled(trials, [s.label for s in sources], cards)
     wrong = [note for run in runs for note in run.notes]
     notes = [*wrong, *(_stale(s) for s in sources if s.stale), *unlike, *notes]
     damage = tuple(error for run in runs for error in run.damage)
-    return Frame(sources, trials, _joined(metrics, trials), tuple(notes), scales, damage, cards)
+    return Frame(sources, trials, joined(metrics, trials), tuple(notes), scales, damage, cards)
 
 
 def agreed(scales: Iterable[Mapping[str, Scale]]) -> tuple[dict[str, Scale], list[str]]:
@@ -131,12 +133,13 @@ def agreed(scales: Iterable[Mapping[str, Scale]]) -> tuple[dict[str, Scale], lis
 def _sources(runs: Sequence[Run]) -> tuple[LoadedRun, ...]:
     names = [str(run.config.get("name") or run.path.name) for run in runs]
     return tuple(
-        LoadedRun(run.path, name, label, run.config, _stale_rows(run), run.protocols)
-        for run, name, label in zip(runs, names, _distinct(names), strict=True)
+        LoadedRun(run.path, name, label, run.config, stale_rows(run), run.protocols)
+        for run, name, label in zip(runs, names, distinct(names), strict=True)
     )
 
 
-def _stale_rows(run: Run) -> int:
+def stale_rows(run: Run) -> int:
+    """Rows of trials that are not in the plan any more."""
     return int((~run.trials["trial_id"].isin(run.plan["trial_id"])).sum())
 
 
@@ -145,7 +148,7 @@ def _stale(source: LoadedRun) -> str:
     return f"{source.path}: {rows} of earlier plans left out (no longer in the sweep file)."
 
 
-def _planned(run: Run) -> pd.DataFrame:
+def planned(run: Run) -> pd.DataFrame:
     """Planned trials with what came of them."""
     plan = run.known_plan.drop_duplicates("trial_id")
     rows = run.trials.drop(columns=[c for c in plan.columns if c not in ("trial_id", "marks")])
@@ -161,7 +164,7 @@ def _marks(listed: Any) -> tuple[str, ...]:
     return () if listed is None or isinstance(listed, float) else tuple(sorted(map(str, listed)))
 
 
-def _labelled(
+def labelled(
     trials: pd.DataFrame, run_labels: Sequence[str], cards: Mapping[str, MethodCard]
 ) -> pd.DataFrame:
     """Trials with the columns that tables are built on."""
@@ -175,12 +178,12 @@ def _labelled(
     )
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
+def distinct(names: Sequence[str]) -> list[str]:
     """Names of runs, numbered where two are called the same."""
     return [n if names.count(n) == 1 else f"{n}-{names[: i + 1].count(n)}" for i, n in enumerate(names)]
 
 
-def _joined(metrics: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+def joined(metrics: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     good = trials.loc[
         trials["status"] == "ok",
         ["trial_id", "run", "variant", "dataset", "category", "shots", "seed"],

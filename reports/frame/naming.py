@@ -71,7 +71,7 @@ def _incompatible(trials: pd.DataFrame) -> set[tuple[Hashable, ...]]:
     if trials["run"].nunique() < 2:
         return set()
     ended = trials[trials["method_version"].notna()]
-    made = ended.assign(weights=ended["weights"].map(_hashes))
+    made = ended.assign(weights=ended["weights"].map(hashes))
     kinds = made.groupby([*pair, "dataset", "category"])[["method_version", "weights"]].nunique(dropna=False)
     place = [*pair, "dataset", "category", "shots", "split_seed", "run_seed"]
     doubled = trials.groupby(place, dropna=False)["trial_id"].nunique()
@@ -82,7 +82,10 @@ def _pairs(frame: pd.DataFrame | pd.Series) -> set[tuple[Hashable, ...]]:
     return {key[:2] for key in frame.index}
 
 
-def _hashes(weights: Any) -> tuple[tuple[str, str], ...]:
+def hashes(weights: Any) -> Hashable:
+    """What weights were loaded, as a value that can be compared; a text already is one."""
+    if isinstance(weights, str):
+        return weights
     listed = [] if weights is None or isinstance(weights, float) else weights
     return tuple(sorted((w["name"], w["sha256"]) for w in listed))
 

@@ -64,7 +64,7 @@ def evidence(frame: Frame) -> Mapping[str, Evidence]:
         DataError: scores cannot be read.
     """
     ok = frame.trials[frame.trials["status"] == "ok"]
-    if ok.empty:
+    if ok.empty or not frame.tested:
         return {}
     scores = _scores(frame, ok)
     return {
