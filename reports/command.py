@@ -16,12 +16,14 @@ from reports.papers import AUTO, EVERY, NONE, PAPERS, chosen
 from reports.render import markdown as render_markdown
 from reports.render.formats import FORMATS, write
 from reports.report import Report, build, with_page, with_text
+from reports.site import command as site
 from reports.tables.provenance import sweep_files
-from reports.watching import watch
+from reports.watching import every, watch
 
 COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "diff": diff.main,
     "merge": merge.main,
+    "site": site.main,
     "ledger": listing.main,
     "export": export.main,
 }
@@ -38,31 +40,37 @@ def main(arguments: Sequence[str]) -> int:
     try:
         formats = _formats(options.format)
         if options.watch is None:
-            return _made(load(options.runs), options, formats)[1]
-        watch(options.runs, lambda: _made(load(options.runs), options, formats)[0].state, options.watch)
+            return _made(load(options.runs), options, formats)
+        return watch(options.runs, lambda on: _made(load(options.runs), options, formats, on), options.watch)
     except HarnessError as error:
         print(f"reports: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
-def _made(frame: Frame, options: argparse.Namespace, formats: Sequence[str]) -> tuple[Report, int]:
-    """One report, written and told; 2 where it is only of what could be read."""
+def _made(frame: Frame, options: argparse.Namespace, formats: Sequence[str], again: bool = False) -> int:
+    """Make a report, write and tell it; 2 where it is only of what could be read.
+
+    Args:
+        frame: the runs.
+        options: of the command.
+        formats: of the report.
+        again: it will be made again, so a page looks for the next one.
+    """
     out = options.out or (options.runs[0] / "report" if len(options.runs) == 1 else Path("report"))
     report = build(frame, chosen(frame, options.tables))
     with_figures = options.figures and {"html", "tex"} & set(formats)
     figures = _figures(frame, out / "figures") if with_figures else []
     if "html" in formats:
-        watched = (options.watch or 0) if report.state.half_finished else 0
+        watched = options.watch if again else 0
         report = with_page(report, frame, pictures=options.pictures, figures=figures, watched=watched)
     if "tex" in formats:
         report = with_text(report, frame, figures)
     _say(report, out, _write(out, frame, report, formats))
     for error in frame.damage:
         print(f"reports: {error}", file=sys.stderr)
-    return report, 2 if frame.damage else 0
+    return 2 if frame.damage else 0
 
 
 def _figures(frame: Frame, folder: Path) -> list[Path]:
@@ -103,18 +111,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--watch",
         nargs="?",
-        type=_seconds,
+        type=every,
         const=30,
         metavar="SECONDS",
         help="make it again while trials are missing; the page refreshes itself (default %(const)s)",
     )
     return parser
-
-
-def _seconds(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of seconds")
-    return int(text)
 
 
 def _formats(words: str) -> list[str]:

@@ -5,10 +5,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
-from importlib.resources import files as resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from reports.page.images import METHODS
@@ -19,7 +18,8 @@ from reports.tables.table import Cell, Column, Kind, Table
 
 PAGE = "report.html"
 ONE_FILE = 3_000_000  # characters; a page that is larger comes in parts
-SCRIPTS = ("parts.js", "page.js", "charts.js", "boards.js", "begin.js")  # in this order: the last one begins
+# In this order: the last one begins.
+SCRIPTS = ("basics.js", "parts.js", "page.js", "charts.js", "boards.js", "begin.js")
 
 
 def files(report: Report) -> dict[str, str]:
@@ -42,15 +42,15 @@ def render(report: Report, later: Mapping[str, str] | None = None) -> str:
         report: what it shows.
         later: key of a table -> the part of the page that it is in.
     """
-    page = _environment().get_template("page.html.j2")
-    style = _texts(
+    page = environment().get_template("page.html.j2")
+    style = texts(
         "page.css",
         "explore.css" * bool(report.page),
         "leaderboard.css" * bool(report.headline),
         "comparison.css" * bool(report.headline),
         "pictures.css" * bool(report.pictures.panels),
     )
-    script = _texts(*SCRIPTS) if report.page else Markup("")
+    script = texts(*SCRIPTS) if report.page else Markup("")
     return page.render(
         report=report,
         state=report.state,
@@ -65,21 +65,23 @@ def render(report: Report, later: Mapping[str, str] | None = None) -> str:
 
 def _body(table: Table) -> str:
     """A table alone."""
-    template = _environment().get_template("table.html.j2")
+    template = environment().get_template("table.html.j2")
     module = template.make_module({"Kind": Kind, "later": {}})
     return str(module.body(table))  # pyright: ignore[reportAttributeAccessIssue] - a macro
 
 
-def _texts(*names: str) -> Markup:
-    """Templates that are files of a browser, one after the other; "" for none."""
-    folder = resources("reports.render") / "templates"
-    return Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in names if name))
+def texts(*names: str, package: str = "") -> Markup:
+    """Templates that are files of a browser, one after the other: of a package, else of this one."""
+    found = environment(package) if package else environment()
+    loader = found.loader or PackageLoader("reports.render")
+    return Markup("\n".join(loader.get_source(found, name)[0] for name in names if name))
 
 
 @cache  # its templates are compiled once
-def _environment() -> Environment:
+def environment(*packages: str) -> Environment:
+    """Where templates of these packages, and of this one, are found; they share filters and macros."""
     environment = Environment(
-        loader=PackageLoader("reports.render"),
+        loader=ChoiceLoader([PackageLoader(name) for name in (*packages, "reports.render")]),
         undefined=StrictUndefined,
         autoescape=True,
         trim_blocks=True,

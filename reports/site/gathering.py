@@ -106,7 +106,9 @@ def _plain(protocol: Protocol) -> list[dict[str, Any]]:
     recorded = [run.digest.cards for run in protocol.runs]
     cards = method_cards(recorded, trials["method"].unique().tolist())
     trials = labelled(trials, [source.label for source in sources], cards)
-    return [_dataset(protocol, some, sources, cards, notes) for _, some in trials.groupby("dataset", sort=False)]
+    return [
+        _dataset(protocol, some, sources, cards, notes) for _, some in trials.groupby("dataset", sort=False)
+    ]
 
 
 def _dataset(
@@ -154,7 +156,11 @@ def _in_order(found: list[Board]) -> list[Board]:
     most = {(b.measure, b.subset, b.shots): (-len(b.ranked), -b.shots) for b in found}
     return sorted(
         found,
-        key=lambda b: (measures.index(b.measure), subsets.index(b.subset), most[b.measure, b.subset, b.shots]),
+        key=lambda b: (
+            measures.index(b.measure),
+            subsets.index(b.subset),
+            most[b.measure, b.subset, b.shots],
+        ),
     )
 
 
@@ -197,7 +203,11 @@ def _metrics(protocol: Protocol, trial_ids: pd.Series, trials: pd.DataFrame | No
         wanted = trial_ids if trials is None else trial_ids[trials["run"] == i]
         if len(wanted):
             found.append(run.metrics(pa.array(wanted.unique(), pa.string())).to_pandas().assign(run=i))
-    return pd.concat(found, ignore_index=True) if found else protocol.runs[0].metrics(pa.array([], pa.string())).to_pandas().assign(run=0)
+    return (
+        pd.concat(found, ignore_index=True)
+        if found
+        else protocol.runs[0].metrics(pa.array([], pa.string())).to_pandas().assign(run=0)
+    )
 
 
 def _scales(protocol: Protocol, metrics: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:

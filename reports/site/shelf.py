@@ -5,7 +5,8 @@ All of it can be computed again. What cannot be read, or was written by another 
 
 import hashlib
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -44,7 +45,11 @@ class Kept:
     @cached_property
     def labels(self) -> list[str]:
         """Every value of the column `protocols` of its trials."""
-        return pq.read_table(self.folder / "trials.parquet", columns=["protocols"])["protocols"].unique().to_pylist()
+        return (
+            pq.read_table(self.folder / "trials.parquet", columns=["protocols"])["protocols"]
+            .unique()
+            .to_pylist()
+        )
 
     def trials(self) -> pd.DataFrame:
         """See `reports.site.digest.Read`."""
@@ -100,6 +105,13 @@ class Shelf:
         value = json.loads(json.dumps(make()))
         self.write(path, {"key": key, "value": value})
         return value
+
+    def tidy(self, kept: Sequence[Kept]) -> None:
+        """Remove digests of runs that the site no longer has."""
+        wanted = {run.folder for run in kept}
+        for folder in (self.folder / "runs").glob("*"):
+            if folder not in wanted:
+                shutil.rmtree(folder)
 
     def json(self, path: Path) -> Any:
         """The content of a file of this version; None where there is none."""

@@ -1,4 +1,3 @@
-"use strict";
 /* Parts of the page that lie in files beside it: each is a script that hands over its content. */
 
 const PARTS = new Map();
