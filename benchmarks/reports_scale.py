@@ -44,7 +44,7 @@ def write_run(path: Path, trials: int, images: int, number: int = 0) -> Path:
     seeds = -(-trials // BY_SEED)
     rows = [row for seed in range(seeds) for row in _rows(seed + 1000 * number, path.name)][:trials]
     config = {"name": path.name, "dataset": {"name": "mvtec_loco"}, "seeds": seeds, "out": str(path)}
-    write_plan(path, [{name: row[name] for name in PLAN.names} for row in rows])
+    write_plan(path, [{name: row.get(name) for name in PLAN.names} for row in rows])
     for part in range(-(-len(rows) // A_PART)):
         Part(path, part).write(_tables(rows[part * A_PART : (part + 1) * A_PART], images))
     write_sweep(path, config)

@@ -15,7 +15,7 @@ from typing import Any
 CHROMIUM = next(
     (p for n in ("chromium", "chromium-browser", "google-chrome", "chrome") if (p := shutil.which(n))), None
 )
-LIMIT = 120  # seconds that nothing in a page takes
+LIMIT = 60  # seconds that nothing in a page takes
 _OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars")
 # Chromium wants its pipe as descriptors 3 and 4.
 _START = "import os, sys; r, w, *c = sys.argv[1:]; os.dup2(int(r), 3); os.dup2(int(w), 4); os.execv(c[0], c)"

@@ -111,10 +111,10 @@ def _build(runs: Sequence[Path], out: Path, watched: int) -> Built:
     kept, broken = _digests(runs, shelf)
     gathered = list(gather(kept, shelf))
     digests = [run.digest for run in kept]
-    known = shelf.json(shelf.folder / "state.json") or {"snapshot": None, "changes": []}
+    known = shelf.json(shelf.folder / "state.json") or {}
     now = snapshot(digests, gathered, broken)
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    changed = remembered(known["changes"], changes(known["snapshot"], now), when)
+    changed = remembered(known.get("changes", []), changes(known.get("snapshot"), now), when)
     site = Site(digests, gathered, broken, changed, _different(kept), reports_of(digests, out), watched)
     written = _write(site, out)
     shelf.write(shelf.folder / "state.json", {"snapshot": now, "changes": changed})

@@ -179,7 +179,7 @@ def _versions(found: Sequence[Board]) -> list[str]:
 
 def _trials(protocol: Protocol) -> tuple[pd.DataFrame, tuple[LoadedRun, ...], list[str]]:
     """Trials of the protocol, each once, as `reports.frame.load.planned` has them."""
-    parts, doubled = [], pd.Series(dtype=str)
+    parts = []
     for i, run in enumerate(protocol.runs):
         trials = run.trials()
         mine = [(protocol.label, protocol.rule) in _keys(run, listed) for listed in trials["protocols"]]
@@ -201,13 +201,9 @@ def _metrics(protocol: Protocol, trial_ids: pd.Series, trials: pd.DataFrame | No
     found = []
     for i, run in enumerate(protocol.runs):
         wanted = trial_ids if trials is None else trial_ids[trials["run"] == i]
-        if len(wanted):
-            found.append(run.metrics(pa.array(wanted.unique(), pa.string())).to_pandas().assign(run=i))
-    return (
-        pd.concat(found, ignore_index=True)
-        if found
-        else protocol.runs[0].metrics(pa.array([], pa.string())).to_pandas().assign(run=0)
-    )
+        ids = pa.array(wanted.unique().tolist(), pa.string())
+        found.append(run.metrics(ids).to_pandas().assign(run=i))
+    return pd.concat(found, ignore_index=True)
 
 
 def _scales(protocol: Protocol, metrics: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
@@ -222,7 +218,7 @@ def _frame(
     scales, unlike = _scales(protocol, metrics)
     scored = trials.loc[trials["status"] == "ok", "n_test"].fillna(0).sum()
     labels = [[protocol.label] if protocol.label else []] * len(trials)
-    trials = trials.assign(protocols=labels, protocol=protocol.label)
+    trials = trials.assign(protocols=pd.Series(labels, trials.index, dtype=object), protocol=protocol.label)
     return Frame(
         sources, trials, joined(metrics, trials), tuple(unlike), scales, (), cards, bool(scored <= SCORES)
     )

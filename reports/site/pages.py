@@ -25,9 +25,10 @@ def pages(site: Site) -> Iterator[tuple[str, str]]:
         for measure, boards in rows.by_measure(gathered).items():
             yield page("board", board_page(gathered, measure), page=_board(site, gathered, boards))
     for method, card in cards.items():
-        yield page("method", method_page(method), page=_method(site, card))
+        yield page("method", method_page(method), page=_method(site, card), tone="done")
     for run in site.runs:
-        yield page("run", run_page(run), page=_run(site, run, cards))
+        tone = "done" if run.planned == run.ended and not run.damaged else "waiting"
+        yield page("run", run_page(run), page=_run(site, run, cards), tone=tone)
 
 
 @final
@@ -45,7 +46,7 @@ class _Renderer:
             site=site, here=where, up="../" * where.count("/"), places=[("Changes", "changes.html")],
             style=self.style, script=self.script, policy=policy(self.style, self.script),
             watched=site.watched, counted=counted,
-            tone="waiting" if site.missing or site.broken else "done", **more,
+            **{"tone": "waiting" if site.missing or site.broken else "done", **more},
         )  # fmt: skip
         return where, text
 
@@ -64,7 +65,6 @@ def _board(site: Site, gathered: Gathered, boards: list[Board]) -> dict[str, Any
         "others": others,
         "shots": list(dict.fromkeys(board["shots"] for board in shown)),
         "subsets": list(dict.fromkeys(board["subset"] for board in shown)),
-        "heads": rows.BOARD,
         "boards": shown,
     }
 

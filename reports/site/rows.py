@@ -94,30 +94,30 @@ def _leader(gathered: Gathered, boards: Sequence[Board]) -> Row:
 def board(site: Site, gathered: Gathered, board: Board, key: str) -> dict[str, Any]:
     """One leaderboard as its page shows it."""
     shots, subset = shots_title(board.shots), subset_title(board.subset)
+    shown, lines = filled(BOARD, [_standing(site, gathered, board, s) for s in board.standings])
     return {
         "key": key,
+        "heads": shown,
         "shots": shots,
         "subset": subset,
         "title": f"{board.title}, {subset}, {shots}",
         "told": list(_told(gathered, board)),
-        "rows": [_standing(site, gathered, board, s) for s in board.standings],
+        "rows": lines,
     }
 
 
+def filled(columns: Sequence[Head], rows: Sequence[Row]) -> tuple[list[Head], list[Row]]:
+    """A table without columns in which nobody has anything."""
+    kept = [i for i in range(len(columns)) if i == 0 or any(row[i].text for row in rows)]
+    return [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
 def _told(gathered: Gathered, board: Board) -> Iterator[str]:
-    of = (
-        counted(len(board.units), "categor")
-        .replace("categors", "categories")
-        .replace("categor ", "category ")
-    )
-    over = of if len(board.units) != 1 else "1 category"
+    over = "its only category" if len(board.units) == 1 else f"mean over {len(board.units)} categories"
     how = scale(gathered, board)
-    ranks = (
-        "Methods that the images cannot tell apart share a rank."
-        if board.tested
-        else "Ranks: order of numbers."
-    )
-    yield " ".join(filter(None, (f"{how.words}, mean over {over}, seeds averaged.", how.direction, ranks)))
+    alike = "Methods that the images cannot tell apart share a rank."
+    ranks = alike if board.tested else "Ranks are the order of the numbers."
+    yield " ".join(filter(None, (f"{how.words}, {over}, seeds averaged.", how.direction, ranks)))
     if board.left_out:
         named = ", ".join(f"{words(name)} ({why})" for name, why in board.left_out.items())
         yield f"Left out: {named}."

@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
@@ -18,11 +18,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.whole import whole
+from reports.leaderboard import Board, Standing
 from reports.site.digest import Digest, Read, read_digest
 from reports.watching import stamp
 
 FOLDER = ".ladder"
-VERSION = 1  # of everything here
+_RECORDS = [field.name for kind in (Digest, Board, Standing) for field in fields(kind)]
+VERSION = hashlib.sha256(json.dumps([1, _RECORDS]).encode()).hexdigest()[:12]  # of everything here
 
 
 def key_of(*words: str) -> str:
@@ -82,7 +84,7 @@ class Shelf:
         folder = self.folder / "runs" / key_of(str(run.absolute()))
         now = hashlib.sha256(repr((VERSION, stamp([run]))).encode()).hexdigest()
         known = self.json(folder / "digest.json")
-        if known is not None and known["stamp"] == now and (folder / "metrics.parquet").is_file():
+        if known is not None and known.get("stamp") == now and (folder / "metrics.parquet").is_file():
             return Kept(folder, _digest(known["digest"]), now)
         self.read.append(str(run))
         found = read_digest(run)
@@ -100,7 +102,7 @@ class Shelf:
         """Something computed, kept as JSON until its key changes."""
         path = self.folder / "made" / f"{key_of(name)}.json"
         known = self.json(path)
-        if known is not None and known["key"] == key:
+        if known is not None and known.get("key") == key:
             return known["value"]
         value = json.loads(json.dumps(make()))
         self.write(path, {"key": key, "value": value})
