@@ -85,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m reports",
         description="Tables of one or several runs, finished or not.",
         epilog="`python -m reports diff A B` compares two runs, `… merge A B --out C` joins them, "
-        "`… ledger` lists published numbers, `… export RUN --to TOOL` is for others.",
+        "`… site RUN…` makes a web site of many, `… ledger` lists published numbers, "
+        "`… export RUN --to TOOL` is for others.",
     )
     parser.add_argument("runs", nargs="+", type=local, metavar="RUN", help="a run directory")
     parser.add_argument(
