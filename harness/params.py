@@ -48,8 +48,15 @@ def _integers(value: Any) -> Iterator[int]:
 
 
 def instance(owner: type, values: Mapping[str, Any]) -> Any:
-    """An object of a dataclass of options from what `resolve` gives, nested ones included."""
-    return _adapter(owner).validate_python(dict(values))
+    """An object of a dataclass of options from what `resolve` gives, nested ones included.
+
+    Raises:
+        Problem: its `__post_init__` refuses values that are fine one by one.
+    """
+    try:
+        return _adapter(owner).validate_python(dict(values))
+    except ValidationError as error:
+        raise Problem(_lines(model_of(owner), values, error.errors())) from None
 
 
 @lru_cache(maxsize=256)

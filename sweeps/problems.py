@@ -186,9 +186,11 @@ def dataset_problems(raw: Mapping[str, Any]) -> Problems:
     if given["name"] not in DATASETS:
         return [("dataset.name", DATASETS.unknown(given["name"]))]
     try:
-        options = resolve(DATASETS.load(given["name"]).Options, _options(given))
+        owner = DATASETS.load(given["name"]).Options
+        options = resolve(owner, _options(given))
+        instance(owner, options)
     except Problem as error:
-        return [(f"dataset.{key}", text) for key, text in error.lines]
+        return [(f"dataset.{key}".rstrip("."), text) for key, text in error.lines]
     except HarnessError as error:
         return [("dataset.name", str(error))]
     return [(f"dataset.{key}", text) for key, value in options.items() for text in _overlong(value)]

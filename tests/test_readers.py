@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.config import load
 from harness.curate.check import check
+from harness.curate.command import main as data
 from harness.curate.sketch import sketch
 from harness.data.fewshot import draw
 from harness.data.masks import regions
@@ -24,6 +26,7 @@ from harness.datasets.real_iad import RealIadOptions
 from harness.datasets.visa import VisaOptions
 from harness.errors import DataError
 from harness.sweep import main as sweep
+from methods import METHODS
 from sweeps.expand import expand
 from sweeps.problems import CHECKS
 
@@ -215,7 +218,6 @@ N, A = "candle/Data/Images/Normal", "candle/Data/Images/Anomaly"
         (f"{N}/0001", f"{N}/0000", f"2: {N}/0000.JPG is listed more than once"),
         (f"{N}/0001.JPG,", f"{N}/0001.JPG", "3: 4 fields, not 5 (object,split,label,image,mask)"),
         (f"{N}/0000", "../candle/0000", "2: image '../candle/0000.JPG' does not lie below"),
-        ("object,", "category,", "the first line must be object,split,label,image,mask, not category,split"),
         ("train,normal", "train,anomaly", "2: 1 anomalous images are in its training part"),
     ],
 )
@@ -230,22 +232,39 @@ def test_a_line_of_visa_that_cannot_be_meant(old: str, new: str, wanted: str, dr
     )
 
 
-def test_an_index_that_is_not_there(drawn: Draw):
+def test_the_columns_of_an_index_of_visa(drawn: Draw):
     root = drawn("visa")
-    assert "1cs.csv: no such file (did you mean '1cls'?); splits there: 1cls" in said(
-        "visa", root, VisaOptions(split="1cs")
-    )
+    _rewrite(root / "split_csv/1cls.csv", "object,", "category,")
+    with pytest.raises(
+        DataError, match="first line must be object,split,label,image,mask, not category,split"
+    ):
+        DATASETS.load("visa").names(root)
+
+
+def test_an_index_of_visa_that_is_not_there_is_said_once(drawn: Draw, sweep_file, capsys):
+    root = drawn("visa", "candle", "capsules")
+    dataset = {"name": "visa", "root": str(root), "split": "1cs"}
+    assert sweep([str(sweep_file(dataset=dataset)), "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("1cs.csv: no such file (did you mean '1cls'?); splits there: 1cls") == 1
     (root / "split_csv/1cls.csv").unlink()
-    assert "1cls.csv: no such file, which says what is trained and tested with; https" in said("visa", root)
+    assert sweep([str(sweep_file(dataset=dataset | {"split": "1cls"})), "--dry-run"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("1cls.csv: no such file, which says what is trained and tested with; https://") == 1
 
 
 @pytest.mark.parametrize("name", ["2cls_fewshot", "2cls_highshot"])
-def test_the_two_class_splits_of_visa_are_no_k_shots(name: str, drawn: Draw, tmp_path: Path):
+def test_the_two_class_splits_of_visa_are_no_k_shots(
+    name: str, drawn: Draw, tmp_path: Path, sweep_file, capsys
+):
     with pytest.raises(
         ValidationError, match=f"{name} is the split of the paper's two-class setting: its train"
     ):
         TypeAdapter(VisaOptions).validate_python({"split": name})
     root = drawn("visa")
+    dataset = {"name": "visa", "root": str(root), "split": name}
+    assert sweep([str(sweep_file(dataset=dataset)), "--dry-run"]) == 2
+    assert f"dataset.split: {name} is the split of the paper's two-class" in capsys.readouterr().err
     anew = _laid_out_anew(root, tmp_path / "VisA_pytorch")
     shutil.move(anew / "1cls", anew / name)
     shutil.copytree(anew / name / "candle/test/bad", anew / name / "candle/train/bad")
@@ -290,13 +309,29 @@ def test_an_index_of_real_iad_that_cannot_be_meant(change: Any, wanted: str, dra
     path.write_text(json.dumps(content))
     (line,) = said("real_iad", root).splitlines()[1:]
     assert wanted in line
+
+
+def test_an_index_of_real_iad_that_is_not_there(drawn: Draw):
+    root, dataset = drawn("real_iad", "audiojack", "zipper"), DATASETS.load("real_iad")
+    folder = root / "realiad_jsons/realiad_jsons"
+    before = read("real_iad", root).fingerprint
+    for file in folder.iterdir():  # an archive that was unpacked one level higher
+        shutil.copy(file, folder.parent)
+    shutil.rmtree(folder)
+    assert read("real_iad", root).fingerprint == before
+    path = folder.parent / "audiojack.json"
     path.rename(path.with_name("audiojac.json"))
-    assert "audiojack.json: no such file, which says what is trained with (did you mean 'audiojac'?)" in said(
+    assert "audiojack.json: no such file, which says what is trained and tested with" in said(
         "real_iad", root
     )
-    assert "(did you mean 'realiad_jsons'?); indices there: realiad_jsons" in said(
-        "real_iad", root, RealIadOptions(index="realiad_json")
-    )
+    with pytest.raises(DataError, match="realiad_json: no index of any category; indices there: none"):
+        dataset.names(root, RealIadOptions(index="realiad_json"))
+    folder.mkdir()
+    path.with_name("audiojac.json").rename(folder / "audiojac.json")
+    path.with_name("zipper.json").rename(folder / "zipper.json")
+    assert said("real_iad", root).endswith("tested with (did you mean 'audiojac'?)")
+    with pytest.raises(DataError, match=r"\(did you mean 'realiad_jsons'\?\); indices there: realiad_jsons"):
+        dataset.names(root, RealIadOptions(index="realiad_json"))
 
 
 @pytest.mark.parametrize("rule", ["first_k", "block"])
@@ -329,3 +364,29 @@ def test_the_sweep_of_visa_draws_from_1cls(tmp_path: Path, monkeypatch: pytest.M
     trials = [trial for trial, _ in expand(floor)]
     assert len(trials) == 12 * 3 * 2
     assert all(name.startswith("Data/Images/Normal/") for trial in trials for name in trial.support)
+
+
+def test_an_archive_of_several_is_compared_by_its_name(drawn: Draw, tmp_path: Path, capsys):
+    root, archive = drawn("autovi"), tmp_path / "pipe_clip.zip"
+    archive.write_bytes(b"no archive")
+    assert data(METHODS, ["check", str(root), "--archive", str(archive)]) == 2
+    out = capsys.readouterr().out
+    assert f"problem: {archive}: sha256 " in out and "but pipe_clip.zip has 955bb17b" in out
+    assert "tank_screw.zip has" not in out
+
+
+@dataclass(frozen=True)
+class Together:
+    first: bool = True
+    second: bool = True
+
+    def __post_init__(self) -> None:
+        if self.first and self.second:
+            raise ValueError("first and second say the same; give one of them")
+
+
+def test_options_that_do_not_go_together_are_said_in_words(drawn: Draw, monkeypatch, sweep_file, capsys):
+    monkeypatch.setattr("harness.datasets.mpdd.MPDD", replace(DATASETS.load("mpdd"), Options=Together))
+    dataset = {"name": "mpdd", "root": str(drawn("mpdd"))}
+    assert sweep([str(sweep_file(dataset=dataset)), "--dry-run"]) == 2
+    assert ": dataset: first and second say the same; give one of them" in capsys.readouterr().err

@@ -229,7 +229,10 @@ def _options(dataset: Any, arguments: argparse.Namespace) -> Any:
         return TypeAdapter(dataset.Options).validate_python(_pairs(arguments.option))
     except ValidationError as error:
         allowed = ", ".join(field.name for field in fields(dataset.Options))
-        lines = [f"--option {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        said = [
+            (".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()
+        ]
+        lines = [f"--option {key}: {text}" for key, text in said]
         raise ConfigError([*lines, f"options of {dataset.name}: {allowed}"]) from error
 
 

@@ -37,7 +37,8 @@ class Layout:
         unlabelled: folders of test images of which nobody here knows what they show; each must be there.
         masks: folder with one folder of masks per abnormal folder, by name or by path, or with the masks
             themselves; None if there are no masks.
-        labels: abnormal folder name -> label of its samples; the name itself where it is not listed.
+        labels: abnormal folder name -> label of its samples; `label` where it is not listed.
+        label: of samples whose folder has none of its own; empty for the name of the folder.
         strict: whether the layout is that of a known data set, where an empty folder or an abnormal image
             without its mask is a problem; in anybody's own folders whole defects may lack masks or images.
         mask_ending: what follows the stem of an image in the name of a mask that lies beside it ("_GT.png");
@@ -55,6 +56,7 @@ class Layout:
     mask_ending: str = ""
     held_out: float = 0.0
     unlabelled: tuple[str, ...] = ()
+    label: str = ""
 
 
 @final
@@ -187,7 +189,7 @@ class _Reader:
         return [path for path in paths if path not in masks]
 
     def _defect(self, folder: Path) -> list[Sample]:
-        label = self.layout.labels.get(folder.name, folder.name)
+        label = self.layout.labels.get(folder.name, self.layout.label or folder.name)
         samples = self._in(folder, label, required=False)
         found = self._masks(folder, samples)
         if found is None:

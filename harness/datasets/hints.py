@@ -12,11 +12,12 @@ SHOWN = 8
 
 
 class Known(NamedTuple):
-    """A layout that is met often: the folders by which it is known, and how it is read."""
+    """A layout that is met often: the folders by which it is known, and what stands under `dataset:`."""
 
     folders: tuple[str, ...]
     options: str
     what: str
+    name: str = "folder"
 
 
 LAYOUTS = (
@@ -40,16 +41,11 @@ LAYOUTS = (
         "train: train/ok, normal: test/ok, abnormal: [test/ko], masks: ground_truth",
         "BTAD",
     ),
-    Known(
-        ("Data/Images/Normal",),
-        "train: Data/Images/Normal, normal: '', held_out: 0.2, abnormal: [Data/Images/Anomaly], "
-        "masks: Data/Masks",
-        "VisA as it is distributed",
-    ),
+    Known(("Data/Images/Normal",), "", "VisA as it is distributed", "visa"),
     Known(
         ("OK", "NG"),
         "train: OK/*, normal: '', held_out: 0.2, abnormal: [NG/*/*], mask_ending: .png",
-        "Real-IAD",
+        "Real-IAD without its index",
     ),
 )
 
@@ -96,7 +92,8 @@ def nearest_layout(root: Path) -> str:
         inside = []
     for layout in LAYOUTS:
         if any(all(_found(folder, name) for name in layout.folders) for folder in (root, *inside)):
-            return f"; it looks like {layout.what}: dataset: {{name: folder, root: …, {layout.options}}}"
+            words = ", ".join(filter(None, (f"name: {layout.name}", "root: …", layout.options)))
+            return f"; it looks like {layout.what}: dataset: {{{words}}}"
     return ""
 
 

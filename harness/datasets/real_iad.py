@@ -81,6 +81,9 @@ def _names(root: Path, options: RealIadOptions) -> Names:
     images = _images(root, options)
     inner = sorted(images.iterdir()) if images else []
     found = tuple(path.name for path in inner if (path / "OK").is_dir() or (path / "NG").is_dir())
+    places = _places(root, options.index)
+    if found and not any((place / f"{name}.json").is_file() for place in places for name in found):
+        raise DataError(f"{places[0]}: no index of any category{_instead(root, options.index)}")
     return Names(found, found, found)
 
 
@@ -103,21 +106,29 @@ def _inspect(root: Path, category: str, options: RealIadOptions) -> Inspection:
     return Inspection(split, found, tree.notes)
 
 
+def _places(root: Path, index: str) -> list[Path]:
+    """Where an index may lie: the outer folder of its archive may be missing."""
+    return [root / JSONS / index, root / JSONS if index == JSONS else root / index]
+
+
+def _instead(root: Path, index: str) -> str:
+    there = sorted(path.name for path in (root / JSONS).glob("*/"))
+    return f"{nearest(index, there)}; indices there: {', '.join(there) or 'none'}"
+
+
 def _file(root: Path, index: str, category: str) -> Path:
-    """The JSON file of a category; the outer folder of its archive may be missing."""
-    places = [root / JSONS / index, *([root / JSONS] if index == JSONS else [root / index])]
-    found = next(
-        (place / f"{category}.json" for place in places if (place / f"{category}.json").is_file()), None
-    )
-    if found is not None:
-        return found
-    there = sorted(p.name for p in (root / JSONS).glob("*/")) if (root / JSONS).is_dir() else []
-    known = sorted(path.stem for path in places[0].glob("*.json"))
-    hint = nearest(index, there) if not known else nearest(category, known)
-    listed = f"; indices there: {', '.join(there)}" if there else ""
-    raise DataError(
-        f"{places[0] / f'{category}.json'}: no such file, which says what is trained with{hint}{listed}"
-    )
+    """The JSON file of a category.
+
+    Raises:
+        DataError: there is none.
+    """
+    files = [place / f"{category}.json" for place in _places(root, index)]
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
+        known = sorted(path.stem for path in files[0].parent.glob("*.json"))
+        hint = nearest(category, known)
+        raise DataError(f"{files[0]}: no such file, which says what is trained and tested with{hint}")
+    return found
 
 
 def read_index(file: Path) -> tuple[list[Entry], list[str]]:
@@ -205,8 +216,8 @@ def _draw(easel: Easel, category: str, kind: str, number: int, view: int) -> dic
 REAL_IAD = DataSet(
     name="real_iad",
     title="Real-IAD",
-    summary="Thirty products from five sides each, in several sizes; `sample_auroc` scores a product by the "
-    "highest of its views.",
+    summary="Thirty products from five sides each, in several sizes; k shots are k images, of any "
+    "side; `sample_auroc` scores a product by the highest of its views.",
     defects="not divided; the code of the defect is the label (AK pit, BX deformation, CH abrasion, HS "
     "scratch, PS damage, QS missing parts, YW foreign objects, ZW contamination)",
     licence="CC BY-NC-SA 4.0",

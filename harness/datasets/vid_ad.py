@@ -33,12 +33,7 @@ SCENARIOS = (
 CONDITIONS = ("", "_Cable_BG", "_Mesh_BG", "_Blurry_CD", "_Low-light_CD")
 TASKS = tuple(scenario + condition for scenario in SCENARIOS for condition in CONDITIONS)
 ASPECTS = ("Single-Aspect-A", "Single-Aspect-B", "Dual-Aspects")
-LAYOUT = Layout(
-    validation=(),
-    abnormal=("test/logical_anomalies/*",),
-    masks=None,
-    labels=dict.fromkeys(ASPECTS, LOGICAL),
-)
+LAYOUT = Layout(validation=(), abnormal=("test/logical_anomalies/*",), masks=None, label=LOGICAL)
 FRAMES = (
     "images are frames of videos, so that k neighbours show k times nearly the same; draw at random "
     "(nested, vand2025), or name the images (manifest)"

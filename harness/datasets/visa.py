@@ -16,7 +16,9 @@ do not, because the order of the files is the same.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Annotated, Any, ClassVar, final
+
+from pydantic import AfterValidator
 
 from harness.data.rule import PLAIN, PixelRule
 from harness.data.samples import GOOD, Sample
@@ -26,7 +28,7 @@ from harness.datasets.folders import Layout, Tree, category_folders, read_tree
 from harness.datasets.listed import listed_tree
 from harness.datasets.record import DataSet, Inspection, Names
 from harness.datasets.splits import assemble
-from harness.datasets.visa_index import COLUMNS, read_index
+from harness.datasets.visa_index import COLUMNS, check_index, read_index
 from harness.errors import DataError
 
 ANOMALY = "anomaly"
@@ -59,6 +61,15 @@ COUNTS: dict[str, dict[str, int]] = {
 }
 
 
+def _normal(split: str) -> str:
+    """Refuse what cannot be meant; the message goes to the person who wrote it."""
+    if split.startswith("2cls_"):
+        raise ValueError(f"{split} {WHY}")
+    if not split or set(split) & set("/\\\0"):
+        raise ValueError(f"must be the name of a file in {INDEX}/ without .csv")
+    return split
+
+
 @final
 @dataclass(frozen=True)
 class VisaOptions:
@@ -76,17 +87,10 @@ class VisaOptions:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
-    split: str = ANEW
+    split: Annotated[str, AfterValidator(_normal)] = ANEW
     marks: tuple[str, ...] = ()
     pixels: PixelRule = PLAIN
     allow_duplicates: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant; the message goes to the person who wrote it."""
-        if self.split.startswith("2cls_"):
-            raise ValueError(f"{self.split} {WHY}")
-        if not self.split or set(self.split) & set("/\\\0"):
-            raise ValueError(f"split is the name of a file in {INDEX}/ without .csv, not {self.split!r}")
 
 
 def _anew(root: Path) -> Path | None:
@@ -95,13 +99,18 @@ def _anew(root: Path) -> Path | None:
 
 
 def _names(root: Path, options: VisaOptions) -> Names:
-    del options
     anew = _anew(root)
     if anew is not None:
         found = tuple(category_folders(anew, LAYOUT))
     else:
         found = tuple(sorted(p.name for p in root.iterdir() if (p / IMAGES).is_dir()))
+        if found:
+            check_index(_index(root, options))  # said once, and not by every category
     return Names(found, found, found)
+
+
+def _index(root: Path, options: VisaOptions) -> Path:
+    return root / INDEX / f"{options.split}.csv"
 
 
 def _inspect(root: Path, category: str, options: VisaOptions) -> Inspection:
@@ -120,10 +129,9 @@ def _inspect(root: Path, category: str, options: VisaOptions) -> Inspection:
 
 
 def _distributed(root: Path, category: str, options: VisaOptions) -> Tree:
-    file = root / INDEX / f"{options.split}.csv"
     try:
-        entries, problems = read_index(file, category)
-    except DataError as error:
+        entries, problems = read_index(_index(root, options), category)
+    except DataError as error:  # it has gone since the categories were listed
         return Tree((), (), (), (str(error),))
     return listed_tree(root, root / category, entries, problems)
 

@@ -13,6 +13,15 @@ LABELS = {"normal": GOOD, "anomaly": "anomaly"}
 SOURCE = "https://github.com/amazon-science/spot-diff has it in split_csv/"
 
 
+def check_index(file: Path) -> None:
+    """Look whether an index can be read at all.
+
+    Raises:
+        DataError: no such file, or not one with these columns.
+    """
+    _rows(file)
+
+
 def read_index(file: Path, category: str) -> tuple[list[Entry], list[str]]:
     """The lines of one category, and what is wrong with them, one sentence each.
 
