@@ -95,7 +95,7 @@ def problems(path: Path, *overrides: str) -> list[str]:
         ),
         (
             {"dataset": {"name": "mvtec_lco", "root": "/x"}},
-            "dataset.name: unknown dataset 'mvtec_lco' (did you mean 'mvtec_loco'?); known: demo, folder,",
+            "dataset.name: unknown dataset 'mvtec_lco' (did you mean 'mvtec_loco'?); known: autovi, btad, ",
         ),
         ({"dataset": {"name": "demo"}}, "dataset.root: is required"),
         (

@@ -241,7 +241,7 @@ def test_a_metric_that_is_none_is_refused_at_planning(
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"kind": "picture"}, "kind is 'picture', allowed: image, pixel"),
+        ({"kind": "picture"}, "kind is 'picture', allowed: image, sample, pixel"),
         ({"kind": "pixel"}, "targets of a pixel metric: regions, components, pixels"),
         ({"limits": (0.3,)}, "targets and limits belong to pixel metrics"),
         ({"decimals": -1}, "decimals is -1, allowed: 0, 1, …"),
@@ -400,7 +400,7 @@ def test_a_method_is_a_file_and_a_line(
     path = sweep_file(categories=["cap"], methods=[{"name": "grey", "grid": {"power": [1.0, 2.0]}}])
     assert sweep([str(path), "--backend", "serial"]) == 0
     assert reports([str(tmp_path / "run"), "--format", "md", "--no-pictures"]) == 0
-    assert "| grey[power=2.0] " in (tmp_path / "run/report/report.md").read_text()
+    assert "| Grey level[power=2.0] " in (tmp_path / "run/report/report.md").read_text()
     assert asks.of_texts(METHODS) == []
 
 
