@@ -19,6 +19,8 @@ from harness.errors import DataError
 from harness.metrics import CONDITION
 from harness.metrics.image import auroc
 from harness.rows import metric_rows
+from reports.frame.load import load
+from reports.tables.accuracy import conditions
 
 Write = Callable[..., Path]
 
@@ -115,6 +117,21 @@ def test_without_labels_every_metric_is_null_and_there_are_scores_and_maps(
     scores = pd.read_parquet(tmp_path / "run/scores")
     assert set(scores["label"]) == {UNLABELLED} and set(scores["condition"]) == {"regular", "mixed"}
     assert len(list((tmp_path / "run/maps").iterdir())) == 2
+
+
+def test_a_report_shows_each_lighting(root: Path, sweep_file: Write, tmp_path: Path):
+    path = sweep_file(dataset={"name": "mvtec_ad2", "root": str(root)}, metrics=["auroc", "aupro"])
+    assert sweep_here(path, "--backend", "serial").returncode == 0
+    tables = conditions(load([tmp_path / "run"]))
+    assert [table.title.split(",")[0] for table in tables] == ["AUROC", "AU-PRO (FPR ≤ 0.05)"]
+    assert all(table.title.endswith("by condition") for table in tables)
+    rows = pd.read_parquet(tmp_path / "run/metrics").query("metric == 'auroc'")
+    for group in tables[0].groups:
+        (row,) = group.rows
+        mine = rows[rows["subset"] == f"{CONDITION}{group.label}"]["value"]
+        assert [cell.value for cell in row.cells[:2]] == mine.tolist()
+        assert row.cells[2].value == pytest.approx(mine.mean())
+    assert [group.label for group in tables[0].groups] == ["overexposed", "regular"]
 
 
 def test_a_folder_in_this_layout_is_recognised(root: Path):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from harness import maps as maps_command
 from harness import rescore
-from harness.data import Sample, Split
+from harness.data import UNLABELLED, Sample, Split
 from harness.data.masks import regions as read_regions
 from harness.errors import DataError
 from harness.inspection.intervals import resampled_areas, with_intervals
@@ -247,6 +247,23 @@ def test_intervals_of_a_category_of_loco_equal_those_of_single_statistics(tmp_pa
         slow = interval(lambda i, s=subset: curves.area(i, 0.3, s), LABELS, percentiles)
         assert found["auspro", subset, 0.3] == pytest.approx((slow.low, slow.high), abs=1e-12)
     assert all(low is not None for (_, subset, _), (low, _) in found.items() if subset in SUBSETS)
+
+
+def test_images_without_masks_or_labels_are_in_no_interval_of_pixels(tmp_path: Path):
+    rng = np.random.default_rng(1)
+    whole = loco(tmp_path, [squares(rng, label) for label in LABELS])
+    n, maps, scores = len(LABELS), rng.random((len(LABELS), 12, 12)), rng.random(len(LABELS))
+    bare = [replace(s, masks=()) if i == n - 1 else s for i, s in enumerate(whole.test)]
+    partly, options = replace(whole, test=tuple(bare)), Bootstrap(resamples=20)
+    rows = metric_rows(["aupro"], partly, scores, maps)
+    found = {r["subset"]: r for r in with_intervals(rows, partly, scores, maps, options)}
+    pooled = found["all"]
+    assert pooled["ci_low"] <= pooled["value"] <= pooled["ci_high"]
+    unknown = replace(whole, test=tuple(replace(s, label=UNLABELLED, masks=()) for s in whole.test))
+    rows = metric_rows(["auroc", "aupro"], unknown, scores, maps)
+    assert len(rows) == 4  # AU-PRO at its three limits
+    for row in with_intervals(rows, unknown, scores, maps, options):
+        assert (row["value"], row["ci_low"], row["ci_high"]) == (None, None, None)
 
 
 def test_what_is_not_defined_has_no_interval(tmp_path: Path):

@@ -51,10 +51,14 @@ def with_intervals(
     labels = strata([sample.label for sample in split.test])
     weights = bootstrap.weights(labels)
     found = _image_bounds(wanted, image, labels, weights, bootstrap)
-    if maps is not None:
+    # as with the metrics themselves: what has neither a label nor a mask is in no curve
+    used = [i for i, s in enumerate(split.test) if s.label == GOOD or s.masks]
+    if maps is not None and any(split.test[i].masks for i in used):
         for name in {metric for metric, _, _ in wanted} & CURVES.keys():
-            curves = _curves(split, maps, CURVES[name])
-            found |= _area_bounds(name, curves, wanted, weights, replace(bootstrap, kind="percentile"))
+            curves = _curves(split, maps, CURVES[name], used)
+            found |= _area_bounds(
+                name, curves, wanted, weights[:, used], replace(bootstrap, kind="percentile")
+            )
     return [dict(r) | _columns(found.get((r["metric"], r["subset"], r["fpr_limit"]))) for r in rows]
 
 
@@ -156,13 +160,13 @@ class _OnDemand(Sequence[Kind]):
 Form = Callable[[Sequence[Region]], list[Region]]
 
 
-def _curves(split: Split, maps: NDArray[Any], form: Form) -> ImageCurves:
-    n = len(split.test)
+def _curves(split: Split, maps: NDArray[Any], form: Form, used: Sequence[int]) -> ImageCurves:
+    n, chosen = len(used), [split.test[i] for i in used]
     # Defects outside LOCO's division are all one kind, and only "all" is asked of them.
-    labels = [s if s in (GOOD, STRUCTURAL) else LOGICAL for s in (sample.label for sample in split.test)]
+    labels = [s if s in (GOOD, STRUCTURAL) else LOGICAL for s in (sample.label for sample in chosen)]
     return image_curves(
-        _OnDemand(n, lambda i: upsample(maps[i], image_size(split.test[i].path))),
-        _OnDemand(n, lambda i: form(read_regions(split.test[i], split))),
+        _OnDemand(n, lambda i: upsample(maps[used[i]], image_size(chosen[i].path))),
+        _OnDemand(n, lambda i: form(read_regions(chosen[i], split))),
         labels,
     )
 

@@ -109,8 +109,13 @@ def _by_category(
         tables += [
             _main(frame, k, _with_zero(some, k), _with_zero(of_these, k), titles) for k in _shots(some)
         ]
-    apart = "" if titles is SUBSETS else f"_{section}"
-    return [replace(table, section=section, key=table.key + apart) for table in tables]
+    placed = [replace(table, section=section) for table in tables]
+    if titles is SUBSETS:
+        return placed
+    return [
+        replace(table, key=f"{table.key}_{section}", title=f"{table.title} · by condition")
+        for table in placed
+    ]
 
 
 def _kind(some: pd.DataFrame) -> tuple[str, str]:
