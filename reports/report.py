@@ -14,6 +14,7 @@ from reports.frame.undefined import undefined_notes
 from reports.numbers import numbers
 from reports.page import page_data
 from reports.page.headline import Headline, headline
+from reports.pages import SubPage, subpages
 from reports.papers import paper_tables
 from reports.pictures.gallery import Gallery, gallery
 from reports.references import Reference, references
@@ -110,6 +111,7 @@ class Report:
         page: what a page can be searched for (`reports.page`); empty for none.
         watched: seconds after which a page looks for a newer one; 0 for never.
         headline: what a page begins with; None where nothing has been measured.
+        subpages: pages beside it, of methods and categories.
         numbers: key -> cell (`reports.numbers`), for formats in which a text can name one.
         references: whose work it stands on, for the same.
         drawn: figures as such formats take them: PDF files, relative to the folder of the document.
@@ -124,6 +126,7 @@ class Report:
     page: Mapping[str, Any] = field(default_factory=dict)
     watched: int = 0
     headline: Headline | None = None
+    subpages: tuple[SubPage, ...] = ()
     numbers: Mapping[str, Cell] = field(default_factory=dict)
     references: Sequence[Reference] = ()
     drawn: Sequence[str] = ()
@@ -170,9 +173,14 @@ def with_page(
     """
     shown = gallery(frame) if pictures else Gallery()
     drawn = [(path.stem, _svg(path)) for path in figures if path.suffix == ".svg"]
-    top = headline(frame, shown)
     return replace(
-        report, pictures=shown, figures=drawn, page=page_data(frame), watched=watched, headline=top
+        report,
+        pictures=shown,
+        figures=drawn,
+        page=page_data(frame),
+        watched=watched,
+        headline=headline(frame, shown),
+        subpages=subpages(frame, shown),
     )
 
 

@@ -6,8 +6,10 @@ from typing import final
 
 import pandas as pd
 
+from reports.frame.cards import MethodCard
 from reports.frame.load import MISSING, Frame
 from reports.frame.naming import ZERO
+from reports.papers.named import selection
 
 
 @final
@@ -52,7 +54,8 @@ def _entrant(frame: Frame, trials: pd.DataFrame) -> Entrant:
     method, each = str(trials["method"].iloc[0]), ok["ms_per_image"].median()
     marks = tuple(sorted({mark for marks in trials["marks"] for mark in marks}))
     seconds = None if pd.isna(each) else float(each) / 1000
-    badges = frame.cards[method].badges if method in frame.cards else ()
+    card = frame.cards.get(method, MethodCard(method, method))
+    badges = tuple(filter(None, (*card.badges, selection(method, card.title))))
     return Entrant(method, seconds, *hours(ended), len(ok), len(trials), marks, badges)
 
 

@@ -8,6 +8,7 @@ from reports.frame.load import Frame
 from reports.leaderboard import boards
 from reports.leaderboard.printed import Printed
 from reports.page.boards import choices, first_board
+from reports.pages.subpage import page_files
 from reports.pictures.gallery import Gallery
 from reports.pictures.strip import Shot, strip
 
@@ -22,6 +23,7 @@ class Headline:
         metric: its metric, as printed.
         at: axis -> value of it.
         choices: axis -> value -> as printed: what can be switched to.
+        pages, categories: files of the pages of methods and of categories, by key and by title.
         shots: of its best method; none where no maps were kept.
         marks: mark -> the letter that stands at every method that carries it.
     """
@@ -30,6 +32,8 @@ class Headline:
     metric: str
     at: Mapping[str, str]
     choices: Mapping[str, Mapping[str, str]]
+    pages: Mapping[str, str]
+    categories: Mapping[str, str]
     shots: tuple[Shot, ...]
 
     @property
@@ -46,4 +50,6 @@ def headline(frame: Frame, pictures: Gallery) -> Headline | None:
     first, said = boards(frame)[0], choices(frame)
     at = {axis: str(getattr(first, axis)) for axis in said}
     best = first.ranked[0].variant if first.ranked else ""
-    return Headline(board, first.title, at, said, strip(pictures, first.dataset, best))
+    beside = page_files(frame)
+    shots = strip(pictures, first.dataset, best)
+    return Headline(board, first.title, at, said, beside["methods"], beside["categories"], shots)

@@ -1,8 +1,9 @@
 """One self-contained page: no network, light and dark, for a phone, a keyboard and no script, too."""
 
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -12,8 +13,9 @@ from markupsafe import Markup, escape
 
 from reports.page.images import METHODS
 from reports.page.parts import file_of, in_parts, part
+from reports.pages.subpage import Pair, SubPage
 from reports.render.policy import policy
-from reports.report import Report
+from reports.report import Report, Section
 from reports.tables.table import Cell, Column, Kind, Table
 
 PAGE = "report.html"
@@ -24,15 +26,19 @@ SCRIPTS = ("basics.js", "parts.js", "page.js", "charts.js", "boards.js", "begin.
 
 def files(report: Report) -> dict[str, str]:
     """The page, in one file; a large one with parts beside it that it reads when they are asked for."""
-    page = render(report)
+    page, beside = render(report), {sub.file: subpage(report, sub) for sub in report.subpages}
     if len(page) <= ONE_FILE or not report.page:
-        return {PAGE: page}
+        return {**beside, PAGE: page}
     data, parts = in_parts(report.page)
     later: dict[str, str] = {}
     for table in (table for section in report.sections if section.folded for table in section.tables):
         key, text = part("table", _body(table))
         later[table.key], parts[file_of(key)] = key, text
-    return {**parts, PAGE: render(replace(report, page=data), later)}  # last: it asks for the others
+    return {
+        **beside,
+        **parts,
+        PAGE: render(replace(report, page=data), later),
+    }  # last: it asks for the others
 
 
 def render(report: Report, later: Mapping[str, str] | None = None) -> str:
@@ -63,6 +69,23 @@ def render(report: Report, later: Mapping[str, str] | None = None) -> str:
     )
 
 
+def subpage(report: Report, sub: SubPage) -> str:
+    """A page of a method or a category; it needs no script."""
+    style = _texts("page.css", "leaderboard.css", "comparison.css", "pictures.css", "subpage.css")
+    others = [
+        (kind, [(s.file, s.title) for s in report.subpages if s.file.startswith(folder)])
+        for kind, folder in (("Methods", "methods/"), ("Categories", "categories/"))
+    ]
+    section, template = Section("", "", (), ""), _environment().get_template("subpage.html.j2")
+    known = {"report": report, "state": report.state, "sub": sub, "Kind": Kind, "later": {}}
+    return template.render(known, section=section, others=others, style=style, policy=policy(style))
+
+
+def lowest(pairs: Sequence[Pair]) -> int:
+    """Where the axes of published numbers and ours begin, in percent."""
+    return min(90, 10 * math.floor(min(min(p.published, p.ours) for p in pairs) / 10))
+
+
 def _body(table: Table) -> str:
     """A table alone."""
     template = environment().get_template("table.html.j2")
@@ -88,7 +111,7 @@ def environment(*packages: str) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for function in (breakable, settings, heading, classes, lower, embedded):
+    for function in (breakable, settings, heading, classes, lower, embedded, lowest):
         environment.filters[function.__name__] = function
     environment.tests |= {"spread": has_spread}
     return environment

@@ -76,7 +76,7 @@ def _overview(frame: Frame, means: pd.DataFrame) -> Table:
     rows = [
         Row(
             _row_label(means, v),
-            (*(_cell(_at(by_place, v, k, s), scale) for k, s in places), _seeds(means, v)),
+            (*(cell_of(_at(by_place, v, k, s), scale) for k, s in places), _seeds(means, v)),
         )
         for v in _variants(frame, means)
     ]
@@ -138,8 +138,8 @@ def _main(
     average = _by_place(means, ["subset", "variant"])
 
     def row(subset: str, variant: str) -> Row:
-        line = [_cell(found.get((subset, variant, c)), scale) for c in categories]
-        line += [_cell(average.get((subset, variant)), scale)] if len(categories) > 1 else []
+        line = [cell_of(found.get((subset, variant, c)), scale) for c in categories]
+        line += [cell_of(average.get((subset, variant)), scale)] if len(categories) > 1 else []
         return Row(_row_label(cells, variant), (*line, _seeds(cells, variant)))
 
     variants = _variants(frame, cells)
@@ -155,14 +155,14 @@ def _main(
             f"{frame.title(measure)}, {shots_title(shots)} · {dataset}",
             _how(scale, len(categories) > 1),
             "Method",
-            tuple(_category_columns(categories, scale.higher_is_better)),
+            tuple(category_columns(categories, scale.higher_is_better)),
             tuple(groups),
             _notes(means),
         )
     )
 
 
-def _category_columns(categories: list[str], higher_is_better: bool | None) -> list[Column]:
+def category_columns(categories: list[str], higher_is_better: bool | None) -> list[Column]:
     """A column per category; sub-types (`juice_bottle/cherry`) share a heading."""
     columns = []
     for category in categories:
@@ -173,7 +173,7 @@ def _category_columns(categories: list[str], higher_is_better: bool | None) -> l
     return [*columns, _SEEDS]
 
 
-def _cell(row: Mapping[Any, Any] | None, scale: Scale) -> Cell:
+def cell_of(row: Mapping[Any, Any] | None, scale: Scale) -> Cell:
     """A number; where there is none, why: not planned (blank), pending, failed, undefined."""
     if row is None:
         return Cell()

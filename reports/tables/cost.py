@@ -7,12 +7,12 @@ from reports.leaderboard.entrants import hours
 from reports.tables.coverage import by_variant
 from reports.tables.table import Cell, Column, Group, Kind, Row, Table, number, text
 
-_CAPTION = (
+CAPTION = (
     "Median over ok trials for seconds and milliseconds, maximum over trials for peak memory. Hours are "
     "those of all trials that ended, ok or not, by the wall clock: on a GPU times the share of it that the "
     "trial had. Work saved: the part of shared arrays that the artifact store already had."
 )
-_COLUMNS = (
+COLUMNS = (
     Column("trials", "Trials"),
     Column("fit_seconds", "Fit, s"),
     Column("score_seconds", "Score, s"),
@@ -33,12 +33,13 @@ def cost(frame: Frame) -> list[Table]:
     ended = frame.trials[frame.trials["status"] != MISSING]
     if ended.empty:
         return []
-    rows = [Row(label, _costs(some)) for label, some in by_variant(frame, ended)]
-    sections = (Group("", tuple(rows)), Group("", (Row("all methods", _costs(ended)),)))
-    return [Table("cost", "Cost", _CAPTION, "Method", _COLUMNS, sections, (), "cost")]
+    rows = [Row(label, costs_of(some)) for label, some in by_variant(frame, ended)]
+    sections = (Group("", tuple(rows)), Group("", (Row("all methods", costs_of(ended)),)))
+    return [Table("cost", "Cost", CAPTION, "Method", COLUMNS, sections, (), "cost")]
 
 
-def _costs(ended: pd.DataFrame) -> tuple[Cell, ...]:
+def costs_of(ended: pd.DataFrame) -> tuple[Cell, ...]:
+    """A row of `COLUMNS` of trials that have ended."""
     ok = ended[ended["status"] == "ok"]
     medians = [number(ok[c].median()) for c in ("fit_seconds", "score_seconds", "ms_per_image")]
     peaks = [number(_whole(ok[c].max())) for c in ("peak_rss_mib", "peak_gpu_mib")]

@@ -57,12 +57,12 @@ def _table(frame: Frame, dataset: str, protocol: str) -> Iterator[Table]:
 
 
 def _entries(dataset: str, protocol: str) -> list[Entry]:
-    every = ((_place(one), one, origin(key)) for key, one in ledger().items() if key.category == MEAN)
+    every = ((place_of(one), one, origin(key)) for key, one in ledger().items() if key.category == MEAN)
     fitting = ((p, o, said) for p, o, said in every if (said.dataset, said.protocol) == (dataset, protocol))
     return [(place, one, said) for place, one, said in fitting if place is not None]
 
 
-def _place(one: Published) -> Place | None:
+def place_of(one: Published) -> Place | None:
     """Where a published average stands; None where no average of ours can stand beside it."""
     limit = _LIMIT.fullmatch(one.key.param)
     shots = {"full": FULL, "0-shot": ZERO}.get(one.key.setting)
@@ -110,7 +110,7 @@ class _Body:
         """A row per published method and source, once per variant of ours of that name, then our others."""
         left = dict.fromkeys(variant for variant, _ in self.ours)
         for method, source in dict.fromkeys((one.key.method, said.paper) for _, one, said in self.entries):
-            same = [v for v in dict.fromkeys(v for v, _ in self.ours) if _plain(v) == _plain(method)]
+            same = [v for v in dict.fromkeys(v for v, _ in self.ours) if plain(v) == plain(method)]
             for variant in same or [""]:
                 yield self._row(method, source, variant, places)
                 left.pop(variant, None)
@@ -132,7 +132,7 @@ class _Body:
         return statistic(row["mean"], std, row["n"], row["planned"], marks)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A method's name without settings, case and signs: `subspace_ad[image_size=672]` is SubspaceAD."""
     return re.sub(r"[^a-z0-9+]", "", name.partition("[")[0].partition(" (")[0].lower())
 

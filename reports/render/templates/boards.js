@@ -39,7 +39,7 @@ function boardRow(line, letters) {
 
 const linked = (v) => {
   const page = data.pages?.methods?.[data.boards.methods[v]];
-  return page ? [make("a", { href: page }, ...named(data.boards.variants[v]))] : named(data.boards.variants[v]);
+  return page ? [make("a", { href: page.split("/").map(encodeURIComponent).join("/") }, ...named(data.boards.variants[v]))] : named(data.boards.variants[v]);
 };
 
 function drawBoard(last) {
