@@ -71,12 +71,12 @@ def render(report: Report, later: Mapping[str, str] | None = None) -> str:
 
 def subpage(report: Report, sub: SubPage) -> str:
     """A page of a method or a category; it needs no script."""
-    style = _texts("page.css", "leaderboard.css", "comparison.css", "pictures.css", "subpage.css")
+    style = texts("page.css", "leaderboard.css", "comparison.css", "pictures.css", "subpage.css")
     others = [
         (kind, [(s.file, s.title) for s in report.subpages if s.file.startswith(folder)])
         for kind, folder in (("Methods", "methods/"), ("Categories", "categories/"))
     ]
-    section, template = Section("", "", (), ""), _environment().get_template("subpage.html.j2")
+    section, template = Section("", "", (), ""), environment().get_template("subpage.html.j2")
     known = {"report": report, "state": report.state, "sub": sub, "Kind": Kind, "later": {}}
     return template.render(known, section=section, others=others, style=style, policy=policy(style))
 
