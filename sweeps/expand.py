@@ -1,7 +1,7 @@
 """From a sweep file to its trials: pure, complete, every axis that cannot matter collapsed."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -11,13 +11,13 @@ from harness.datasets import DATASETS
 from harness.errors import ConfigError, DataError, HarnessError
 from harness.method import Asset, Card, Read, Resources, Size, Task
 from harness.metrics.defined import undefined
-from harness.protocols.parts import records, told
 from harness.source import Source, Splits
 from harness.trial import Trial
 from methods import METHODS
 from sweeps.axes import Axes
 from sweeps.combine import completed
 from sweeps.draws import Draw, draws, manifest_of
+from sweeps.labels import Labels
 from sweeps.locations import NAMED
 from sweeps.problems import parts_of
 
@@ -98,19 +98,19 @@ def expanded(config: SweepConfig, file: Path | str = "sweep file") -> Expansion:
     source = Source.of(config.dataset)
     data = _Data(source, Splits(source), {})
     trials: dict[str, tuple[Trial, Resources]] = {}
-    protocols: dict[str, list[str]] = {}
+    labels = Labels(config)
     for label, part in configs_of(config):
+        mine: dict[str, tuple[Trial, Resources]] = {}
         for trial, resources in _of_one(part, data, problems):
             # the first wins: entries may overlap, and ignored axes give one trial many times
-            trials.setdefault(trial.id, (trial, resources))
-            if label and label not in (known := protocols.setdefault(trial.id, [])):
-                known.append(label)
+            mine.setdefault(trial.id, (trial, resources))
+        labels.asks(label, [trial for trial, _ in mine.values()])
+        trials |= {trial_id: pair for trial_id, pair in mine.items() if trial_id not in trials}
     if problems:
         # one missing file is met by every shot and seed, and said once
         raise ConfigError(placed(file, dict.fromkeys(problems)))
-    found = ((replace(t, protocols=tuple(protocols.get(t.id, ()))), r) for t, r in trials.values())
-    notes = [*_protocols(config, data.read), *_notes(data.read, config.metrics)]
-    return Expansion(list(found) if protocols else list(trials.values()), notes)
+    found = [(labels.on(trial), resources) for trial, resources in trials.values()]
+    return Expansion(found, [*labels.told(), *_notes(data.read, config.metrics)])
 
 
 @final
@@ -142,20 +142,6 @@ def _of_one(config: SweepConfig, data: _Data, problems: Problems) -> Iterator[tu
         for variant, axes, resources in (each for each in variants if category in each[1].categories):
             for trial in _trials(axes, splits[category], variant, ids, problems, config.validation != "none"):
                 yield trial, resources
-
-
-def _protocols(config: SweepConfig, splits: Iterable[str]) -> list[str]:
-    """What the sweep is measured under, and where its data set has other categories than that means."""
-    found = records(config.record())
-    if len(found) > 2 and found[0]["step"]:
-        ends = [record for record in found if record["protocol"]]
-        lines = [f"from {told(ends[0])}", f"to {told(ends[-1])}"]
-        steps = [f"{r['step']['factor']}: {r['step']['what']}" for r in found if r["step"].get("factor")]
-        return [*lines, *dict.fromkeys(f"  {step}" for step in steps)]
-    lines = [told(record) for record in found]
-    here = set(splits)
-    few = [(r["label"], len(r["names"]), len(here & {*r["names"]})) for r in found if r["names"]]
-    return lines + [f"{name}: {there} of its {n} categories are here" for name, n, there in few if there < n]
 
 
 def _notes(splits: Mapping[str, Split], metrics: Sequence[str]) -> list[str]:

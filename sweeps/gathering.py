@@ -10,7 +10,7 @@ from harness.config import SweepConfig
 from harness.errors import RunLocked
 from harness.inspection.entries import declared
 from harness.metrics import METRICS
-from harness.protocols.parts import records
+from harness.protocols.parts import as_planned, records
 from harness.results import Gathered, adopt, gather, held, mend, write_plan, write_sweep
 from harness.trial import Status, Trial
 from methods import METHODS
@@ -38,7 +38,8 @@ def describe_run(run: Path, config: SweepConfig, plan: Plan) -> None:
     scales = {name: METRICS.load(name).scale.record() for name in config.metrics}
     cards = {entry.name: declared(METHODS.load(entry.name).card) for entry in config.methods}
     whole = config.record()
-    write_sweep(run, whole, scales, cards, records(whole))
+    labels = {label for trial in plan.trials for label in trial.protocols}
+    write_sweep(run, whole, scales, cards, as_planned(records(whole), labels))
     write_plan(run, plan_rows(plan))
 
 

@@ -293,6 +293,15 @@ def test_what_a_sweep_file_has_otherwise_is_told(sweep_file: Write, overrides: l
     assert labels(again) == [label]
 
 
+def test_all_categories_by_name_are_what_the_word_means(archives: None):
+    raw = {"name": "t", "dataset": {"name": "mvtec_loco", "root": "/x"}, "methods": [{"name": "mean_image"}]}
+    nine = list(preset("clip_lad").names["mvtec_loco"])
+    few = "clip_lad, with categories " + ", ".join(nine[1:4])
+    for some, label in ((nine, "clip_lad"), (nine[1:4], few)):
+        config = SweepConfig.model_validate({**raw, "protocol": "clip_lad", "categories": some})
+        assert {t.protocols for t, _ in expand(config)} == {(label,)}
+
+
 def test_another_data_set_is_told(sweep_file: Write):
     assert labels(sweep_file(protocol="psad", shots="full")) == ["psad, with dataset mvtec_ad"]
 
@@ -436,10 +445,12 @@ def test_a_word_says_which_categories(tmp_path: Path, sweep_file: Write):
         kinds,
         kinds,
     )
-    assert (
-        "clip_lad, with shots 1: 3 of its 9 categories are here"
-        in expanded(load(path, ["protocol=clip_lad"])).notes
-    )
+    few = "clip_lad, with shots 1 and 3 of its 9 categories"
+    found_here = expanded(load(path, ["protocol=clip_lad"], CHECKS))
+    assert found_here.notes[0].startswith(f"protocol {few} (")
+    assert {t.protocols for t, _ in found_here.trials} == {(few,)}
+    assert sweep_here(path, "protocol=clip_lad", "--backend", "serial").returncode == 0
+    assert [r["label"] for r in read_run(load(path).run_directory).protocols] == [few]
 
 
 FIVE = {"breakfast_box", "juice_bottle", "pushpins", "screw_bag", "splicing_connectors"}
@@ -464,6 +475,17 @@ def test_what_a_config_runs_on_does_not_hang_on_a_manifest(
     wanted = {"juice_bottle", "splicing_connectors"} if name == "clip_lad_table3" else wanted
     assert found == (FIVE | nine if name == "why" else wanted)
     assert raw.get("categories") != "all"
+
+
+@pytest.mark.parametrize("name", [name for name in TO_BE_READ if name != "why"])
+def test_a_configs_protocol_is_what_it_writes_down(name: str, archives: None):
+    """Naming it changes no trial, and no config names one that it departs from but in shots."""
+    few = {"dataset": {"name": "mvtec_loco", "root": "/x"}, "methods": [{"name": "mean_image"}]}
+    raw = yaml.safe_load((ROOT / f"configs/{name}.yaml").read_text()) | few
+    named = {t.id: t.protocols for t, _ in expand(SweepConfig.model_validate(raw))}
+    said = raw.pop("protocol", None)
+    assert set(named) == {t.id for t, _ in expand(SweepConfig.model_validate(raw))}
+    assert set(named.values()) <= ({(said,), (f"{said}, with shots 4",)} if said else {()})
 
 
 def test_validation_images_are_identity_only_where_they_are_kept_from_a_method(sweep_file: Write):

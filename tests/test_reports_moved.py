@@ -28,6 +28,10 @@ from reports.tables.table import Row, Table
 
 KINDS = ("banana", "cherry")
 SIDE = {"name": "side", "method": "mean_image", "change": {"image_size": [8, 16]}}
+UNDER = [
+    "objectcore, with shots 1, 2 and 2 of its 5 categories",
+    "clip_lad, with shots 1, 2 and 3 of its 9 categories",
+]
 WHY = {
     "from": "objectcore",
     "to": "clip_lad",
@@ -137,12 +141,12 @@ def test_a_report_shows_it_first_and_each_protocol_apart(folder: Path):
     assert [t.key for t in report.main] == ["moved_objectcore_clip_lad"]
     assert report.state.headline.startswith(f"finished: {report.state.planned} of")
     told = [note for note in report.notes if note.startswith("Protocol: ")]
-    assert told[0].startswith("Protocol: objectcore, with shots 1, 2; 2 of its 5 categories (ObjectCore")
+    assert told[0].startswith("Protocol: objectcore, with shots 1, 2 and 2 of its 5 categories (ObjectCore")
     keys = [t.key for t in report.tables]
     assert len(set(keys)) == len(keys)
     assert {t.title.partition("· ")[2] for t in report.tables if t.key.startswith("overview")} == {
-        "mvtec_loco, objectcore, with shots 1, 2",
-        "mvtec_loco, clip_lad, with shots 1, 2",
+        "mvtec_loco, objectcore, with shots 1, 2 and 2 of its 5 categories",
+        "mvtec_loco, clip_lad, with shots 1, 2 and 3 of its 9 categories",
     }
     assert "| **Mean image, 2-shot**" in markdown.table(report.main[0])
 
@@ -181,7 +185,7 @@ def test_a_frame_without_protocols_is_left_as_it_is(folder: Path):
 def test_provenance_names_protocols_and_their_sources(folder: Path):
     (table,) = [t for t in build(load([folder / "two"])).tables if t.key == "provenance"]
     found = {row.label: row.cells[0].text for group in table.groups for row in group.rows}
-    assert found["protocols"] == "objectcore, with shots 1, 2; clip_lad, with shots 1, 2"
+    assert found["protocols"] == "; ".join(UNDER)
     assert "Table 1" in found["sources of protocols"]
 
 
@@ -265,6 +269,6 @@ def test_status_and_show_name_the_protocol(folder: Path, capsys: pytest.CaptureF
 
 def test_each_protocol_has_its_boards(folder: Path):
     found = dict(under_each(load([folder / "two"])))
-    assert list(found) == ["objectcore, with shots 1, 2", "clip_lad, with shots 1, 2"]
+    assert list(found) == UNDER
     assert [len(set(some.trials["category"])) for some in found.values()] == [2, 3]
     assert {board.protocol for board in boards(load([folder / "two"]))} == set(found)

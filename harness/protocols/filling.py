@@ -74,8 +74,11 @@ def _changes(raw: Mapping[str, Any], found: Preset) -> Iterator[str]:
     """What a filled sweep file has otherwise than its protocol, in the order of `KEYS`."""
     if raw["dataset"]["name"] not in found.dataset:
         yield f"dataset {raw['dataset']['name']}"
+    whole = found.names.get(raw["dataset"]["name"])
     for key in KEYS[1:-1]:
-        if not same(key, raw.get(key), found.keys.get(key)):
+        # all of them by name are what the word means
+        spelt = key == "categories" and isinstance(raw[key], list) and whole and {*raw[key]} == {*whole}
+        if not spelt and not same(key, raw.get(key), found.keys.get(key)):
             yield f"{key} {words(key, raw.get(key))}"
     if lacking := [m for m in found.keys.get("metrics") or () if m not in raw["metrics"]]:
         yield f"no {' nor '.join(lacking)}"

@@ -1,9 +1,9 @@
 """The parts of a sweep file: one for each protocol that it names, and what a run records of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from harness.protocols.filling import Part, under
+from harness.protocols.filling import Part, labelled, under
 from harness.protocols.preset import preset
 from harness.protocols.why import steps, union
 
@@ -45,6 +45,23 @@ def _record(part: Part) -> dict[str, Any]:
         "names": list(names),
         "step": dict(part.step),
     }
+
+
+def label_of(record: Mapping[str, Any], here: Collection[str]) -> str:
+    """What tables call a protocol where the data set has these categories: it may lack some that it means."""
+    there, n = len({*record["names"]} & {*here}), len(record["names"])
+    return record["label"] if there == n else _partly(record, there)
+
+
+def _partly(record: Mapping[str, Any], there: int) -> str:
+    few = f"{there} of its {len(record['names'])} categories"
+    return labelled(record["protocol"], (*record["changed"], few))
+
+
+def as_planned(found: Sequence[Mapping[str, Any]], labels: Collection[str]) -> list[dict[str, Any]]:
+    """Records under the labels that planned trials carry, see `label_of`."""
+    known = [{_partly(r, n) for n in range(len(r["names"]))} & {*labels} for r in found]
+    return [{**r, "label": next(iter(partly), r["label"])} for r, partly in zip(found, known, strict=True)]
 
 
 def told(record: Mapping[str, Any]) -> str:

@@ -23,13 +23,8 @@ def told(frame: Frame) -> list[Mapping[str, Any]]:
 
 
 def notes(frame: Frame) -> Iterator[str]:
-    """One sentence for every protocol, with what the run has of its categories."""
-    for record in told(frame):
-        here = set(frame.trials["category"][asked(frame.trials, record["label"])])
-        few = len(here & {*record["names"]})
-        whole = len(record["names"])
-        part = f"; {few} of its {whole} categories" if few < whole else ""
-        yield f"Protocol: {record['label']}{part} ({record['title']})."
+    """One sentence for every protocol."""
+    yield from (f"Protocol: {record['label']} ({record['title']})." for record in told(frame))
 
 
 def asked(trials: pd.DataFrame, label: str) -> pd.Series:
