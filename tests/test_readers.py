@@ -194,6 +194,20 @@ def test_a_root_one_level_off_names_the_one_that_is_meant(name: str, drawn: Draw
         dataset.read(root, ONE[name] + "x")
 
 
+@pytest.mark.parametrize("name", ["visa", "vid_ad", "mpdd", "btad", "autovi"])
+def test_a_folder_of_other_data_sets_is_no_root(name: str, drawn: Draw, tmp_path: Path):
+    """Folders with train/ and test/ beside the root that is meant are taken for no categories of it."""
+    root = drawn(name)
+    (tmp_path / "another/train/good").mkdir(parents=True)
+    (tmp_path / "another/test/good").mkdir(parents=True)
+    with pytest.raises(DataError, match=f"data/ holds {ONE[name]}: did you mean {root}"):
+        DATASETS.load(name).names(tmp_path)
+    (root / "more/train/good").mkdir(parents=True)
+    if name != "btad":  # beside one that is known it is not passed over
+        wanted = {ONE[name]} if name == "visa" else {ONE[name], "more"}
+        assert set(DATASETS.load(name).names(root).whole) == wanted
+
+
 def _rewrite(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from harness.data.samples import DefectType
 from harness.datasets.easel import Easel
-from harness.datasets.expected import unlike
+from harness.datasets.expected import of_this, unlike
 from harness.datasets.folders import Layout, read_tree
 from harness.datasets.loco_files import DEFECTS, read_defects
 from harness.datasets.record import CommonOptions, DataSet, Inspection, Names
@@ -68,7 +68,7 @@ def _found(root: Path) -> Iterator[str]:
 
 def _names(root: Path, options: CommonOptions) -> Names:
     del options
-    found = tuple(_found(root))
+    found = of_this(tuple(_found(root)), COUNTS)
     return Names(found, found, found)
 
 

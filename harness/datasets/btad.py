@@ -23,7 +23,7 @@ COUNTS: dict[str, dict[str, int]] = {
 LAYOUT = Layout("train/ok", (), "test/ok", ("test/ko",))
 _SUFFIXES = {"01": ("bmp", "png"), "02": ("png", "png"), "03": ("bmp", "bmp")}  # images, masks
 
-_READER = LayoutReader("btad", LAYOUT, COUNTS)
+_READER = LayoutReader("btad", LAYOUT, COUNTS, closed=True)
 
 
 def _recognise(root: Path) -> bool:

@@ -1,7 +1,7 @@
 """The counts of a data set's specification beside those that were found: a difference is said, and marked."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from harness.data.samples import GOOD
 from harness.datasets.folders import Tree
@@ -15,6 +15,11 @@ def tree_counts(tree: Tree) -> Counter[str]:
     test = Counter(f"test {sample.label}" for sample in tree.test)
     test["test anomalous"] = len(tree.test) - test[f"test {GOOD}"]
     return test + Counter({"train": len(tree.train), "validation": len(tree.validation)})
+
+
+def of_this(found: Sequence[str], expected: Mapping[str, Counts]) -> tuple[str, ...]:
+    """Categories that were found; none where the archive has none of them: they are of something else."""
+    return tuple(found) if set(found) & set(expected) else ()
 
 
 def unlike(category: str, tree: Tree, expected: Counts) -> tuple[list[str], list[str]]:

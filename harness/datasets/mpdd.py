@@ -34,7 +34,7 @@ _DEFECTS = {
     "metal_plate": "major_rust",
     "tubes": "anomalous",
 }
-_READER = LayoutReader("mpdd", Layout(validation=()), COUNTS)
+_READER = LayoutReader("mpdd", Layout(validation=()), COUNTS, closed=True)
 
 
 def _recognise(root: Path) -> bool:

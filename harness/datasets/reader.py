@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
-from harness.datasets.expected import Counts, unlike
+from harness.datasets.expected import Counts, of_this, unlike
 from harness.datasets.folders import Layout, category_folders, read_tree
 from harness.datasets.record import CommonOptions, Inspection, Names
 from harness.datasets.splits import assemble
@@ -21,16 +21,19 @@ class LayoutReader:
         layout: of a category folder.
         counts: category -> split ("train", "validation", "test good", "test anomalous", "test <label>") ->
             images in the archive; other numbers are noted, and marked in every table.
+        closed: a root that holds none of the categories in `counts` is no root of this data set.
     """
 
     name: str
     layout: Layout
     counts: Mapping[str, Counts] = field(default_factory=dict)
+    closed: bool = False
 
     def names(self, root: Path, options: CommonOptions) -> Names:
         """The category folders of `root`."""
         del options
         found = tuple(category_folders(root, self.layout))
+        found = of_this(found, self.counts) if self.closed else found
         return Names(found, found, found)
 
     def inspect(self, root: Path, category: str, options: CommonOptions) -> Inspection:

@@ -39,7 +39,7 @@ FRAMES = (
     "(nested, vand2025), or name the images (manifest)"
 )
 
-_READER = LayoutReader("vid_ad", LAYOUT, {task: {} for task in TASKS})
+_READER = LayoutReader("vid_ad", LAYOUT, {task: {} for task in TASKS}, closed=True)
 
 
 def _recognise(root: Path) -> bool:

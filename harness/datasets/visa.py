@@ -23,7 +23,7 @@ from pydantic import AfterValidator
 from harness.data.rule import PLAIN, PixelRule
 from harness.data.samples import GOOD, Sample
 from harness.datasets.easel import Easel
-from harness.datasets.expected import unlike
+from harness.datasets.expected import of_this, unlike
 from harness.datasets.folders import Layout, Tree, category_folders, read_tree
 from harness.datasets.listed import listed_tree
 from harness.datasets.record import DataSet, Inspection, Names
@@ -95,13 +95,17 @@ class VisaOptions:
 
 def _anew(root: Path) -> Path | None:
     """The folder of categories where VisA is laid out anew; None where it is as distributed."""
-    return next((f for f in (root, root / ANEW) if f.is_dir() and category_folders(f, LAYOUT)), None)
+    return next((f for f in (root, root / ANEW) if f.is_dir() and _categories(f)), None)
+
+
+def _categories(folder: Path) -> tuple[str, ...]:
+    return of_this(category_folders(folder, LAYOUT), COUNTS)
 
 
 def _names(root: Path, options: VisaOptions) -> Names:
     anew = _anew(root)
     if anew is not None:
-        found = tuple(category_folders(anew, LAYOUT))
+        found = _categories(anew)
     else:
         found = tuple(sorted(p.name for p in root.iterdir() if (p / IMAGES).is_dir()))
         if found:
