@@ -145,6 +145,9 @@ def test_the_archive_of_autovi_holds_its_folder_twice(drawn: Draw):
 
 def test_masks_of_btad_go_by_the_stem(drawn: Draw):
     root = drawn("btad", "01", "02", "03")
+    mask = root / "03/ground_truth/ko/0000.png"
+    Image.open(mask).save(mask.with_suffix(".bmp"))  # whatever their format
+    mask.unlink()
     suffixes = {
         c: (s.path.suffix, s.masks[0].suffix)
         for c in ("01", "02", "03")

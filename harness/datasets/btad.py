@@ -1,4 +1,4 @@
-"""BTAD: three products; images .bmp or .png, masks .png or .bmp: a mask belongs to the image of its stem.
+"""BTAD: three products; images .bmp (01, 03) or .png (02), masks .png: each goes with the image of its stem.
 
 ROOT/01/train/ok/0000.bmp
 ROOT/01/test/ok/0000.bmp
@@ -21,7 +21,7 @@ COUNTS: dict[str, dict[str, int]] = {
     for category, row in _COUNTS.items()
 }
 LAYOUT = Layout("train/ok", (), "test/ok", ("test/ko",))
-_SUFFIXES = {"01": ("bmp", "png"), "02": ("png", "png"), "03": ("bmp", "bmp")}  # images, masks
+_SUFFIXES = {"01": "bmp", "02": "png", "03": "bmp"}  # of images
 
 _READER = LayoutReader("btad", LAYOUT, COUNTS, closed=True)
 
@@ -32,13 +32,13 @@ def _recognise(root: Path) -> bool:
 
 def _sketch(easel: Easel) -> None:
     for category in easel.categories(COUNTS):
-        image, mask = _SUFFIXES[category]
+        suffix = _SUFFIXES[category]
         for folder in ("train", "test"):
             for i in range(easel.train if folder == "train" else easel.test):
-                easel.picture(f"{category}/{folder}/ok/{i:04d}.{image}", category)
+                easel.picture(f"{category}/{folder}/ok/{i:04d}.{suffix}", category)
         for i in range(easel.test):
-            truth = f"{category}/ground_truth/ko/{i:04d}.{mask}"
-            easel.masked(f"{category}/test/ko/{i:04d}.{image}", truth, category, "ko")
+            truth = f"{category}/ground_truth/ko/{i:04d}.png"
+            easel.masked(f"{category}/test/ko/{i:04d}.{suffix}", truth, category, "ko")
 
 
 BTAD = DataSet(
