@@ -120,8 +120,8 @@ class _Body:
         found = {p: (o, s) for p, o, s in self.entries if (o.key.method, s.paper) == (method, source)}
         cells = [c for p in places for c in (_cell(found.get(p)), self._statistic(variant, p))]
         sources = {said.paper for _, one, said in self.entries if one.key.method == method}
-        label = " · ".join(filter(None, (method, source if len(sources) > 1 else "", variant)))
-        return Row(label, tuple(cells))
+        said = dict.fromkeys((method, source if len(sources) > 1 else "", variant))  # each name once
+        return Row(" · ".join(filter(None, said)), tuple(cells))
 
     def _statistic(self, variant: str, place: Place) -> Cell:
         row = self.ours.get((variant, place))
