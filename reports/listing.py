@@ -86,7 +86,8 @@ def chosen(wanted: Mapping[str, str], *, categories: bool = False) -> list[Entry
     every = [(one, origin(key)) for key, one in ledger().items()]
     kept = every if categories else [entry for entry in every if entry[0].key.category == MEAN]
     for name in (name for name, listed in wanted.items() if listed):
-        known = list(dict.fromkeys(_FILTERS[name](entry) for entry in every))
+        words_of = (_FILTERS[name](entry) for entry in every)
+        known = list(dict.fromkeys([*words_of, *(protocols() if name == "protocol" else ())]))
         names = {_known(name, word.strip(), known) for word in wanted[name].split(",")}
         kept = [entry for entry in kept if _FILTERS[name](entry) in names]
     return kept

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -84,6 +85,12 @@ def test_a_sweep_is_told_with_its_complete_averages_only(frame: Frame):
     assert sweep.metrics["patchcore[k=9]/4-shot/auroc/all"] == pytest.approx(mine["value"].mean())
 
 
+def test_two_sweeps_of_one_name_are_two(run: Path, frame: Frame, tmp_path: Path):
+    other = load([write_run(tmp_path / "few", entries(), FIVE, dataset="mvtec_loco")])
+    ids = {sweep_record(f, f.sources[0]).id for f in (frame, other, load([run]))}
+    assert len(ids) == 2 and all(re.fullmatch(r"few-[0-9a-f]{8}", one) for one in ids)
+
+
 def test_names_that_a_tool_would_not_take_stay_different():
     found = plain(["a@b", "a b", "a?b", "pâté/1.5:x-y"])
     assert found == {"a@b": "a_b", "a b": "a b", "a?b": "a_b_", "pâté/1.5:x-y": "pâté/1.5:x-y"}
@@ -122,7 +129,7 @@ def test_mlflow_reads_back_the_same_numbers_and_nothing_is_written_twice(
     assert main(["export", str(run), "--to", "mlflow", "--out", str(tmp_path)]) == 0
     runs = mlflow_runs(tmp_path)
     (parent,) = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
-    trials = {r.data.tags["ladder.id"]: r for r in runs if r is not parent}
+    trials = {r.data.tags["trial_id"]: r for r in runs if r is not parent}
     assert {r.data.tags["mlflow.parentRunId"] for r in trials.values()} == {parent.info.run_id}
     for record in trial_records(frame):
         told = trials.pop(record.id)
@@ -150,9 +157,10 @@ def test_mlflow_gets_what_has_changed_since(tmp_path: Path):
     trials[1] = replace(trials[1], metrics={"auroc/all": 0.9})
     to_mlflow.write(sweep, trials, tmp_path)
     after = {r.data.tags["ladder.id"]: r for r in mlflow_runs(tmp_path)}
-    assert set(after) == {"sweep few", "t0", "t1", "t2"}
-    assert after["t0"].info.run_id == before["t0"] and after["t1"].info.run_id != before["t1"]
-    assert after["t1"].data.metrics == {"auroc/all": 0.9}
+    assert set(after) == {"few", "few/t0", "few/t1", "few/t2"}
+    assert after["few/t0"].info.run_id == before["few/t0"]
+    assert after["few/t1"].info.run_id != before["few/t1"]
+    assert after["few/t1"].data.metrics == {"auroc/all": 0.9}
 
 
 @pytest.mark.usefixtures("file_store")
@@ -166,9 +174,9 @@ def test_mlflow_takes_any_name_and_texts_of_any_length(tmp_path: Path):
     many = {f"m{i}/all": float(i) for i in range(230)}
     to_mlflow.write(Record("few", "few", {}, many, {}), [odd], tmp_path)
     found = {r.data.tags["ladder.id"]: r.data for r in mlflow_runs(tmp_path)}
-    assert found["t"].metrics == {"auroc/a_b": 1.0, "auroc/a_b_": 0.5}
-    assert len(found["t"].params["params.prompt"]) == 6000
-    assert found["sweep few"].metrics == many
+    assert found["few/t"].metrics == {"auroc/a_b": 1.0, "auroc/a_b_": 0.5}
+    assert len(found["few/t"].params["params.prompt"]) == 6000
+    assert found["few"].metrics == many
 
 
 # --- TensorBoard
@@ -183,7 +191,8 @@ def test_tensorboard_reads_back_the_same_numbers_and_a_second_export_changes_no_
     from tensorboard.util import tensor_util
 
     assert main(["export", str(run), "--to", "tensorboard", "--out", str(tmp_path)]) == 0
-    folders = {folder.name[-8:]: folder for folder in (tmp_path / "few").iterdir()}
+    (sweep,) = tmp_path.iterdir()
+    folders = {folder.name[-8:]: folder for folder in sweep.iterdir()}
     for record in trial_records(frame):
         events = EventAccumulator(str(folders.pop(record.id[:8])))
         events.Reload()

@@ -118,6 +118,8 @@ def test_the_command_prints_numbers_with_their_sources(capsys: pytest.CaptureFix
     found = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [(r["value"], r["selection_on_test"]) for r in found] == [("95.3", "yes"), ("95.671", "yes")]
     assert all(r["version"] and r["evidence"] and r["where"] for r in found)
+    assert main(["ledger", "--protocol", "vand2025"]) == 0  # a preset of which no number was found
+    assert capsys.readouterr().out.startswith("0 published numbers")
     assert main(["ledger", "--seen", "hearsay"]) == 2
     assert "--seen: unknown 'hearsay'" in capsys.readouterr().err
 

@@ -31,9 +31,11 @@ def write(sweep: Record, trials: Iterable[Record], out: Path) -> str:
     client = mlflow.MlflowClient(tracking_uri=out.absolute().as_uri())
     experiment = _experiment(client, sweep.name)
     known = _known(client, experiment)
-    parent = _run(client, experiment, known, sweep, {})
+    parent = _run(client, experiment, known, sweep.id, sweep, {})
     for trial in trials:
-        _run(client, experiment, known, trial, {PARENT: parent})
+        _run(
+            client, experiment, known, f"{sweep.id}/{trial.id}", trial, {PARENT: parent, "trial_id": trial.id}
+        )
     return f"{ALLOW}=true mlflow ui --backend-store-uri {out}"
 
 
@@ -62,24 +64,21 @@ def _run(
     client: Any,
     experiment: str,
     known: Mapping[str, tuple[str, str, str]],
+    key: str,
     record: Record,
     tags: Mapping[str, str],
 ) -> str:
     """The run of a record: the one that is there if it says the same below the same parent."""
-    old, digest, parent = known.get(_key(record, tags), ("", "", ""))
+    old, digest, parent = known.get(key, ("", "", ""))
     if old and (digest, parent) == (record.digest, tags.get(PARENT, "")):
         return old
     if old:
         client.delete_run(old)
-    kept = {**record.tags, **tags, ID: _key(record, tags), DIGEST: record.digest}
+    kept = {**record.tags, **tags, ID: key, DIGEST: record.digest}
     run = client.create_run(experiment, _millis(record.started), _cut(kept), record.name).info.run_id
     _log(client, run, record)
     client.set_terminated(run, _STATES.get(record.status, "FAILED"), _millis(record.finished))
     return run
-
-
-def _key(record: Record, tags: Mapping[str, str]) -> str:
-    return record.id if PARENT in tags else f"sweep {record.id}"
 
 
 def _log(client: Any, run: str, record: Record) -> None:

@@ -24,7 +24,8 @@ class Record:
     """A trial, or a sweep.
 
     Attributes:
-        id: the same in every export of it: the trial's id, or the sweep's name.
+        id: the same in every export of it: the trial's id; of a sweep its name with a digest of its folder,
+            so that two sweeps of one name can be told to one place.
         name: for people.
         params: what it was run with; every value a text.
         metrics: name ("auroc/logical", "auspro_fpr0.05/mean") -> value; undefined ones are not in it.
@@ -124,8 +125,9 @@ def sweep_record(frame: Frame, source: LoadedRun) -> Record:
     done = frame.trials[frame.trials["status"] != MISSING]
     marks = sorted({mark for some in frame.trials["marks"] for mark in some})
     config = {name: _text(source.config[name]) for name in ("dataset", "support") if name in source.config}
+    folder = hashlib.sha256(str(source.path.absolute()).encode("utf-8", "surrogateescape")).hexdigest()[:8]
     return Record(
-        source.name,
+        f"{source.name}-{folder}",
         source.name,
         config | {axis: _axis(frame, axis) for axis in ("method", "category", "shots", "seed")},
         {f"trials_{status}": float(n) for status, n in counts.items()} | _averages(frame),

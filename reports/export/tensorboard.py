@@ -23,7 +23,7 @@ def write(sweep: Record, trials: Iterable[Record], out: Path) -> str:
     Raises:
         ConfigError: TensorBoard is not installed.
     """
-    folder = out / component(sweep.name)
+    folder = out / component(sweep.id)
     _write(folder / SWEEP / FILE, sweep)
     for trial in trials:
         _write(folder / f"{component(trial.name)}-{trial.id[:8]}" / FILE, trial, hyper=True)

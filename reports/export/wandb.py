@@ -1,7 +1,8 @@
 """To offline folders of Weights & Biases: one run per trial, grouped by sweep; `wandb sync` uploads them."""
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from reports.export.tools import plain, tool
 
 DIGEST = "ladder.digest"  # beside the run's file, outside of what is uploaded
 LONGEST_TAG = 64  # characters that W&B takes
+BATCH = 200  # runs; a service of W&B takes most of a second to start
 
 
 def write(sweep: Record, trials: Iterable[Record], out: Path) -> str:
@@ -22,10 +24,23 @@ def write(sweep: Record, trials: Iterable[Record], out: Path) -> str:
     wandb = tool("wandb", "wandb")
     out.mkdir(parents=True, exist_ok=True)
     there = _there(out)
-    _run(wandb, sweep, sweep, "sweep", there, out)
-    for trial in trials:
-        _run(wandb, sweep, trial, "trial", there, out)
+    wanted = (
+        (record, kind) for records, kind in (([sweep], "sweep"), (trials, "trial")) for record in records
+    )
+    for some in _batches(wanted):
+        made = [(_run(wandb, sweep, record, kind, there, out), record) for record, kind in some]
+        wandb.teardown()  # the service writes behind our back: only when it has ended are the files whole
+        for folder, record in made:
+            if folder is not None:
+                (folder / DIGEST).write_text(record.digest, encoding="ascii")
     return f"wandb sync {out / 'wandb'}/offline-run-*"
+
+
+def _batches(every: Iterable[tuple[Record, str]]) -> Iterator[list[tuple[Record, str]]]:
+    """So many at a time as an interruption may cost."""
+    left = iter(every)
+    while some := list(islice(left, BATCH)):
+        yield some
 
 
 def _there(out: Path) -> dict[str, list[Path]]:
@@ -38,12 +53,12 @@ def _there(out: Path) -> dict[str, list[Path]]:
 
 def _run(
     wandb: Any, sweep: Record, record: Record, kind: str, there: Mapping[str, list[Path]], out: Path
-) -> None:
-    """Write a run unless the one that is there says the same; the service that does it is shared."""
-    key = component(record.id.replace("/", "_")) if kind == "trial" else component(f"sweep_{record.id}")
+) -> Path | None:
+    """Begin and end a run; its folder, or None where the one that is there says the same."""
+    key = f"{sweep.id[-8:]}-{component(record.id) if kind == 'trial' else kind}"  # W&B takes 64 characters
     old = there.get(key, [])
     if any(_said(folder) == record.digest for folder in old):
-        return
+        return None
     for folder in old:
         shutil.rmtree(folder)
     run = wandb.init(
@@ -60,7 +75,7 @@ def _run(
     names = plain([*record.metrics])
     run.summary.update({names[name]: value for name, value in record.metrics.items()})
     run.finish(exit_code=0 if record.status in ("ok", "skipped") else 1)
-    (Path(run.dir).parent / DIGEST).write_text(record.digest, encoding="ascii")  # last: now it is whole
+    return Path(run.dir).parent
 
 
 def _said(folder: Path) -> str:
