@@ -8,6 +8,7 @@ codes: 0 it would be taken, 1 it would not, 2 wrong input.
 """
 
 import argparse
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from harness.source import recorded_source
 
 NAME = "submission"
 SHOWN = 20
+EVERY = 500  # maps; that many large ones take a minute or two
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,13 +51,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _write(run: Path, out: Path, trial: str, masks: bool) -> int:
     found = parts(run, trial, masks)
     folder = out / NAME
-    written = write(run, found, folder)
+    written = write(run, found, folder, _progress)
     archive = pack(folder)
     record(out / f"{NAME}.json", run, written, archive)
     show(_told(written))
     print(f"written: {folder}, {archive} ({archive.stat().st_size / 2**20:,.0f} MiB), {out / NAME}.json")
     wanted = of_data(recorded_source(read_run(run, scores=False).config).root)
     return _said(archive, check(archive, wanted), wanted.source, other_numbers(wanted))
+
+
+def _progress(done: int, total: int) -> None:
+    if done % EVERY == 0 or done == total:
+        print(f"{done:,} of {total:,} maps", file=sys.stderr)
 
 
 def _said(path: Path, found: Checked, source: str, more: Sequence[str] = ()) -> int:
