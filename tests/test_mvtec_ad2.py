@@ -16,7 +16,7 @@ from harness.data import UNLABELLED
 from harness.datasets import DATASETS
 from harness.datasets.mvtec_ad2 import COUNTS, MVTEC_AD2, TOTALS, Ad2Options
 from harness.errors import DataError
-from harness.metrics import CONDITION
+from harness.metrics import CONDITION, METRICS
 from harness.metrics.image import auroc
 from harness.rows import metric_rows
 from reports.frame.load import load
@@ -107,7 +107,7 @@ def test_without_labels_every_metric_is_null_and_there_are_scores_and_maps(
     root: Path, sweep_file: Write, tmp_path: Path
 ):
     dataset = {"name": "mvtec_ad2", "root": str(root), "test": "server"}
-    metrics = ["auroc", "f1max", "aupro", "pixel_ap"]
+    metrics = list(METRICS)
     path = sweep_file(dataset=dataset, metrics=metrics, keep_maps=True)
     done = sweep_here(path, "--backend", "serial")
     assert done.returncode == 0 and "can, rice: test images without labels" in done.stdout, done.stdout

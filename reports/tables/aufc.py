@@ -65,23 +65,30 @@ def _table(frame: Frame, some: pd.DataFrame) -> Table | None:
     methods = [
         _series(str(v), own, shots, categories, found) for v, own in some.groupby("variant", sort=False)
     ]
-    columns = [Column(c, words(c), Kind.STATISTIC) for c in categories]
-    columns += [Column("average", "Average", Kind.STATISTIC)] if len(categories) > 1 else []
     listed = ", ".join(map(str, shots))
-    notes = [f"No area for {m.name}: {_said(m.gaps)}." for m in methods if m.gaps]
-    notes += [*([_OTHER] if tuple(shots) != VAND else []), *([_ZERO] if any(m.zero for m in methods) else [])]
     return with_ranks(
         Table(
             "_".join(re.findall(r"\w+", f"aufc {dataset}")).lower(),
             f"AUFC, {shots[0]} to {shots[-1]} shots · {dataset}",
             _HOW.format(listed, shots[-1] - shots[0]),
             "Method",
-            tuple(columns),
+            tuple(_columns(categories)),
             (Group("", tuple(Row(_label(m), tuple(_cells(m, categories))) for m in methods)),),
-            tuple(notes),
+            tuple(_notes(methods, shots)),
             "results",
         )
     )
+
+
+def _columns(categories: Sequence[str]) -> list[Column]:
+    columns = [Column(c, words(c), Kind.STATISTIC) for c in categories]
+    return columns + ([Column("average", "Average", Kind.STATISTIC)] if len(categories) > 1 else [])
+
+
+def _notes(methods: Sequence[_Series], shots: Sequence[int]) -> list[str]:
+    notes = [f"No area for {m.name}: {_said(m.gaps)}." for m in methods if m.gaps]
+    notes += [_OTHER] if tuple(shots) != VAND else []
+    return notes + ([_ZERO] if any(m.zero for m in methods) else [])
 
 
 Values = Mapping[tuple[Hashable, ...], Mapping[int, float]]  # method, category, seed -> shots -> F1-max
