@@ -16,6 +16,7 @@ from reports_synthetic import FIVE, Entry, write_run
 
 from harness.results import read_run
 from reports.command import main
+from reports.export import mlflow as to_mlflow
 from reports.export import results
 from reports.export.records import Record, metric_name, sweep_record, trial_records
 from reports.export.tools import plain
@@ -114,14 +115,13 @@ def mlflow_runs(out: Path) -> list[Any]:
     return list(client.search_runs([experiment.experiment_id], max_results=1000))
 
 
-@pytest.fixture
-def file_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(
-        "MLFLOW_ALLOW_FILE_STORE", "true"
-    )  # which the exporter sets by itself; here it goes again
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the exporter sets by itself, so that it goes again."""
+    for name in (to_mlflow.ALLOW, to_mlflow.SILENT):
+        monkeypatch.setenv(name, "true")
 
 
-@pytest.mark.usefixtures("file_store")
 def test_mlflow_reads_back_the_same_numbers_and_nothing_is_written_twice(
     run: Path, frame: Frame, tmp_path: Path
 ):
@@ -145,11 +145,8 @@ def test_mlflow_reads_back_the_same_numbers_and_nothing_is_written_twice(
     assert {r.info.run_id for r in mlflow_runs(tmp_path)} == {r.info.run_id for r in runs}
 
 
-@pytest.mark.usefixtures("file_store")
 def test_mlflow_gets_what_has_changed_since(tmp_path: Path):
     pytest.importorskip("mlflow")
-    from reports.export import mlflow as to_mlflow
-
     sweep = Record("few", "few", {}, {}, {})
     trials = [Record(f"t{i}", f"trial {i}", {"k": str(i)}, {"auroc/all": 0.1 * i}, {}) for i in range(3)]
     to_mlflow.write(sweep, trials[:2], tmp_path)
@@ -163,11 +160,8 @@ def test_mlflow_gets_what_has_changed_since(tmp_path: Path):
     assert after["few/t1"].data.metrics == {"auroc/all": 0.9}
 
 
-@pytest.mark.usefixtures("file_store")
 def test_mlflow_takes_any_name_and_texts_of_any_length(tmp_path: Path):
     pytest.importorskip("mlflow")
-    from reports.export import mlflow as to_mlflow
-
     odd = Record(
         "t", "odd", {"params.prompt": "x" * 9000}, {"auroc/a%b": 1.0, "auroc/a?b": 0.5}, {"why": "y" * 9000}
     )

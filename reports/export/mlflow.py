@@ -14,9 +14,11 @@ from reports.export.records import Record
 from reports.export.tools import plain, tool
 
 ALLOW = "MLFLOW_ALLOW_FILE_STORE"  # since 3.8 MLflow writes to plain files only where this is set
+SILENT = "MLFLOW_DISABLE_TELEMETRY"
 ID, DIGEST, PARENT = "ladder.id", "ladder.digest", "mlflow.parentRunId"
 LONGEST = 6000  # characters of a parameter, and of a tag less than that of some versions
 PAGE = 10_000
+MANY = 100  # values of each kind that one call may have
 _STATES = {"ok": "FINISHED", "skipped": "KILLED"}  # all others: FAILED
 
 
@@ -27,6 +29,7 @@ def write(sweep: Record, trials: Iterable[Record], out: Path) -> str:
         ConfigError: MLflow is not installed.
     """
     os.environ.setdefault(ALLOW, "true")
+    os.environ.setdefault(SILENT, "true")  # else it tells its makers of its use, over the network
     mlflow = tool("mlflow", "mlflow")
     client = mlflow.MlflowClient(tracking_uri=out.absolute().as_uri())
     experiment = _experiment(client, sweep.name)
@@ -75,20 +78,22 @@ def _run(
     if old:
         client.delete_run(old)
     kept = {**record.tags, **tags, ID: key, DIGEST: record.digest}
-    run = client.create_run(experiment, _millis(record.started), _cut(kept), record.name).info.run_id
-    _log(client, run, record)
+    run = client.create_run(experiment, _millis(record.started), {ID: key}, record.name).info.run_id
+    _log(client, run, record, kept)
     client.set_terminated(run, _STATES.get(record.status, "FAILED"), _millis(record.finished))
     return run
 
 
-def _log(client: Any, run: str, record: Record) -> None:
+def _log(client: Any, run: str, record: Record, kept: Mapping[str, str]) -> None:
+    """Everything in as few calls as may be: each looks for the run among all runs of the experiment."""
     entities = tool("mlflow.entities", "mlflow")
     at, names = _millis(record.finished) or 0, plain([*record.metrics])
     metrics = [entities.Metric(names[name], value, at, 0) for name, value in record.metrics.items()]
     params = [entities.Param(name, value) for name, value in _cut(record.params).items()]
-    for start in range(0, max(len(metrics), len(params)), 100):  # as many of either as one call may have
-        part = slice(start, start + 100)
-        client.log_batch(run, metrics=metrics[part], params=params[part])
+    tags = [entities.RunTag(name, value) for name, value in _cut(kept).items()]
+    for start in range(0, max(len(metrics), len(params), len(tags)), MANY):
+        part = slice(start, start + MANY)
+        client.log_batch(run, metrics=metrics[part], params=params[part], tags=tags[part])
 
 
 def _cut(texts: Mapping[str, str]) -> dict[str, str]:
