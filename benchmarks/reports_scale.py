@@ -29,6 +29,7 @@ from scipy.stats import rankdata
 from harness.results import write_plan, write_sweep
 from harness.results.schema import PLAN, SCHEMAS
 from harness.results.tables import Part
+from tests.browser import CHROMIUM, browser
 
 METHODS, CATEGORIES, SHOTS = 20, 10, (1, 2, 4, 8, None)
 BY_SEED = METHODS * CATEGORIES * len(SHOTS)
@@ -185,24 +186,29 @@ def _in_schema(name: str, columns: Mapping[str, Any], rows: int) -> pa.Table:
     return pa.table(arrays, schema=SCHEMAS[name])
 
 
-def commands(run: Path, other: Path, out: Path) -> dict[str, list[str]]:
-    """Name -> words after `python -m`."""
+def commands(runs: Sequence[Path], out: Path) -> dict[str, list[str]]:
+    """Name -> words after `python -m`, in this order."""
+    first, last, every = str(runs[0]), str(runs[-1]), [str(run) for run in runs]
     return {
-        "report": ["reports", f"{run}", "--out", f"{out / 'report'}"],
-        "diff": ["reports", "diff", f"{run}", f"{other}", "--out", f"{out / 'diff'}"],
-        "merge": ["reports", "merge", f"{run}", f"{other}", "--out", f"{out / 'merge'}"],
-        "status": ["harness.status", f"{run}"],
-        "verify": ["harness.verify", f"{run}"],
+        "report": ["reports", first, "--out", f"{out / 'report'}"],
+        "diff": ["reports", "diff", first, last, "--out", f"{out / 'diff'}"],
+        "merge": ["reports", "merge", first, last, "--out", f"{out / 'merge'}"],
+        "status": ["harness.status", first],
+        "verify": ["harness.verify", first],
+        "site": ["reports", "site", *every, "--out", f"{out / 'site'}"],
+        "site again": ["reports", "site", *every, "--out", f"{out / 'site'}"],
+        "site, 1 new": ["reports", "site", *every, "--out", f"{out / 'site'}"],
     }
 
 
-def measured(words: Sequence[str]) -> tuple[float, float, int]:
-    """Seconds, peak MiB and exit code of `python -m …`."""
+def measured(words: Sequence[str]) -> tuple[float, float, float, int]:
+    """Seconds by the clock and of the CPU, peak MiB and exit code of `python -m …`."""
     began = time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", *words], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return time.monotonic() - began, usage.ru_maxrss / 1024, process.returncode
+    seconds = usage.ru_utime + usage.ru_stime
+    return time.monotonic() - began, seconds, usage.ru_maxrss / 1024, process.returncode
 
 
 def written(folder: Path) -> str:
@@ -218,8 +224,28 @@ def written(folder: Path) -> str:
 
 
 def show(name: str, words: Sequence[str], folder: Path) -> None:
-    seconds, memory, code = measured(words)
-    print(f"{name:>12} {seconds:8.1f} s {memory:8.0f} MiB  exit {code}  {written(folder)}", flush=True)
+    wall, cpu, memory, code = measured(words)
+    times = f"{wall:7.1f} s {cpu:7.1f} s of CPU {memory:6.0f} MiB"
+    print(f"{name:>12} {times}  exit {code}  {written(folder)}", flush=True)
+
+
+def opened(page: Path) -> None:
+    """How long Chromium takes for a page, and for its first answer to a choice."""
+    with tempfile.TemporaryDirectory() as profile, browser(Path(profile)) as tab:
+        tab.open(page)
+        entry = "performance.getEntriesByType('navigation')[0]"
+        loaded, done = (tab.run(f"{entry}.{name}") for name in ("domContentLoadedEventEnd", "loadEventEnd"))
+        script = "document.querySelector('#trial-status')"
+        answer = (
+            f"(() => {{ if (!{script}) return 0; const began = performance.now(); {script}.selectedIndex = 1;"
+            f" {script}.dispatchEvent(new Event('change')); document.body.offsetHeight;"
+            " return performance.now() - began; })()"
+        )
+        heap = tab.run("performance.memory.usedJSHeapSize") / 1e6
+        print(
+            f"{page.name:>12}: DOMContentLoaded {loaded:.0f} ms, loaded {done:.0f} ms, a choice of status "
+            f"{tab.run(answer):.0f} ms, {heap:.0f} MB of heap"
+        )
 
 
 def main() -> None:
@@ -227,7 +253,9 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--images", type=int, default=300)
     parser.add_argument("--runs", type=int, default=2)
-    parser.add_argument("--only", default="", metavar="NAMES", help="some of report,diff,merge,status,verify")
+    parser.add_argument(
+        "--only", default="", metavar="NAMES", help="some of report,diff,merge,status,verify,site"
+    )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where the runs are, or are to be, kept")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -243,10 +271,19 @@ def main() -> None:
 
 
 def compare(runs: Sequence[Path], out: Path, only: Sequence[str]) -> None:
-    if len(runs) <= 2:
-        for name, words in commands(runs[0], runs[-1], out).items():
-            if not only or name in only:
-                show(name, words, out / name)
+    """Every command, then how its pages open; of many runs the site alone."""
+    wanted = only or (["site"] if len(runs) > 2 else [])
+    for name, words in commands(runs, out).items():
+        kind = name.split()[0].rstrip(",")
+        if wanted and kind not in wanted:
+            continue
+        if name == "site, 1 new":
+            os.utime(runs[0] / "sweep.json")
+        show(name, words, out / kind)
+    pages = [out / "report/report.html", out / "site/index.html", *sorted(out.glob("site/boards/*"))[:1]]
+    for page in pages if CHROMIUM else []:
+        if page.exists():
+            opened(page)
 
 
 if __name__ == "__main__":
