@@ -224,6 +224,19 @@ def test_what_the_server_wants():
     assert other_numbers(published()) == []
 
 
+def test_what_a_killed_command_left_behind_is_in_no_submission(run: Path, data: Path, tmp_path: Path):
+    left = tmp_path / ".submission.partial/anomaly_images/can/test_private/999_regular.tiff"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half of")
+    assert main([str(run), "--out", str(tmp_path)]) == 1
+    assert check(tmp_path / "submission", of_data(data)).problems == ()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "submission",
+        "submission.json",
+        "submission.tar.gz",
+    ]
+
+
 def test_without_masks(run: Path, data: Path, tmp_path: Path):
     assert main([str(run), "--out", str(tmp_path), "--maps-only"]) == 1
     found = check(tmp_path / "submission", of_data(data))
