@@ -188,6 +188,11 @@ class SweepConfig(Strict):
         given = [key for key in ("protocol", "protocols", "why") if getattr(self, key)]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} are given; one of them says what is run")
+        known = [entry.name for entry in self.methods]
+        for factor in self.why.factors if self.why else ():
+            if not isinstance(factor, str) and factor.method not in known:
+                said = f"factor {factor.name!r} changes {factor.method[:80]!r}, which this sweep does not run"
+                raise ValueError(said + nearest(factor.method, known))
         return self
 
     def record(self) -> dict[str, Any]:

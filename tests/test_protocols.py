@@ -417,6 +417,11 @@ def test_a_factor_that_is_none_is_refused(sweep_file: Write):
     with pytest.raises(ConfigError, match="did you mean 'draw'"):
         load(path, (), CHECKS)
     side = {"name": "side", "method": "mean_image", "change": {"image_size": [8]}}
+    with pytest.raises(
+        ConfigError, match=r"changes 'mean_imag', which this sweep does not run .did you mean 'mean_"
+    ):
+        other = side | {"method": "mean_imag", "change": {"image_size": [8, 16]}}
+        load(sweep_file(why={"from": "psad", "to": "dfsc", "factors": [other]}), (), CHECKS)
     with pytest.raises(ConfigError, match=r"must be \[before, after\], not 1 values"):
         load(sweep_file(why={"from": "psad", "to": "dfsc", "factors": [side]}), (), CHECKS)
 

@@ -25,7 +25,8 @@ def card(entry: Mapping[str, Any]) -> Iterator[RenderableType]:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), show_edge=False)
     for key, value in entry.items():
         if key not in ("parameters", "counts", "layout", *_LISTED) and value not in ("", [], None):
-            table.add_row(key, Text(_word(value)))
+            # sources have commas of their own
+            table.add_row(key, Text("\n".join(value) if key == "sources" else _word(value)))
     yield table
     for key, heading in _LISTED.items():
         if entry.get(key):
