@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from reports_synthetic import FIVE, Entry, measured, metric_row, write_run
+from reports_synthetic import FIVE, LOCO, Entry, measured, metric_row, write_run
 from scipy.stats import f, friedmanchisquare, rankdata
 
 from harness.metrics import Scale
@@ -19,7 +19,8 @@ from reports.leaderboard import Board, boards, order
 from reports.leaderboard.critical import iman_davenport, nemenyi, of_ranks
 from reports.leaderboard.ranks import by_number, groups, improvability, places, unit_ranks
 from reports.leaderboard.wins import RESAMPLES, win_rates
-from reports.stats import paired_auroc, score_table, strata
+from reports.stats import Bootstrap, ResampledImages, paired_auroc, score_table, strata
+from reports.stats.drawn import DrawnAreas
 from reports.stats.evidence import BOOTSTRAP, evidence, scores_of
 
 LEVELS = {"strong": 0.3, "alike": 0.28, "weak": 0.02}
@@ -151,7 +152,7 @@ def test_where_lower_is_better_the_lowest_wins(tmp_path: Path):
 
 def test_one_method_alone_wins_nothing_but_is_there(tmp_path: Path):
     board = first(measured(write_run(tmp_path / "run", [Entry("a", 0.8)], FIVE[:2]), {}))
-    assert [(s.rank, s.mean_rank, s.improvability) for s in board.standings] == [(1, None, 0.0)]
+    assert [(s.rank, s.mean_rank, s.improvability) for s in board.standings] == [(1, None, None)]
 
 
 def test_methods_are_called_as_in_papers_where_a_run_says_how(tmp_path: Path):
@@ -243,3 +244,16 @@ def test_a_critical_difference_is_drawn_only_where_there_are_units_enough():
     level = of_ranks(names, np.array([[1.0, 2, 3], [3, 1, 2], [2, 3, 1]] * 5))
     assert level.difference is None and "no difference" in level.why
     assert "fewer than three" in of_ranks(names[:2], clear[:, :2]).why
+
+
+@pytest.mark.parametrize(
+    "labels", [LOCO, ("good",) * 5 + ("bad",) * 6, ("good",) * 4 + ("logical",), ("good",) * 3]
+)
+def test_areas_on_draws_are_those_of_resampled_images(labels: tuple[str, ...]):
+    scores = np.random.default_rng(1).integers(0, 9, len(labels)).astype(float)
+    options = Bootstrap(resamples=60, seed=5)
+    quick, slow = DrawnAreas(labels, options).areas(scores), ResampledImages(labels, options).areas(scores)
+    assert quick.keys() == slow.keys()
+    for subset, (value, drawn) in quick.items():
+        assert value == pytest.approx(slow[subset].value, abs=1e-12)
+        np.testing.assert_allclose(drawn, slow[subset].drawn, atol=1e-12)

@@ -2,14 +2,25 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import CHROMIUM, Page, browser
 from conftest import wait_for
-from reports_synthetic import FIVE, TRACE, Entry, measured, metric_row, showcase, unfinished, write_run
+from reports_synthetic import (
+    FIVE,
+    NINE,
+    TRACE,
+    Entry,
+    measured,
+    metric_row,
+    metric_rows,
+    showcase,
+    unfinished,
+    write_run,
+)
 
 from harness.metrics import Scale
 from harness.results import read_run, write_scales, write_sweep
@@ -173,6 +184,59 @@ def test_the_page_begins_with_who_wins_and_switches_in_place(tab: Page, boarded:
         tab.choose(f"#board-{axis}", value)
     assert tab.run("document.querySelector('#board-table tbody').innerText") == before
     assert tab.texts("#board-notes li") == notes
+
+
+def _of_two_versions(folder: Path) -> list[Path]:
+    """Two runs whose metrics are not defined alike and whose supports were drawn by other rules."""
+    entries = [[Entry(name, 0.8, shots=(4,)) for name in pair] for pair in (("a", "b"), ("c", "d"))]
+    second = {"metrics": lambda row, value: [m | {"metric_version": 2} for m in metric_rows(row, value)]}
+    first = write_run(folder / "first", entries[0], FIVE[:2])
+    return [first, write_run(folder / "second", entries[1], FIVE[:2], support="per_subtype", **second)]
+
+
+def _half(category: str, shots: int | None, seed: int | None) -> dict[str, str] | None:
+    return None if category != FIVE[0] else {}
+
+
+STATES: dict[str, Callable[[Path], list[Path]]] = {
+    "one method": lambda p: [measured(write_run(p / "one", [Entry("alone", 0.8)], FIVE[:2]), {})],
+    "half-finished": lambda p: [
+        measured(write_run(p / "half", [Entry("a", 0.8), Entry("b", 0.7, fate=_half)], FIVE[:2]), {"a": 0.1})
+    ],
+    "two versions of a metric": _of_two_versions,
+    "thirty methods": lambda p: [
+        measured(
+            write_run(p / "many", [Entry(f"m{i:02}", 0.8, {}, (4,), (0,)) for i in range(30)], NINE),
+            {f"m{i:02}": i / 100 for i in range(30)},
+        )
+    ],
+}
+FIRST = {
+    "one method": ("alone", "has nobody beside it", 1),
+    "half-finished": ("a", "", 2),
+    "two versions of a metric": ("", "", 2),
+    "thirty methods": ("m29", "", 30),
+}
+
+
+@needs_browser
+@pytest.mark.parametrize("state", STATES)
+def test_whatever_state_runs_are_in_the_page_begins_with_a_board(tab: Page, tmp_path: Path, state: str):
+    tab.open(write_page(tmp_path, *STATES[state](tmp_path)), width=390)
+    best, said, rows = FIRST[state]
+    assert tab.texts("h2")[:2] == ["Leaderboard", "Comparison"]
+    assert len(tab.texts("#board-table tbody tr")) == rows
+    assert best in tab.texts("#board-told dd")[0] and said in tab.texts("#board-told dd")[0]
+    assert tab.run("document.documentElement.scrollWidth") <= 390
+    if state == "half-finished":
+        assert "not ranked: b (pending in juice bottle)" in tab.texts("#board-told dd")[3]
+    if state == "two versions of a metric":
+        tab.choose("#board-protocol", "per_subtype")
+        assert tab.text("#board-value") == "AUROC [v2]"
+    if state == "thirty methods":
+        assert len(tab.texts("#wins tbody tr")) == 30
+        tab.open(tmp_path / "report.html")
+        assert tab.run("document.querySelectorAll('#front g.dot text').length") >= 25
 
 
 @needs_browser

@@ -133,7 +133,9 @@ def _places(found: Scope, scale: Scale, sure: Sure | None) -> dict[str, _Place]:
 
 
 def _improvability(table: NDArray[np.float64], scale: Scale) -> list[float | None]:
-    """Of each method; None where nobody knows what a perfect one would have."""
+    """Of each method; None of one alone, and where nobody knows what a perfect one would have."""
+    if table.shape[1] == 1:
+        return [None]
     if scale.unit == PERCENT and scale.higher_is_better:
         return improvability(1 - table).tolist()
     if scale.higher_is_better is False and (table >= 0).all():

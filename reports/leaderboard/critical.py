@@ -76,7 +76,7 @@ def of_ranks(names: Sequence[str], ranks: NDArray[np.float64]) -> Critical:
         return Critical(n, k, None, None, {}, f"No critical-difference figure: {few}.")
     means = dict(sorted(zip(names, ranks.mean(axis=0).tolist(), strict=True), key=lambda item: item[1]))
     p, needed = iman_davenport(ranks), nemenyi(k, n)
-    said = f"{n} categories and {k} methods, Iman–Davenport p = {'<0.001' if p < 0.001 else f'{p:.2g}'}"
+    said = f"{n} categories and {k} methods, Iman–Davenport p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}"
     apart = max(means.values()) - min(means.values())
     if n < LEAST:
         why = f"only {n} categories: mean ranks would have to differ by {needed:.1f} of at most {k - 1}"

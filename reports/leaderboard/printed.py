@@ -111,7 +111,11 @@ def _sure(board: Board, scale: Scale) -> str:
     told = []
     if best.low is not None and best.high is not None:
         told.append(f"95 % interval of the best {scale.text(best.low)} – {scale.text(best.high)}")
-    if board.tested:
+    if len(board.ranked) == 1:
+        told.append("nobody to compare with")
+    elif board.tested and len(board.leaders) == 1:
+        told.append(f"none of the {len(board.ranked) - 1} others shares its rank")
+    elif board.tested:
         told.append(f"{len(board.leaders)} of {len(board.ranked)} ranked methods share the first rank")
     else:
         told.append("differences in this metric are not tested: ranks are those of the printed numbers")
@@ -152,7 +156,7 @@ def _notes(board: Board) -> list[str]:
     if marks := sorted({m for s in board.standings for m in s.marks}):
         found.append(f"Numbers here carry marks: {', '.join(marks)}. They rank with all others.")
     if board.left_out and board.ranked:
-        found.append(f"Over {', '.join(map(words, board.units))} alone: {_missing(board)}")
+        found.append(f"Ranked over {_few(list(map(words, board.units)))} alone.")
     return found
 
 
@@ -187,8 +191,9 @@ def _hours(one: Standing) -> str:
 
 
 def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+    if len(names) > NAMED:
+        return f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more"
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def _count(n: int, stem: str, one: str, several: str) -> str:

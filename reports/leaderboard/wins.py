@@ -17,7 +17,7 @@ from reports.frame.load import AUROC, Frame
 from reports.frame.naming import ZERO
 from reports.leaderboard.board import order
 from reports.leaderboard.protocols import under_each
-from reports.stats import ResampledImages
+from reports.stats.drawn import DrawnAreas
 from reports.stats.evidence import CategoryImages, evidence
 
 Floats = NDArray[np.floating[Any]]
@@ -111,18 +111,18 @@ def _beats(values: Floats) -> Floats:
 
 def _areas(trials: pd.DataFrame, images: CategoryImages) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """By subset the AUROC of every trial, on each resample and on the images themselves; NaN where none."""
-    resampled = ResampledImages(images.table.labels, replace(images.bootstrap, resamples=RESAMPLES))
+    resampled = DrawnAreas(images.table.labels, replace(images.bootstrap, resamples=RESAMPLES))
     drawn: dict[str, Floats] = {}
     value: dict[str, Floats] = {}
     for number, trial in enumerate(trials["trial_id"]):
         if trial in images.table.rows:
-            for subset, area in resampled.areas(images.table.of([trial])).items():
+            for subset, (area, on_draws) in resampled.areas(images.table.of([trial])[0]).items():
                 if subset not in drawn:
                     drawn[subset] = np.full((len(trials), RESAMPLES), np.nan, np.float32)
                     value[subset] = np.full(len(trials), np.nan)
                 # rounded alike, so that equal rankings tie whatever order their sums were taken in
-                drawn[subset][number] = np.round(area.drawn, 6)
-                value[subset][number] = round(area.value, 9)
+                drawn[subset][number] = np.round(on_draws, 6)
+                value[subset][number] = round(area, 9)
     return drawn, value
 
 

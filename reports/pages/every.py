@@ -30,7 +30,7 @@ def _method(frame: Frame, gallery: Gallery, method: str) -> SubPage:
     table, pairs = beside(frame, method)
     made = (
         *standings(frame, method), *of_method(frame, method), *images_of_method(found),
-        *cost(frame, trials, "variant"), *table,
+        *cost(trials, by_shots=True), *table,
     )  # fmt: skip
     variants = set(trials["variant"])
     panels = (_panel_of(panel, variants) for panel in gallery.panels)
@@ -97,7 +97,7 @@ def _category(frame: Frame, gallery: Gallery, dataset: str, category: str) -> Su
     trials = t[(t["dataset"] == dataset) & (t["category"] == category)]
     found = [one for one in seen(frame) if (one.dataset, one.category) == (dataset, category)]
     made = (
-        *of_category(frame, dataset, category), *images_of_category(found), *cost(frame, trials, "variant"),
+        *of_category(frame, dataset, category), *images_of_category(found), *cost(trials, by_shots=False),
     )  # fmt: skip
     panels = tuple(
         p for p in gallery.panels if p.dataset == dataset and p.rows and p.rows[0].category == category

@@ -94,15 +94,15 @@ def _standing_rows(frame: Frame, board: Board, method: str) -> Iterator[Row]:
             yield Row(name, (rank, Cell(str(len(board.ranked)), len(board.ranked)), *cells, *more))
 
 
-def cost(frame: Frame, trials: pd.DataFrame, by: str) -> Iterator[Table]:
-    """What trials cost, by a column of theirs and number of shots."""
+def cost(trials: pd.DataFrame, by_shots: bool) -> Iterator[Table]:
+    """What trials cost, by setting, and by number of shots where that is wanted."""
     ended = trials[trials["status"] != MISSING]
     rows = [
-        Row(f"{words(str(name))}, {shots_title(int(str(shots)))}", costs_of(some))
-        for (name, shots), some in ended.groupby([by, "shots"], sort=False)
+        Row(", ".join([str(name), *(shots_title(int(str(k))) for k in shots)]), costs_of(some))
+        for (name, *shots), some in ended.groupby(["variant", "shots"][: 1 + by_shots], sort=False)
     ]
     if rows:
-        yield Table("cost", "Cost", CAPTION, by.capitalize(), COLUMNS, (Group("", tuple(rows)),))
+        yield Table("cost", "Cost", CAPTION, "Method", COLUMNS, (Group("", tuple(rows)),))
 
 
 def images_of_method(found: Iterable[Seen]) -> Iterator[Table]:

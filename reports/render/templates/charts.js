@@ -158,7 +158,7 @@ function drawCritical(board) {
     const left = i < half;
     const y = 60 + 6 * bars.length + 22 * (left ? i : ranks.length - 1 - i);
     image.append(svg("path", { class: "lead", fill: "none", d: `M${x.at(r)} 34V${y}H${left ? 200 : BOX.width - 200}` }),
-      svg("text", { x: left ? 196 : BOX.width - 196, y: y + 4, "text-anchor": left ? "end" : "start" }, `${shortName(v)} ${r.toFixed(1)}`));
+      svg("text", { x: left ? 196 : BOX.width - 196, y: y + 4, "text-anchor": left ? "end" : "start" }, `${shortName(v, 22)} ${r.toFixed(1)}`));
   });
   image.setAttribute("viewBox", `0 0 ${BOX.width} ${80 + 6 * bars.length + 22 * half}`);
   find("#critical").replaceChildren(image);
