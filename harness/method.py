@@ -170,7 +170,7 @@ def _unread(params: Params, native: tuple[int, int]) -> Sequence[Read]:
     return ()
 
 
-Use = Literal["text", "part labels", "external images"]
+Use = Literal["text", "part labels", "external images", "rules per category"]
 
 
 @final
@@ -206,7 +206,8 @@ class Card:
         licence: of its code here.
         weights_licence: of the pretrained weights that it loads by default, with their names.
         trained: whether it learns weights; else it only remembers or measures ("training-free").
-        uses: what it may learn from or be told besides images of the category.
+        uses: what it may learn from or be told besides images of the category; "rules per category" are
+            words, counts or thresholds that somebody wrote for each.
         demo: how it is run in `make demo`.
         paths: hyper-parameters that name files or folders; their content (see `assets`) replaces them in
             the trial's identity.

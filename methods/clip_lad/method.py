@@ -116,7 +116,7 @@ class ClipLad:
         licence="Apache-2.0",
         weights_licence="MIT (ViT-L-14, datacomp_xl_s13b_b90k)",
         trained=False,
-        uses=frozenset({"text"}),
+        uses=frozenset({"text", "rules per category"}),
         demo=Demo(
             {"image_size": 224, "patch_stages": [4]},
             "patches of one stage; a few-shot method: with all images there are many pairs",

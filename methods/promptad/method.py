@@ -98,7 +98,7 @@ class PromptAD:
         weights_licence="MIT (ViT-B-16-plus-240, laion400m_e32)",
         trained=True,
         validation=False,
-        uses=frozenset({"text"}),
+        uses=frozenset({"text", "rules per category"}),
         demo=Demo(
             {
                 "image_size": 112,
