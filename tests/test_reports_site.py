@@ -215,6 +215,9 @@ def test_the_report_of_a_run_is_part_of_the_site(tmp_path: Path, runs: list[Path
     page = page_of(site, "runs", "first")
     (link,) = re.findall(r'<a href="([^"]+)">Report of this run', page.read_text())
     assert (page.parent / link).read_bytes() == (runs[0] / "report/report.html").read_bytes()
+    leads = re.findall(r'href="([^"#]+\.html)(?:#[^"]*)?"', (runs[0] / "report/report.html").read_text())
+    assert leads
+    assert all(((page.parent / link).parent / lead).is_file() for lead in leads)
     assert "None has been made" in text(page_of(site, "runs", "second"))
     shutil.rmtree(runs[0] / "report")
     build(runs, site)

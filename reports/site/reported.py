@@ -12,6 +12,7 @@ from reports.site.shelf import key_of
 from reports.watching import newest
 
 REPORTS = "reports"  # folder of a site
+BESIDE = (f"{PARTS}/*.js", "*/*.html")  # what a report's page reads, and the pages that it leads to
 
 
 def reports_of(runs: Sequence[Digest], out: Path) -> Mapping[str, tuple[str, bool]]:
@@ -30,17 +31,22 @@ def reports_of(runs: Sequence[Digest], out: Path) -> Mapping[str, tuple[str, boo
 
 
 def _copy(page: Path, folder: Path) -> None:
-    """The page with its parts, where they differ from what is there; the page last, which asks for them."""
-    parts = sorted((page.parent / PARTS).glob("*.js"))
-    for path in [*parts, page]:
+    """The page with what it leads to and reads, where that differs from what is there; the page last."""
+    beside = [path for kind in BESIDE for path in sorted(page.parent.glob(kind))]
+    for path in [*beside, page]:
         target = folder / path.relative_to(page.parent)
-        facts = path.stat()
-        if not target.is_file() or (target.stat().st_size, target.stat().st_mtime_ns) != (
-            facts.st_size,
-            facts.st_mtime_ns,
-        ):
+        if not _same(path, target):
             with whole(target, durable=False) as hidden:
                 shutil.copy2(path, hidden)
-    for path in (folder / PARTS).glob("*.js"):
-        if path.name not in {part.name for part in parts}:
+    wanted = {path.relative_to(page.parent) for path in beside}
+    for path in [path for kind in BESIDE for path in folder.glob(kind)]:
+        if path.relative_to(folder) not in wanted:
             path.unlink()
+
+
+def _same(first: Path, second: Path) -> bool:
+    """Of the same size and time: copies keep the time."""
+    if not second.is_file():
+        return False
+    a, b = first.stat(), second.stat()
+    return (a.st_size, a.st_mtime_ns) == (b.st_size, b.st_mtime_ns)
