@@ -18,6 +18,7 @@ from harness.results import read_run
 from reports.command import main
 from reports.export import mlflow as to_mlflow
 from reports.export import results
+from reports.export import wandb as to_wandb
 from reports.export.records import Record, metric_name, sweep_record, trial_records
 from reports.export.tools import plain
 from reports.frame.cards import MethodCard
@@ -120,6 +121,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the exporter sets by itself, so that it goes again."""
     for name in (to_mlflow.ALLOW, to_mlflow.SILENT):
         monkeypatch.setenv(name, "true")
+    monkeypatch.setenv(to_wandb.SILENT, "false")
 
 
 def test_mlflow_reads_back_the_same_numbers_and_nothing_is_written_twice(
@@ -237,8 +239,6 @@ def wandb_run(folder: Path) -> tuple[Any, dict[str, float]]:
 
 def test_wandb_holds_the_same_numbers_and_keeps_what_has_not_changed(tmp_path: Path):
     pytest.importorskip("wandb")
-    from reports.export import wandb as to_wandb
-
     sweep = Record("few", "few", {}, {"trials_ok": 2.0}, {})
     trials = [
         Record(f"t{i}", f"trial {i}", {"k": str(i)}, {"auroc/all": 0.1 + i}, {"marks": "demo data"})

@@ -1,5 +1,6 @@
 """To offline folders of Weights & Biases: one run per trial, grouped by sweep; `wandb sync` uploads them."""
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -11,6 +12,7 @@ from reports.export.records import Record
 from reports.export.tools import plain, tool
 
 DIGEST = "ladder.digest"  # beside the run's file, outside of what is uploaded
+SILENT = "WANDB_ERROR_REPORTING"
 LONGEST_TAG = 64  # characters that W&B takes
 BATCH = 200  # runs; a service of W&B takes most of a second to start
 
@@ -21,6 +23,7 @@ def write(sweep: Record, trials: Iterable[Record], out: Path) -> str:
     Raises:
         ConfigError: wandb is not installed.
     """
+    os.environ.setdefault(SILENT, "false")  # else it tells its makers of its errors, over the network
     wandb = tool("wandb", "wandb")
     out.mkdir(parents=True, exist_ok=True)
     there = _there(out)
