@@ -3,7 +3,8 @@
 A key is method / shots / category / metric / subset: the method's key with the settings in which it differs
 ("patchcore[k=9]"), shots a number or "full" (0: zero-shot), the category "mean" for the average, the metric
 with its limit ("auspro@0.05"). Without a subset it is the pooled one, or else the mean of logical and
-structural. Where there are several data sets, theirs comes first.
+structural. Where there are several data sets, theirs comes first; of several protocols with
+that of the protocol: `mvtec_loco, clip_lad/patchcore/4/mean/auroc`.
 """
 
 import unicodedata
@@ -15,6 +16,7 @@ import pandas as pd
 from reports.frame.cells import averages, cells
 from reports.frame.load import Frame
 from reports.frame.naming import FULL, words
+from reports.frame.protocols import apart
 from reports.tables.table import Cell, statistic
 
 AVERAGE = "mean"
@@ -30,16 +32,24 @@ def numbers(frame: Frame) -> dict[str, Cell]:
 
     What is incomplete has no value, and says so: in words, or by its seeds (`Cell.share`).
     """
-    each = cells(frame)
-    names, several = _methods(frame), frame.trials["dataset"].nunique() > 1
+    frames = apart(frame)
+    several = len(frames) > 1 or frame.trials["dataset"].nunique() > 1
+    found: dict[str, Cell] = {}
+    for one in frames:
+        for key, cell in _numbers(one, several):
+            found.setdefault(key, cell)
+    return found
+
+
+def _numbers(frame: Frame, several: bool) -> Iterator[tuple[str, Cell]]:
+    """Of trials of one protocol."""
+    each, names = cells(frame), _methods(frame)
     rows = [*_single(each), *_averages(frame, each)]
     subsets = _subsets(rows)
-    found: dict[str, Cell] = {}
     for row in rows:
         cell = _cell(frame, row)
         for key in _keys(row, names[row["variant"]], several, subsets[row["dataset"], row["measure"]]):
-            found.setdefault(key, cell)
-    return found
+            yield key, cell
 
 
 def _single(each: pd.DataFrame) -> Iterator[Row]:

@@ -320,6 +320,22 @@ def test_json_says_what_was_changed_of_a_protocol(
     assert written(under(frame, label), tmp_path)["results"][0]["benchmark"] == expected
 
 
+def test_averages_of_two_protocols_are_told_apart(frame: Frame, tmp_path: Path):
+    labels = ("clip_lad", "objectcore, with seeds 2")
+    told = tuple({"label": label, "protocol": label, "title": label, "step": ""} for label in labels)
+    listed = [[labels[0]] if method == "clip" else [*labels] for method in frame.trials["method"]]
+    source = replace(frame.sources[0], protocols=told)
+    both = replace(frame, sources=(source,), trials=frame.trials.assign(protocols=listed))
+    said = written(both, tmp_path)["results"]
+    assert [record["benchmark"] for record in said] == [
+        "MVTec LOCO AD (4-shot, CLIP-LAD protocol)",
+        "MVTec LOCO AD (zero-shot, CLIP-LAD protocol)",
+        "MVTec LOCO AD (4-shot, ObjectCore protocol, with seeds 2)",
+    ]
+    names = sweep_record(both, source).metrics
+    assert {n.partition("/")[0] for n in names if "/" in n} == {f"mvtec_loco, {label}" for label in labels}
+
+
 def test_json_of_a_data_set_that_nobody_registered(tmp_path: Path):
     path = write_run(tmp_path / "own", [Entry("mean_image", 0.5, seeds=(0,))], ("a",), dataset="mine")
     said = written(load([path]), tmp_path)

@@ -63,6 +63,14 @@ def titled(frame: Frame) -> Frame:
     return replace(frame, cards=CARDS, trials=frame.trials.assign(title=titles, variant=variants))
 
 
+def of_two(frame: Frame) -> Frame:
+    """The same under two protocols: one asks for everything, one for four shots."""
+    told = tuple({"label": name, "protocol": name, "title": name, "step": ""} for name in ("first", "second"))
+    listed = [["first", "second"] if shots == 4 else ["first"] for shots in frame.trials["shots"]]
+    source = replace(frame.sources[0], protocols=told)
+    return replace(frame, sources=(source,), trials=frame.trials.assign(protocols=listed))
+
+
 def overview(frame: Frame) -> Table:
     return next(t for t in make_tables(frame)[0] if t.key.startswith("overview"))
 
@@ -127,6 +135,17 @@ def test_several_data_sets_come_first_in_a_key_and_odd_names_are_plain(tmp_path:
     assert "one/psad[words=50 - e--x-]/4/a-1/auroc" in found
     assert (
         "two/psad[words=other]/full/a-1/auroc" not in found and "two/psad[words=other]/1/mean/auroc" in found
+    )
+
+
+def test_numbers_of_two_protocols_never_share_a_key(frame: Frame):
+    found = numbers(of_two(frame))
+    assert {key.partition("/")[0] for key in found} == {"mvtec_loco, first", "mvtec_loco, second"}
+    assert found["mvtec_loco, first/mean_image/1/mean/auroc"].complete
+    assert "mvtec_loco, second/mean_image/1/mean/auroc" not in found  # which has four shots alone
+    assert (
+        found["mvtec_loco, second/mean_image/4/mean/auroc"].text
+        == numbers(frame)["mean_image/4/mean/auroc"].text
     )
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from reports.frame.cells import averages, cells
 from reports.frame.load import MISSING, Frame, LoadedRun
 from reports.frame.naming import FULL, shots_title
+from reports.frame.protocols import apart
 
 COSTS = ("fit_seconds", "score_seconds", "total_seconds", "ms_per_image", "peak_rss_mib", "peak_gpu_mib")
 _FACTS = ("status", "reason", "error_type", "device", "gpu_name", "host", "fingerprint", "git_commit")
@@ -145,14 +146,14 @@ def _axis(frame: Frame, name: str) -> str:
 
 def _averages(frame: Frame) -> dict[str, float]:
     """Averages over categories and seeds, by a name like "patchcore/4-shot/auroc/all"."""
-    means = averages(frame, cells(frame))
-    complete = means[means["mean"].notna()]
-    several = frame.trials["dataset"].nunique() > 1
-    return {_place(row, several): float(row["mean"]) for row in complete.to_dict("records")}
+    frames = apart(frame)
+    several = len(frames) > 1 or frame.trials["dataset"].nunique() > 1
+    rows = (row for one in frames for row in averages(one, cells(one)).to_dict("records"))
+    return {_place(row, several): float(row["mean"]) for row in rows if not pd.isna(row["mean"])}
 
 
 def _place(row: Mapping[Any, Any], several: bool) -> str:
-    """What an average is of; the data set is named where there are several."""
+    """What an average is of; the data set is named where there are several, or several protocols."""
     measure = str(row["measure"]).replace("@", "_fpr")
     parts = [row["variant"], shots_title(row["shots"]), measure, row["subset"]]
     return "/".join([row["dataset"], *parts] if several else parts)

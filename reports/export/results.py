@@ -5,6 +5,7 @@ protocol: the name of the benchmark says how it was measured, that of the model 
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from reports.frame.cards import MethodCard
 from reports.frame.cells import SUBSETS, averages, cells
 from reports.frame.load import Frame, LoadedRun
 from reports.frame.naming import FULL, ZERO, metric_of, shots_title
+from reports.frame.protocols import apart
 from reports.papers.origin import protocol_titles
 
 FORMAT = "ladder-results/1"
@@ -36,7 +38,7 @@ def write(frame: Frame, source: LoadedRun, out: Path, code: str = "") -> Path:
         out: a folder.
         code: address at which the code can be read; "" for none.
     """
-    records = [_record(frame, source, place, code) for place in _places(frame)]
+    records = [_record(one, source, place, code) for one in apart(frame) for place in _places(one)]
     said = {"format": FORMAT, "made_by": f"Ladder {harness.__version__}", "results": records}
     path = out / FILE
     with whole(path) as hidden:
@@ -54,7 +56,10 @@ def _places(frame: Frame) -> Iterator[pd.DataFrame]:
 def _record(frame: Frame, source: LoadedRun, rows: pd.DataFrame, code: str) -> dict[str, Any]:
     dataset, shots = _dataset(rows["dataset"].iloc[0]), int(rows["shots"].iloc[0])
     trials = frame.trials.merge(rows[["dataset", "variant", "shots"]].drop_duplicates())
-    protocols = _protocols(trials)
+    label = (
+        rows["dataset"].iloc[0].partition(", ")[2]
+    )  # of several protocols, as `apart` names their data set
+    protocols = [label] if label else _protocols(trials)
     card, params = frame.cards[trials["method"].iloc[0]], json.loads(trials["params"].iloc[0] or "{}")
     return {
         "benchmark": benchmark(dataset["title"], shots, protocols),
@@ -104,7 +109,7 @@ def _side(size: Any) -> str:
 
 def _dataset(label: str) -> dict[str, Any]:
     """A data set as it calls itself; what nobody has registered here has a name and no more."""
-    name = label.partition(" ")[0]
+    name = re.split("[ ,]", label)[0]  # without the run, and the protocol, that tell two apart
     known = DATASETS.load(name) if name in DATASETS else None
     said = {key: getattr(known, key, "") or None for key in ("licence", "url", "citation")}
     return {"name": name, "title": known.title if known else name, **said}
