@@ -43,8 +43,8 @@ def watch(runs: Sequence[Path], make: Callable[[bool], Made], seconds: int) -> M
         made = make(going)
         if not going:
             return made
-        time.sleep(max(seconds, SHARE * (time.monotonic() - began)))
-        while _seen(runs) == before:
+        due = time.monotonic() + max(seconds, SHARE * (time.monotonic() - began))
+        while _seen(runs) == before or (time.monotonic() < due and not all(map(_ended, runs))):
             time.sleep(seconds)
 
 

@@ -44,8 +44,9 @@ def _order(trials: pd.DataFrame) -> pd.DataFrame:
 
 def _summary(doubled: pd.DataFrame, runs: Sequence[str]) -> str:
     count, where = doubled["trial_id"].nunique(), set(doubled["run"])
-    names = ", ".join(name for i, name in enumerate(runs) if i in where)
-    return f"{_trials(count)} planned in more than one of {names}: the ok row, or else the latest, counts."
+    names = [name for i, name in enumerate(runs) if i in where]
+    named = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    return f"{_trials(count)} planned in more than one of {named}: the ok row, or else the latest, counts."
 
 
 def _conflicts(doubled: pd.DataFrame, metrics: pd.DataFrame, scales: Mapping[str, Scale]) -> list[str]:

@@ -50,11 +50,12 @@ FAILURES = heads("Method*", "Status*", "Reason*", "Trials")
 def index(site: Site, cards: Mapping[str, MethodCard]) -> dict[str, Any]:
     """Of the first page."""
     leaders = [_leader(g, boards) for g in site.gathered for boards in by_measure(g).values()]
+    run_heads, run_rows = filled(RUNS, [_run(run) for run in site.runs])
     return {
         "leader_heads": LEAD,
         "leaders": leaders,
-        "run_heads": RUNS,
-        "run_rows": [_run(run) for run in site.runs],
+        "run_heads": run_heads,
+        "run_rows": run_rows,
         "method_heads": METHODS,
         "method_rows": [_method(site, card) for card in cards.values()],
     }
@@ -174,7 +175,7 @@ def _run(run: Digest) -> Row:
     damaged = "damaged: " if run.damaged else ""
     return [
         Shown(run.name, run_page(run), run.path, long=True),
-        Shown(damaged + state(run)),
+        Shown(damaged + state(run).partition(":")[0]),
         Shown(f"{run.planned:,}"),
         *_counts(run.counts),
         Shown(str(len(run.methods))),
