@@ -1,5 +1,6 @@
 """MVTec AD 2: its splits, its lightings, and what becomes of test images without labels."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,21 @@ def test_a_private_split_that_is_not_there_is_said(root: Path):
     assert MVTEC_AD2.read(root, "can").marks == ("unofficial split",)  # of the mixed ones too few are there
     with pytest.raises(DataError, match="can/test_private: no such folder"):
         MVTEC_AD2.read(root, "can", Ad2Options("private"))
+
+
+def test_no_validation_images_are_said_and_limits_count_once(root: Path):
+    shutil.rmtree(root / "can/validation")
+    notes = check(root, MVTEC_AD2, Ad2Options(pro_limits=(0.05, 0.3, 0.05))).notes
+    assert "can: no validation image to fix a threshold on: seg_f1 will be empty" in notes
+    assert MVTEC_AD2.read(root, "can", Ad2Options(pro_limits=(0.05, 0.3, 0.05))).limits == {
+        "aupro": (0.05, 0.3)
+    }
+
+
+def test_a_folder_of_another_data_set_is_no_root(tmp_path: Path):
+    (tmp_path / "tubes/train/good").mkdir(parents=True)
+    with pytest.raises(DataError, match="no category of mvtec_ad2 in this folder"):
+        MVTEC_AD2.names(tmp_path)
 
 
 def test_the_numbers_of_the_archive():

@@ -76,7 +76,7 @@ def said(name: str, root: Path, options: Any = None, category: str = "") -> str:
     [
         ("visa", "Data/Images/Normal/0000.JPG", ["anomaly", "good"], 1),
         ("cad_sd", "train/0_good/000.jpg", ["good", "structural", "structural", "logical", "logical"], 0),
-        ("vid_ad", "train/good/000.png", ["good", "logical", "logical", "logical"], 0),
+        ("vid_ad", "train/good/000.jpg", ["good", "logical", "logical", "logical"], 0),
         ("mpdd", "train/good/000.png", ["good", "anomalous"], 1),
         ("btad", "train/ok/0000.bmp", ["good", "ko"], 1),
         ("autovi", "train/good/0000.png", ["good", "operator", "unclipped"], 2),
@@ -236,6 +236,13 @@ N, A = "candle/Data/Images/Normal", "candle/Data/Images/Anomaly"
         (f"{N}/0001.JPG,", f"{N}/0001.JPG", "3: 4 fields, not 5 (object,split,label,image,mask)"),
         (f"{N}/0000", "../candle/0000", "2: image '../candle/0000.JPG' does not lie below"),
         ("train,normal", "train,anomaly", "2: 1 anomalous images are in its training part"),
+        (f"{N}/0001", f"{N}/./0000", f"2: {N}/0000.JPG is listed more than once"),  # spelt otherwise
+        (f"{N}/0001", "candle/Data//Images/Normal/0000", f"2: {N}/0000.JPG is listed more than once"),
+        (
+            f"{N}/0002.JPG,",
+            f"{N}/0002.JPG,candle/Data/Masks/Anomaly/000.png",
+            f"4: {N}/0002.JPG is normal and has the mask candle/Data/Masks/Anomaly/000.png",
+        ),
     ],
 )
 def test_a_line_of_visa_that_cannot_be_meant(old: str, new: str, wanted: str, drawn: Draw):
@@ -286,6 +293,10 @@ def test_the_two_class_splits_of_visa_are_no_k_shots(
     shutil.move(anew / "1cls", anew / name)
     shutil.copytree(anew / name / "candle/test/bad", anew / name / "candle/train/bad")
     assert f"{name} is the split of the paper's two-class setting" in said("visa", anew / name)
+    with pytest.raises(
+        DataError, match=r"`split: mine` names a file of split_csv/; here folders say what is"
+    ):
+        DATASETS.load("visa").names(anew / name, VisaOptions("mine"))
 
 
 @pytest.mark.parametrize(
@@ -316,6 +327,9 @@ def test_a_mask_of_another_size_or_none(name: str, mask: str, drawn: Draw):
         (lambda j: j["train"][0].pop("image_path"), "train 0: image_path must be a text, not None"),
         (lambda j: j["train"][1].update(anomaly_class="AK"), "train 1: 1 anomalous images are in its train"),
         (lambda j: j["test"][2].update(mask_path=3), "test 2: mask_path must be a text or null, not 3"),
+        (lambda j: j["train"].clear(), "audiojack: its index names no image to train with"),
+        (lambda j: j["test"].clear(), "audiojack: its index names no image to test with"),
+        (lambda j: j["train"][0].update(image_path=3), "train 0: image_path must be a text, not 3"),
     ],
 )
 def test_an_index_of_real_iad_that_cannot_be_meant(change: Any, wanted: str, drawn: Draw):
@@ -325,7 +339,9 @@ def test_an_index_of_real_iad_that_cannot_be_meant(change: Any, wanted: str, dra
     change(content)
     path.write_text(json.dumps(content))
     (line,) = said("real_iad", root).splitlines()[1:]
-    assert wanted in line
+    assert wanted in line and "did you mean" not in line
+    path.write_text("[" * 100_000)
+    assert f"{path}: not readable as JSON (" in said("real_iad", root)
 
 
 def test_an_index_of_real_iad_that_is_not_there(drawn: Draw):
@@ -359,6 +375,54 @@ def test_neighbouring_frames_are_not_drawn(rule: str, drawn: Draw, sweep_file, c
     error = capsys.readouterr().err
     assert f"support.rule: {rule} is refused for vid_ad: images are frames of videos" in error
     assert sweep([file, "--dry-run", "support.rule=vand2025"]) == 0
+
+
+def test_kinds_of_cad_sd_go_by_the_name_of_the_folder_or_are_refused(drawn: Draw):
+    """Under a name that says nothing the division into logical and structural anomalies would be lost."""
+    root = drawn("cad_sd")
+    (root / "test/4_lacking").rename(root / "test/4_laking")
+    (line,) = said("cad_sd", root).splitlines()[1:]
+    assert (
+        f"{root}/test/4_laking: neither logical nor structural by its name (did you mean '4_lacking'?)"
+        in line
+    )
+    for folder in [p for p in (root / "test").iterdir() if p.name != "0_good"]:
+        folder.rename(folder.with_name(folder.name[2:].capitalize()))
+    with pytest.raises(
+        DataError, match="no category of cad_sd in this folder; looked for train/0_good or test"
+    ):
+        DATASETS.load("cad_sd").names(root)
+
+
+def test_folders_of_masks_and_of_autovi_are_found_in_any_case(drawn: Draw, tmp_path: Path):
+    root = drawn("autovi")
+    masks = [s.masks for s in read("autovi", root).test]
+    (root / "pipe_clip/ground_truth").rename(root / "pipe_clip/Ground_Truth")
+    (root / "pipe_clip/train").rename(root / "pipe_clip/Train")
+    moved = [tuple(map(Path, (str(p).replace("Ground_Truth", "ground_truth") for p in s.masks)))
+             for s in read("autovi", root).test]  # fmt: skip
+    assert moved == masks and any(masks)
+
+
+def test_a_root_that_cannot_be_listed_is_said(drawn: Draw, monkeypatch: pytest.MonkeyPatch):
+    def locked(root: Path, options: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(root))
+
+    root, dataset = drawn("autovi"), replace(DATASETS.load("autovi"), lister=locked)
+    with pytest.raises(DataError, match=rf"{root}: cannot be read \(Permission denied\)"):
+        dataset.names(root)
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [
+        ("split", "'split' on the command line is not KEY=VALUE"),
+        ("split=[1", "split: '[1' is not valid YAML"),
+    ],
+)
+def test_an_option_that_is_no_option_is_said(word: str, wanted: str, drawn: Draw, capsys):
+    assert data(METHODS, ["check", str(drawn("visa")), "--option", word]) == 2
+    assert wanted in capsys.readouterr().err
 
 
 def test_counts_of_the_specification_are_compared_and_not_mended(drawn: Draw):

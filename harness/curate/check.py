@@ -88,7 +88,7 @@ def check(
     notes = [_SKETCH.format(root, sketched(root))] if sketched(root) else []
     notes += [note for category in names.whole for note in found[category].notes]
     notes += [note for category, split in whole.items() for note in turned(category, _all(split))]
-    notes += _without_value(whole)
+    notes += _without_value(dataset, whole)
     looks, undecodable = decoded(whole, progress) if deep else ({}, [])
     problems += undecodable
     notes += [note for category, seen in looks.items() for note in odd(category, seen)]
@@ -116,15 +116,17 @@ def _absent(dataset: DataSet, whole: Mapping[str, Split]) -> list[str]:
     return _totals(dataset, list(whole.values()))
 
 
-def _without_value(whole: Mapping[str, Split]) -> list[str]:
+def _without_value(dataset: DataSet, whole: Mapping[str, Split]) -> list[str]:
     """Which metrics these test sets cannot have, and why; categories with the same reason together."""
     places: dict[str, list[str]] = {}
+    # no validation images, and images that are no views of products, are mostly nothing odd
+    validated = any("validation" in counts for counts in (dataset.totals, *dataset.counts.values()))
     for category, split in whole.items():
         masks = any(sample.masks for sample in split.test)
         views = any(sample.view_of for sample in split.test)
-        # that images are no views of products is nothing odd about a data set
         names = [name for name in METRICS if views or METRICS.load(name).kind != "sample"]
-        for why in undefined([s.label for s in split.test], masks, names):
+        validation = bool(split.validation) or not validated
+        for why in undefined([s.label for s in split.test], masks, names, validation):
             places.setdefault(why, []).append(category)
     return [f"{_several(categories)}: {why}" for why, categories in places.items()]
 

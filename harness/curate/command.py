@@ -193,9 +193,19 @@ def _told(notes: Sequence[str], problems: Sequence[str]) -> None:
 
 def _pairs(texts: Sequence[str]) -> dict[str, Any]:
     """KEY=VALUE words; values are YAML."""
-    import yaml
+    return dict(map(_pair, texts))
 
-    return {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in texts)}
+
+def _pair(text: str) -> tuple[str, Any]:
+    from harness.document import NotYaml, parse
+
+    key, sign, value = text.partition("=")
+    if not (key and sign):
+        raise ConfigError(f"{text[:200]!r} on the command line is not KEY=VALUE")
+    try:
+        return key, parse(value)
+    except NotYaml as error:
+        raise ConfigError(f"{key}: {value[:200]!r} is not valid YAML ({error})") from error
 
 
 def _compare(manifest: Any, category: str) -> int:

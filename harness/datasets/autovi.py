@@ -10,7 +10,6 @@ The archives hold the category folder twice (pipe_clip/pipe_clip/train); both ar
 no division into logical and structural anomalies; the folder of an image is its label. No validation images.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from harness.datasets.folders import Layout, read_tree
 from harness.datasets.loco_files import DEFECTS, read_defects
 from harness.datasets.record import CommonOptions, DataSet, Inspection, Names
 from harness.datasets.splits import assemble
+from harness.datasets.walk import found_folders
 from harness.errors import DataError
 
 # counted by a user in the unpacked archives (github.com/PlatDrake2875/autovi_evaluation_code, 6f740c2)
@@ -57,18 +57,13 @@ LAYOUT = Layout(validation=())
 def _folder(root: Path, category: str) -> Path:
     """The folder that holds train/: the category's, or the one of the same name inside it."""
     inner = root / category / category
-    return inner if (inner / "train").is_dir() else root / category
-
-
-def _found(root: Path) -> Iterator[str]:
-    for path in sorted(root.iterdir()):
-        if path.is_dir() and (_folder(root, path.name) / "train").is_dir():
-            yield path.name
+    return inner if found_folders(inner, "train") else root / category
 
 
 def _names(root: Path, options: CommonOptions) -> Names:
     del options
-    found = of_this(tuple(_found(root)), COUNTS)
+    inside = sorted(path.name for path in root.iterdir())
+    found = of_this([name for name in inside if found_folders(_folder(root, name), "train")], COUNTS)
     return Names(found, found, found)
 
 
@@ -96,7 +91,7 @@ def _defects(folder: Path) -> tuple[dict[int, DefectType], list[str]]:
 
 
 def _recognise(root: Path) -> bool:
-    return any((_folder(root, category) / "train/good").is_dir() for category in COUNTS)
+    return any(found_folders(_folder(root, category), "train/good") for category in COUNTS)
 
 
 def _sketch(easel: Easel) -> None:

@@ -11,6 +11,7 @@ Over-coupling (a nut on either side) and lacking (on none) are what its authors 
 co-occurrence relation: logical. Scratch and paint are theirs of a local region: structural.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from harness.data.samples import LOGICAL, STRUCTURAL
@@ -19,14 +20,12 @@ from harness.datasets.folders import Layout
 from harness.datasets.reader import LayoutReader
 from harness.datasets.record import CommonOptions, DataSet, Inspection, Names
 from harness.datasets.walk import found_folders
+from harness.errors import nearest
 
 CATEGORY = "screw"
-KINDS = {"scratch": STRUCTURAL, "paint": STRUCTURAL, "over-coupling": LOGICAL, "lacking": LOGICAL}
-FOLDERS = {f"{i}_{name}": label for i, (name, label) in enumerate(KINDS.items(), start=1)}
-LABELS = (
-    FOLDERS | KINDS | {name.capitalize(): label for name, label in KINDS.items()}
-)  # as the README spells them
-LAYOUT = Layout("train/*good", (), "test/*good", ("test/*",), None, LABELS)
+FOLDERS = {"1_scratch": STRUCTURAL, "2_paint": STRUCTURAL, "3_over-coupling": LOGICAL, "4_lacking": LOGICAL}
+LAYOUT = Layout("train/*good", (), "test/*good", ("test/*",), None, FOLDERS)
+# folders as in the authors' run.py, numbers as in their README (run.py has 44 of "lacking", not 40)
 COUNTS = {CATEGORY: {"train": 400, "test good": 210, "test logical": 84, "test structural": 82}}
 
 _READER = LayoutReader("cad_sd", LAYOUT, COUNTS)
@@ -35,12 +34,28 @@ _READER = LayoutReader("cad_sd", LAYOUT, COUNTS)
 def _names(root: Path, options: CommonOptions) -> Names:
     """The one category, whose folder is the root itself."""
     del options
-    one = (CATEGORY,) if found_folders(root, LAYOUT.train) else ()
+    one = (CATEGORY,) if found_folders(root, LAYOUT.train) and _kinds(root) & set(FOLDERS) else ()
     return Names(one, one, one)
 
 
 def _inspect(root: Path, category: str, options: CommonOptions) -> Inspection:
-    return _READER.inspect_folder(root, category, options)
+    found = _READER.inspect_folder(root, category, options)
+    other = sorted(_kinds(root) - set(FOLDERS))
+    problems = [_unknown(root / "test" / name) for name in other]
+    return replace(found, problems=[*problems, *found.problems])
+
+
+def _kinds(root: Path) -> set[str]:
+    """Folders of test images that are not good."""
+    normal = found_folders(root, LAYOUT.normal)
+    return {path.name for path in found_folders(root, "test/*") if path not in normal}
+
+
+def _unknown(path: Path) -> str:
+    allowed = ", ".join(FOLDERS)
+    return (
+        f"{path}: neither logical nor structural by its name{nearest(path.name, FOLDERS)}; allowed: {allowed}"
+    )
 
 
 def _sketch(easel: Easel) -> None:
@@ -70,5 +85,5 @@ CAD_SD = DataSet(
     doc=__doc__,
     recognise=lambda root: (root / "train/0_good").is_dir(),
     sketcher=_sketch,
-    looked_for=("train/0_good", "test/0_good"),
+    looked_for=("train/0_good", *(f"test/{name}" for name in FOLDERS)),
 )

@@ -215,7 +215,7 @@ class _Reader:
             return {image.stem: [mask] for mask, image in pairs.items()}
         if not self.layout.masks:
             return None
-        root = self.folder / self.layout.masks
+        root = next(iter(self._folders(self.layout.masks)), self.folder / self.layout.masks)
         if not (self.layout.strict or there(root)):
             return None
         return masks_of(root, self.folder, folder, stems, self.problems)

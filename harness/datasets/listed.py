@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import final
 
 from harness.confined import below
@@ -47,6 +47,7 @@ def listed_tree(root: Path, folder: Path, entries: Sequence[Entry], problems: Se
     """
     found = _Files(root)
     every = [*problems, *_not_normal(entries), *_twice(entries)]
+    every += [] if problems else _empty(folder, entries)
     groups: dict[str, list[Sample]] = {TRAIN: [], TEST: []}
     for entry in entries:
         if wrong := list(found.wrong(entry)):
@@ -78,9 +79,16 @@ def _not_normal(entries: Sequence[Entry]) -> list[str]:
 
 
 def _twice(entries: Sequence[Entry]) -> list[str]:
-    counts = Counter(entry.image for entry in entries)
-    again = [entry for entry in entries if counts[entry.image] > 1]
+    counts = Counter(PurePosixPath(entry.image) for entry in entries)  # a//b and a/./b are a/b
+    again = [entry for entry in entries if counts[PurePosixPath(entry.image)] > 1]
     return [f"{again[0].where}: {again[0].image} is listed more than once"] if again else []
+
+
+def _empty(folder: Path, entries: Sequence[Entry]) -> list[str]:
+    there = {entry.split for entry in entries}
+    return [
+        f"{folder}: its index names no image to {split} with" for split in (TRAIN, TEST) if split not in there
+    ]
 
 
 @final
@@ -97,6 +105,8 @@ class _Files:
             yield from self._absent(entry, entry.mask, "mask")
         if entry.split == TEST and entry.label != GOOD and not entry.mask:
             yield f"{entry.where}: {entry.image} is anomalous and has no mask"
+        if entry.label == GOOD and entry.mask:
+            yield f"{entry.where}: {entry.image} is normal and has the mask {entry.mask}"
 
     def _absent(self, entry: Entry, name: str, what: str) -> Iterator[str]:
         try:

@@ -13,7 +13,7 @@ from harness.datasets.folders import Layout
 from harness.datasets.reader import LayoutReader
 from harness.datasets.record import DataSet
 
-# per category as quoted for the archive; they add up to the paper's 888, 176 and 282
+# they add up to the paper's 888, 176 and 282; per category no source of the authors was seen: unconfirmed
 _COUNTS = {
     "bracket_black": (289, 32, 47),
     "bracket_brown": (185, 26, 51),

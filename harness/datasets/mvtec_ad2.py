@@ -24,6 +24,7 @@ from harness.data.images import image_files
 from harness.data.rule import PLAIN, PixelRule
 from harness.data.samples import GOOD, Sample
 from harness.datasets.easel import Easel, plate
+from harness.datasets.expected import of_this
 from harness.datasets.folders import Layout, Tree, category_folders, read_tree
 from harness.datasets.record import DataSet, Inspection, Names
 from harness.datasets.splits import assemble
@@ -90,7 +91,7 @@ def condition(path: Path) -> str | None:
 
 
 def _names(root: Path, options: Ad2Options) -> Names:
-    found = tuple(category_folders(root, _LAYOUTS[options.test]))
+    found = of_this(category_folders(root, _LAYOUTS[options.test]), COUNTS)
     return Names(found, found, found)
 
 
@@ -105,7 +106,7 @@ def _inspect(root: Path, category: str, options: Ad2Options) -> Inspection:
         duplicates=options.allow_duplicates,
     )
     notes = [f"{category}: other counts than the official archive: {', '.join(other)}"] if other else []
-    split = replace(split, limits={"aupro": options.pro_limits})
+    split = replace(split, limits={"aupro": tuple(dict.fromkeys(options.pro_limits))})
     return Inspection(split, problems, [*tree.notes, *notes])
 
 
@@ -180,4 +181,5 @@ MVTEC_AD2 = DataSet(
     doc=__doc__,
     sketcher=_sketch,
     recognise=lambda root: any((root / name / "test_public").is_dir() for name in COUNTS),
+    looked_for=("CATEGORY/train/good", "CATEGORY/test_public/good"),
 )

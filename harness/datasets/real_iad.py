@@ -113,7 +113,8 @@ def _places(root: Path, index: str) -> list[Path]:
 
 def _instead(root: Path, index: str) -> str:
     there = sorted(path.name for path in (root / JSONS).glob("*/"))
-    return f"{nearest(index, there)}; indices there: {', '.join(there) or 'none'}"
+    hint = "" if index in there else nearest(index, there)  # there, and empty
+    return f"{hint}; indices there: {', '.join(there) or 'none'}"
 
 
 def _file(root: Path, index: str, category: str) -> Path:
@@ -139,7 +140,7 @@ def read_index(file: Path) -> tuple[list[Entry], list[str]]:
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file}: not readable as JSON ({error})") from error
     lists = {key: content.get(key) if isinstance(content, dict) else None for key in (TRAIN, TEST)}
     if not all(isinstance(found, list) for found in lists.values()):
@@ -165,7 +166,7 @@ def _wrong(item: Any) -> str:
         return f"an object is expected, not {item!r:.80}"
     for key in ("image_path", "anomaly_class"):
         if not isinstance(item.get(key), str):
-            return f"{key} must be a text, not {item.get(key)!r:.80}{nearest(key, item)}"
+            return f"{key} must be a text, not {item.get(key)!r:.80}"
     mask = item.get("mask_path")
     return (
         "" if mask is None or isinstance(mask, str) else f"mask_path must be a text or null, not {mask!r:.80}"

@@ -133,7 +133,10 @@ class DataSet:
         except OSError as error:
             raise DataError(f"{root}: cannot be read as a folder ({error.strerror})") from error
         options = options or self.Options()
-        names = self.lister(root, options)
+        try:
+            names = self.lister(root, options)
+        except OSError as error:
+            raise DataError(f"{error.filename or root}: cannot be read ({error.strerror})") from error
         if not names.whole:
             raise DataError(f"{root}: no category of {self.name} in this folder{self._hint(root, options)}")
         return names

@@ -1,10 +1,10 @@
 """VID-AD: ten scenarios under five conditions, fifty one-class tasks; logical anomalies only, no masks.
 
-ROOT/Balls/train/good/000.png
-ROOT/Balls/test/good/000.png
-ROOT/Balls/test/logical_anomalies/Single-Aspect-A/000.png
-ROOT/Balls/test/logical_anomalies/Dual-Aspects/000.png
-ROOT/Balls_Cable_BG/train/good/000.png: the same scenario before another background, dark, or out of focus
+ROOT/Balls/train/good/000.jpg
+ROOT/Balls/test/good/000.jpg
+ROOT/Balls/test/logical_anomalies/Single-Aspect-A/000.jpg
+ROOT/Balls/test/logical_anomalies/Dual-Aspects/000.jpg
+ROOT/Balls_Cable_BG/train/good/000.jpg: the same scenario before another background, dark, or out of focus
 
 Images are frames of videos, so that neighbours are near-duplicates: supports are drawn at random only. Some
 scenarios lack Single-Aspect-B.
@@ -50,10 +50,10 @@ def _sketch(easel: Easel) -> None:
     for task in easel.categories(TASKS):
         for folder in ("train", "test"):
             for i in range(easel.train if folder == "train" else easel.test):
-                easel.picture(f"{task}/{folder}/good/{i:03d}.png", task)
+                easel.picture(f"{task}/{folder}/good/{i:03d}.jpg", task)
         for aspect in ASPECTS:
             for i in range(easel.test):
-                easel.picture(f"{task}/test/logical_anomalies/{aspect}/{i:03d}.png", task, LOGICAL)
+                easel.picture(f"{task}/test/logical_anomalies/{aspect}/{i:03d}.jpg", task, LOGICAL)
 
 
 VID_AD = DataSet(

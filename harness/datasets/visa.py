@@ -104,6 +104,11 @@ def _categories(folder: Path) -> tuple[str, ...]:
 
 def _names(root: Path, options: VisaOptions) -> Names:
     anew = _anew(root)
+    if anew is not None and options.split != ANEW:
+        raise DataError(
+            f"{anew}: `split: {options.split}` names a file of {INDEX}/; here folders say what is trained "
+            "and tested with: leave it out"
+        )
     if anew is not None:
         found = _categories(anew)
     else:
