@@ -85,6 +85,8 @@ def _told(written: Mapping[str, Written]) -> Iterator[RenderableType]:
         numbers = (f"{one.scale.slope:.6g}", f"{one.scale.offset:.6g}", _number(one.threshold, ".6g"))
         table.add_row(name, one.trial_id, f"{one.maps:,}", *numbers, _number(one.flagged, ".2%"))
     yield table
+    if marks := dict.fromkeys(mark for one in written.values() for mark in one.marks):
+        yield Text(f"note: tables say of these trials: {', '.join(marks)}")
     constant = [name for name, one in written.items() if one.scale.low == one.scale.high]
     if constant:
         yield Text(f"note: every pixel of {', '.join(constant)} has the same score")

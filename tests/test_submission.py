@@ -94,6 +94,7 @@ def test_every_private_image_has_a_map_and_a_mask_of_its_size(written: Path, run
             mask = np.asarray(Image.open(written / f"anomaly_images_thresholded/{name}" / i))
             assert mask.dtype == np.uint8 and np.array_equal(mask, 255 * (before > threshold))
     assert record["threshold"].startswith("mean + 3 std")
+    assert record["objects"]["can"]["marks"] == ["unofficial split"]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,15 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "mask of another size": (_mask(FLAT[:6]), "is 16x6, its image 16x12"),
     "mask that is a JPEG": (
         lambda f: Image.fromarray(FLAT).save(f / MASK, format="JPEG"),
-        f"{MASK}: cannot be read",
+        f"{MASK}: is no PNG",
+    ),
+    "link to nothing": (
+        lambda f: ((f / MAP).unlink(), (f / MAP).symlink_to("nowhere")),
+        "000_regular.tiff",
+    ),
+    "folder instead of a map": (
+        lambda f: ((f / MAP).unlink(), (f / MAP).mkdir()),
+        "000_regular.tiff is missing",
     ),
 }
 
@@ -280,6 +289,8 @@ def test_one_trial_names_the_setting(tmp_path: Path, data: Path):
     assert {part.row["params"] for part in found.values()} == {one["params"]} and set(found) == set(COUNTS)
     with pytest.raises(DataError, match="no trial 'zz' that is ok"):
         parts(run, "zz")
+    _sweep(tmp_path, data, methods=[{"name": "mean_image", "params": {"smoothing": 2.0}}])  # and no more 1.0
+    assert {part.row["params"] for part in parts(run).values()} == {one["params"]}
 
 
 def test_a_run_of_another_data_set(sweep_file: Callable[..., Path], tmp_path: Path):

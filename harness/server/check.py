@@ -15,6 +15,7 @@ from harness.server.content import wrong
 from harness.server.rules import MAPS, MASKS, Size, Wanted
 
 NAMED = 4  # files in one sentence
+NO_FILE = "is neither file nor folder"
 _BROKEN = (OSError, EOFError, tarfile.TarError, zlib.error, gzip.BadGzipFile)
 
 
@@ -53,7 +54,8 @@ def check(path: Path, wanted: Wanted) -> Checked:
 
 def _folder(path: Path, wanted: Wanted) -> Checked:
     found = {p.relative_to(path).as_posix(): p for p in path.rglob("*")}
-    names = [name for name, p in found.items() if not p.is_dir()]
+    names = [name for name, p in found.items() if p.is_file()]
+    odd = [name for name, p in found.items() if not (p.is_file() or p.is_dir())]
     empty = [name for name, p in found.items() if p.is_dir() and not any(p.iterdir())]
     files = wanted.files(_has_masks(found))
     sizes = {name: files[name] for name in names if name in files}
@@ -62,15 +64,17 @@ def _folder(path: Path, wanted: Wanted) -> Checked:
         return wrong(name.split("/")[0], found[name].read_bytes(), sizes[name])
 
     said = zip(sizes, ahead(looked, sizes, min(8, os.cpu_count() or 1)), strict=True)
-    inside = [f"{name}: {problem}" for name, problem in said if problem]
-    return _told([*_by_name([*names, *empty], files), *inside], sizes)
+    inside = [f"{name}: {NO_FILE}" for name in odd]  # such as a link to nothing
+    inside += [f"{name}: {problem}" for name, problem in said if problem]
+    there = [*names, *odd, *(name for name in empty if name not in files)]
+    return _told([*_by_name(there, files), *inside], sizes)
 
 
 def _archive(path: Path, wanted: Wanted) -> Checked:
     """The same of a .tar.gz, read from its beginning to its end once for names and once for contents."""
     with tarfile.open(path, "r:gz") as archive:
         members = archive.getmembers()
-    problems = [f"{m.name}: is neither file nor folder" for m in members if not (m.isfile() or m.isdir())]
+    problems = [f"{m.name}: {NO_FILE}" for m in members if not (m.isfile() or m.isdir())]
     tops = sorted({m.name.split("/")[0] for m in members})
     if len(tops) != 1 or not _one_folder(members, tops[0]):
         told = ", ".join(tops[:NAMED]) or "nothing"

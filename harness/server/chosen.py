@@ -79,7 +79,9 @@ def _of_server(run: Run) -> None:
 def _setting(run: Run, trial: str) -> dict[str, Row]:
     """Object -> trial of the one setting that is meant."""
     settings: dict[tuple[Any, ...], dict[str, Row]] = {}
-    for row in run.trials[run.trials["status"] == "ok"].to_dict("records"):
+    # as in reports: what the sweep file does not ask for any more is left out
+    planned = run.trials["trial_id"].isin(run.known_plan["trial_id"])
+    for row in run.trials[planned & (run.trials["status"] == "ok")].to_dict("records"):
         key = tuple(str(row[name]) for name in _SETTING)
         settings.setdefault(key, {})[str(row["category"])] = {str(name): v for name, v in row.items()}
     if trial:

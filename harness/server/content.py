@@ -14,7 +14,7 @@ from harness.server.rules import MAPS, MASKS, Size
 ON = 255
 # What tifffile, Pillow and numpy raise over bytes that are something else.
 _OTHER = (OSError, ValueError, LookupError, TypeError, EOFError, ArithmeticError, MemoryError, SyntaxError)
-_OTHER += (tifffile.TiffFileError, UnidentifiedImageError, NotImplementedError, RuntimeError)
+_OTHER += (tifffile.TiffFileError, NotImplementedError, RuntimeError)
 
 
 def map_bytes(values: NDArray[np.float16]) -> bytes:
@@ -41,6 +41,8 @@ def wrong(kind: str, data: bytes, size: Size | None) -> str:
     """
     try:
         pixels = _READERS[kind](data)
+    except UnidentifiedImageError:  # its own words are an address in memory
+        return "is no PNG"
     except _OTHER as error:
         return f"cannot be read ({' '.join(str(error).split())[:100] or type(error).__name__})"
     if pixels.size == 0:

@@ -70,6 +70,7 @@ class Written:
         scale: of their values.
         threshold: above which a value, before the scale, is flagged; None without masks.
         flagged: share of all pixels that are.
+        marks: what tables say of this trial ("demo weights").
     """
 
     trial_id: str
@@ -77,6 +78,7 @@ class Written:
     scale: Scale
     threshold: float | None
     flagged: float | None
+    marks: tuple[str, ...] = ()
 
 
 def write(
@@ -129,7 +131,8 @@ def _object(run: Path, name: str, part: Part, folder: Path, progress: Callable[[
     for n, counts in enumerate(ahead(put, range(len(samples)), min(4, os.cpu_count() or 1)), start=1):
         flagged, pixels = flagged + counts[0], pixels + counts[1]
         progress(n)
-    return Written(trial, len(samples), scale, threshold, None if threshold is None else flagged / pixels)
+    share = None if threshold is None else flagged / pixels
+    return Written(trial, len(samples), scale, threshold, share, tuple(part.row["marks"]))
 
 
 def _kept(run: Path, trial: str, samples: Sequence[Sample]) -> NDArray[np.float32]:
