@@ -162,6 +162,8 @@ def _rates(dataset: str, protocol: str, subset: str, variants: Sequence[str], ta
     with np.errstate(invalid="ignore"):
         rate = tally.value / tally.units
         shares = tally.drawn / tally.units[:, :, None]
-    tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    low, high = np.quantile(shares, tails, axis=2)
+    # Resampling adds its own noise to every duel and so pulls shares towards one half: what is taken from it
+    # is how far they spread, around the share on the images themselves.
+    low, middle, high = np.quantile(shares, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2], axis=2)
+    low, high = (np.clip(rate + end - middle, 0, 1) for end in (low, high))
     return WinRates(dataset, protocol, subset, tuple(variants), tally.units, rate, low, high)

@@ -195,7 +195,7 @@ function winCell(cell, self, pair) {
   const told = `${pair}: wins ${rate} % (${low} – ${high}) of ${units}`;
   const side = low > 50 ? "above" : high < 50 ? "below" : "unsure";
   const shown = make("td", { class: side, tabindex: 0, title: told, onfocus: () => tellWins(told), onmouseenter: () => tellWins(told) }, String(rate));
-  shown.style.setProperty("--far", Math.round(12 + Math.abs(rate - 50)));
+  shown.style.setProperty("--far", Math.round(8 + Math.abs(rate - 50) / 2));
   return shown;
 }
 
