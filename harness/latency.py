@@ -23,6 +23,7 @@ from rich.text import Text
 from harness import provenance
 from harness.addresses import local
 from harness.console import leave, show
+from harness.data.rule import PLAIN
 from harness.errors import ConfigError
 from harness.inspection.latency import SIZES
 from harness.inspection.record import record_of
@@ -50,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     from sweeps.latency import Asked, of_config, of_trial, seen, timings
 
-    warmup, timed = QUICK if options.quick else (options.warmup, options.timed)
+    usual = QUICK if options.quick else (WARMUP, TIMED)
+    warmup, timed = (usual[i] if n is None else n for i, n in enumerate((options.warmup, options.timed)))
     sizes = tuple(map(_size, options.sizes.split(","))) if options.sizes else SIZES
     asked = Asked(options.device, options.cpus, sizes, warmup, timed, options.images == "data")
     for candidate in _candidates(options, of_trial, of_config):
@@ -81,7 +83,10 @@ def _size(text: str) -> tuple[int, int]:
     sides = text.lower().split("x")
     if len(sides) != 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
         raise ConfigError(f"--sizes: {text!r} is not HEIGHTxWIDTH")
-    return int(sides[0]), int(sides[1])
+    height, width = map(int, sides)
+    if height * width > PLAIN.max_megapixels * 1e6:
+        raise ConfigError(f"--sizes: {text!r} is more than {PLAIN.max_megapixels:g} megapixels")
+    return height, width
 
 
 def _machine(options: argparse.Namespace) -> dict[str, Any]:
@@ -131,9 +136,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--config", type=local, metavar="CONFIG", help="a sweep file: each method on its first category")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     add("--cpus", type=_positive, default=1, metavar="N", help="threads; default: %(default)s")
-    add("--warmup", type=_number, default=WARMUP, metavar="N", help="default: %(default)s")
-    add("--timed", type=_positive, default=TIMED, metavar="N", help="default: %(default)s")
-    add("--quick", action="store_true", help=f"{QUICK[0]} images of warm-up, {QUICK[1]} timed")
+    add("--warmup", type=_number, metavar="N", help=f"default: {WARMUP}")
+    add("--timed", type=_positive, metavar="N", help=f"default: {TIMED}")
+    add("--quick", action="store_true", help=f"{QUICK[0]} images of warm-up, {QUICK[1]} timed by default")
     add("--sizes", metavar="HxW,…", help="default: " + ",".join(f"{h}x{w}" for h, w in SIZES))
     add("--images", choices=("drawn", "data"), default="drawn", help="noise, or test images, resized")
     add("--json", action="store_true", help="print JSON, with all parameters")

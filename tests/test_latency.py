@@ -89,9 +89,9 @@ def test_every_setting_of_a_sweep_file_once(sweep_file: Write, capsys: pytest.Ca
     assert rows == [(s, h, w, "12x12") for s in (1.0, 2.0) for h, w in ((16, 24), (8, 8))]
     assert all(0 < r["min_ms"] <= r["mean_ms"] <= r["max_ms"] for r in found["measured"])
     assert found["machine"]["threads"] == 1 and found["machine"]["device"].startswith("CPU")
-    assert main(["--config", str(path), "--quick", "--sizes", "8x8", "--images", "data"]) == 0
+    assert main(["--config", str(path), "--quick", "--timed", "7", "--sizes", "8x8", "--images", "data"]) == 0
     shown = capsys.readouterr().out
-    assert "batch 1, 5 images of warm-up, 30 timed" in shown and "torch" in shown
+    assert "batch 1, 5 images of warm-up, 7 timed" in shown and "torch" in shown
 
 
 def test_a_trial_of_a_run_which_stays_as_it_was(
@@ -130,6 +130,7 @@ def test_a_method_that_cannot_be_fitted_leaves_the_others(
         (["run"], "either RUN TRIAL"),
         (["nowhere", "ab"], "nowhere: not a run directory"),
         (["a", "b", "--sizes", "256"], "--sizes: '256' is not HEIGHTxWIDTH"),
+        (["a", "b", "--sizes", "99999x99999"], "--sizes: '99999x99999' is more than 179 megapixels"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
     ],
 )

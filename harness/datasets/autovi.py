@@ -99,9 +99,7 @@ def _sketch(easel: Easel) -> None:
         defects = list(_COUNTS[category][2])
         values = {defect: 255 - i for i, defect in enumerate(defects)}
         easel.json(f"{category}/{DEFECTS}", [_config(name, value) for name, value in values.items()])
-        for folder in ("train", "test"):
-            for i in range(easel.train if folder == "train" else easel.test):
-                easel.picture(f"{category}/{folder}/good/{i:04d}.png", category)
+        easel.good(f"{category}/{{split}}/good/{{i:04d}}.png", category)
         for defect, value in values.items():
             for i in range(easel.test):
                 marked = easel.picture(f"{category}/test/{defect}/{i:04d}.png", category, defect)

@@ -7,9 +7,8 @@ ROOT/01/ground_truth/ko/0000.png
 ROOT/02/test/ko/0000.png
 """
 
-from pathlib import Path
-
 from harness.datasets.easel import Easel
+from harness.datasets.expected import by_category
 from harness.datasets.folders import Layout
 from harness.datasets.reader import LayoutReader
 from harness.datasets.record import DataSet
@@ -17,26 +16,17 @@ from harness.datasets.record import DataSet
 # they add up to the archive's 1,799 training images, 451 good and 290 bad test images (github.com/
 # dataset-ninja/btad, 2d45172); per category no source was seen: unconfirmed
 _COUNTS = {"01": (400, 21, 49), "02": (399, 30, 200), "03": (1000, 400, 41)}
-COUNTS: dict[str, dict[str, int]] = {
-    category: dict(zip(("train", "test good", "test anomalous"), row, strict=True))
-    for category, row in _COUNTS.items()
-}
+COUNTS = by_category(_COUNTS)
 LAYOUT = Layout("train/ok", (), "test/ok", ("test/ko",))
 _SUFFIXES = {"01": "bmp", "02": "png", "03": "bmp"}  # of images
 
 _READER = LayoutReader("btad", LAYOUT, COUNTS, closed=True)
 
 
-def _recognise(root: Path) -> bool:
-    return any((root / category / "train/ok").is_dir() for category in COUNTS)
-
-
 def _sketch(easel: Easel) -> None:
     for category in easel.categories(COUNTS):
         suffix = _SUFFIXES[category]
-        for folder in ("train", "test"):
-            for i in range(easel.train if folder == "train" else easel.test):
-                easel.picture(f"{category}/{folder}/ok/{i:04d}.{suffix}", category)
+        easel.good(f"{category}/{{split}}/ok/{{i:04d}}.{suffix}", category)
         for i in range(easel.test):
             truth = f"{category}/ground_truth/ko/{i:04d}.png"
             easel.masked(f"{category}/test/ko/{i:04d}.{suffix}", truth, category, "ko")
@@ -57,7 +47,7 @@ BTAD = DataSet(
     inspector=_READER.inspect,
     lister=_READER.names,
     doc=__doc__,
-    recognise=_recognise,
+    recognise=_READER.recognises,
     sketcher=_sketch,
     looked_for=("CATEGORY/train/ok", "CATEGORY/test/ok"),
 )

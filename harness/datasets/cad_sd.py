@@ -60,9 +60,7 @@ def _unknown(path: Path) -> str:
 
 def _sketch(easel: Easel) -> None:
     for _ in easel.categories((CATEGORY,)):
-        for folder in ("train/0_good", "test/0_good"):
-            for i in range(easel.train if folder.startswith("train") else easel.test):
-                easel.picture(f"{folder}/{i:03d}.jpg", CATEGORY)
+        easel.good("{split}/0_good/{i:03d}.jpg", CATEGORY)
         for folder, label in FOLDERS.items():
             for i in range(easel.test):
                 easel.picture(f"test/{folder}/{i:03d}.jpg", CATEGORY, label)

@@ -69,6 +69,18 @@ class Easel:
         self.image(path, pixels)
         return marked
 
+    def good(self, path: str, scene: str, splits: Sequence[str] = ("train", "test")) -> None:
+        """Draw the good images of some splits.
+
+        Args:
+            path: below the root, with places for split and number: "{split}/good/{i:03d}.png".
+            scene: see `picture`.
+            splits: their names; "train" is that of training images.
+        """
+        for split in splits:
+            for i in range(self.train if split == "train" else self.test):
+                self.picture(path.format(split=split, i=i), scene)
+
     def image(self, path: str, pixels: NDArray[np.uint8]) -> None:
         """Write pixels, (h, w) or (h, w, 3), in the format of the suffix."""
         file = self.root / path

@@ -10,6 +10,12 @@ UNOFFICIAL = "unofficial split"
 Counts = Mapping[str, int]
 
 
+def by_category(rows: Mapping[str, Sequence[int]]) -> dict[str, dict[str, int]]:
+    """Category -> split -> images, of rows (train, test good, test anomalous)."""
+    names = ("train", "test good", "test anomalous")
+    return {category: dict(zip(names, row, strict=True)) for category, row in rows.items()}
+
+
 def tree_counts(tree: Tree) -> Counter[str]:
     """Images per split; of the test split by label, and "test anomalous" for all that are not good."""
     test = Counter(f"test {sample.label}" for sample in tree.test)

@@ -103,9 +103,7 @@ def _inspect(root: Path, category: str, options: FolderOptions) -> Inspection:
 
 def _sketch(easel: Easel) -> None:
     for category in easel.categories(("bolt", "washer")):
-        for folder in ("train", "validation", "test"):
-            for i in range(easel.train if folder == "train" else easel.test):
-                easel.picture(f"{category}/{folder}/good/{i:03d}.png", category)
+        easel.good(f"{category}/{{split}}/good/{{i:03d}}.png", category, ("train", "validation", "test"))
         for i in range(easel.test):
             image, mask = (
                 f"{category}/test/scratch/{i:03d}.png",

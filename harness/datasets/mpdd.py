@@ -6,9 +6,8 @@ ROOT/bracket_black/test/scratches/000.png
 ROOT/bracket_black/ground_truth/scratches/000_mask.png
 """
 
-from pathlib import Path
-
 from harness.datasets.easel import Easel
+from harness.datasets.expected import by_category
 from harness.datasets.folders import Layout
 from harness.datasets.reader import LayoutReader
 from harness.datasets.record import DataSet
@@ -22,10 +21,7 @@ _COUNTS = {
     "metal_plate": (54, 26, 71),
     "tubes": (122, 32, 69),
 }
-COUNTS: dict[str, dict[str, int]] = {
-    category: dict(zip(("train", "test good", "test anomalous"), row, strict=True))
-    for category, row in _COUNTS.items()
-}
+COUNTS = by_category(_COUNTS)
 _DEFECTS = {
     "bracket_black": "scratches",
     "bracket_brown": "parts_mismatch",
@@ -37,15 +33,9 @@ _DEFECTS = {
 _READER = LayoutReader("mpdd", Layout(validation=()), COUNTS, closed=True)
 
 
-def _recognise(root: Path) -> bool:
-    return any((root / category / "train/good").is_dir() for category in COUNTS)
-
-
 def _sketch(easel: Easel) -> None:
     for category in easel.categories(COUNTS):
-        for folder in ("train", "test"):
-            for i in range(easel.train if folder == "train" else easel.test):
-                easel.picture(f"{category}/{folder}/good/{i:03d}.png", category)
+        easel.good(f"{category}/{{split}}/good/{{i:03d}}.png", category)
         defect = _DEFECTS[category]
         for i in range(easel.test):
             image, mask = f"test/{defect}/{i:03d}.png", f"ground_truth/{defect}/{i:03d}_mask.png"
@@ -65,6 +55,6 @@ MPDD = DataSet(
     inspector=_READER.inspect,
     lister=_READER.names,
     doc=__doc__,
-    recognise=_recognise,
+    recognise=_READER.recognises,
     sketcher=_sketch,
 )

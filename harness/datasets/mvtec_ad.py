@@ -6,9 +6,8 @@ ROOT/bottle/test/broken_large/000.png
 ROOT/bottle/ground_truth/broken_large/000_mask.png
 """
 
-from pathlib import Path
-
 from harness.datasets.easel import Easel
+from harness.datasets.expected import by_category
 from harness.datasets.folders import Layout
 from harness.datasets.reader import LayoutReader
 from harness.datasets.record import DataSet
@@ -31,25 +30,16 @@ _COUNTS = {
     "wood": (247, 19, 60),
     "zipper": (240, 32, 119),
 }
-COUNTS: dict[str, dict[str, int]] = {
-    category: dict(zip(("train", "test good", "test anomalous"), row, strict=True))
-    for category, row in _COUNTS.items()
-}
+COUNTS = by_category(_COUNTS)
 
 
 _READER = LayoutReader("mvtec_ad", Layout(validation=()), COUNTS)
 
 
-def _recognise(root: Path) -> bool:
-    return any((root / category / "train" / "good").is_dir() for category in COUNTS)
-
-
 def _sketch(easel: Easel) -> None:
     for category in easel.categories(COUNTS):
-        for i in range(easel.train):
-            easel.picture(f"{category}/train/good/{i:03d}.png", category)
+        easel.good(f"{category}/{{split}}/good/{{i:03d}}.png", category)
         for i in range(easel.test):
-            easel.picture(f"{category}/test/good/{i:03d}.png", category)
             for defect in ("broken_large", "contamination"):
                 image, mask = f"test/{defect}/{i:03d}.png", f"ground_truth/{defect}/{i:03d}_mask.png"
                 easel.masked(f"{category}/{image}", f"{category}/{mask}", category, defect)
@@ -69,6 +59,6 @@ MVTEC_AD = DataSet(
     inspector=_READER.inspect,
     lister=_READER.names,
     doc=__doc__,
-    recognise=_recognise,
+    recognise=_READER.recognises,
     sketcher=_sketch,
 )

@@ -9,6 +9,7 @@ from harness.datasets.expected import Counts, of_this, unlike
 from harness.datasets.folders import Layout, category_folders, read_tree
 from harness.datasets.record import CommonOptions, Inspection, Names
 from harness.datasets.splits import assemble
+from harness.datasets.walk import found_folders
 
 
 @final
@@ -35,6 +36,10 @@ class LayoutReader:
         found = tuple(category_folders(root, self.layout))
         found = of_this(found, self.counts) if self.closed else found
         return Names(found, found, found)
+
+    def recognises(self, root: Path) -> bool:
+        """Whether a category of the archive is below `root`: a record's `recognise`."""
+        return any(found_folders(root / category, self.layout.train) for category in self.counts)
 
     def inspect(self, root: Path, category: str, options: CommonOptions) -> Inspection:
         """One category with everything that is wrong or unusual."""

@@ -10,8 +10,6 @@ Images are frames of videos, so that neighbours are near-duplicates: supports ar
 scenarios lack Single-Aspect-B.
 """
 
-from pathlib import Path
-
 from harness.data.samples import LOGICAL
 from harness.datasets.easel import Easel
 from harness.datasets.folders import Layout
@@ -42,15 +40,9 @@ FRAMES = (
 _READER = LayoutReader("vid_ad", LAYOUT, {task: {} for task in TASKS}, closed=True)
 
 
-def _recognise(root: Path) -> bool:
-    return any((root / task / "test/logical_anomalies").is_dir() for task in TASKS)
-
-
 def _sketch(easel: Easel) -> None:
     for task in easel.categories(TASKS):
-        for folder in ("train", "test"):
-            for i in range(easel.train if folder == "train" else easel.test):
-                easel.picture(f"{task}/{folder}/good/{i:03d}.jpg", task)
+        easel.good(f"{task}/{{split}}/good/{{i:03d}}.jpg", task)
         for aspect in ASPECTS:
             for i in range(easel.test):
                 easel.picture(f"{task}/test/logical_anomalies/{aspect}/{i:03d}.jpg", task, LOGICAL)
@@ -71,7 +63,7 @@ VID_AD = DataSet(
     inspector=_READER.inspect,
     lister=_READER.names,
     doc=__doc__,
-    recognise=_recognise,
+    recognise=_READER.recognises,
     sketcher=_sketch,
     refused_draws={"first_k": FRAMES, "block": FRAMES},
 )

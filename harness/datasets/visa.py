@@ -23,7 +23,7 @@ from pydantic import AfterValidator
 from harness.data.rule import PLAIN, PixelRule
 from harness.data.samples import GOOD, Sample
 from harness.datasets.easel import Easel
-from harness.datasets.expected import of_this, unlike
+from harness.datasets.expected import by_category, of_this, unlike
 from harness.datasets.folders import Layout, Tree, category_folders, read_tree
 from harness.datasets.listed import listed_tree
 from harness.datasets.record import DataSet, Inspection, Names
@@ -55,10 +55,7 @@ _COUNTS = {
     "pcb4": (904, 101, 100),
     "pipe_fryum": (450, 50, 100),
 }
-COUNTS: dict[str, dict[str, int]] = {
-    category: dict(zip(("train", "test good", "test anomalous"), row, strict=True))
-    for category, row in _COUNTS.items()
-}
+COUNTS = by_category(_COUNTS)
 
 
 def _normal(split: str) -> str:
