@@ -11,7 +11,7 @@ from scipy.stats import f, friedmanchisquare, rankdata
 
 from harness.metrics import Scale
 from harness.metrics.image import auroc
-from harness.results import write_scales, write_sweep
+from harness.results import read_run, write_scales, write_sweep
 from reports.frame.cards import method_cards
 from reports.frame.cells import averages, cells
 from reports.frame.load import load
@@ -19,6 +19,7 @@ from reports.leaderboard import Board, boards, order
 from reports.leaderboard.critical import iman_davenport, nemenyi, of_ranks
 from reports.leaderboard.ranks import by_number, groups, improvability, places, unit_ranks
 from reports.leaderboard.wins import RESAMPLES, win_rates
+from reports.merge import merge
 from reports.stats import Bootstrap, ResampledImages, paired_auroc, score_table, strata
 from reports.stats.drawn import DrawnAreas
 from reports.stats.evidence import BOOTSTRAP, evidence, scores_of
@@ -259,3 +260,20 @@ def test_areas_on_draws_are_those_of_resampled_images(labels: tuple[str, ...]):
     for subset, (value, drawn) in quick.items():
         assert value == pytest.approx(slow[subset].value, abs=1e-12)
         np.testing.assert_allclose(drawn, slow[subset].drawn, atol=1e-12)
+
+
+def test_a_card_that_somebody_has_changed_in_a_run_is_told(tmp_path: Path):
+    run = write_run(tmp_path / "run", [Entry("a", 0.8)])
+    write_sweep(run, read_run(run).config, cards={"a": {"title": "A"}})
+    assert load([run]).notes == ()
+    file = run / "sweep.json"
+    file.write_text(file.read_text().replace('"title": "A"', '"title": "The best"'))
+    assert "changed since the sweep wrote it" in load([run]).notes[0]
+
+
+def test_merged_runs_keep_what_their_methods_are_called(tmp_path: Path):
+    for name in ("a", "b"):
+        run = write_run(tmp_path / name, [Entry(name, 0.8)])
+        write_sweep(run, read_run(run).config, cards={name: {"title": name.upper()}})
+    merge(load([tmp_path / "a", tmp_path / "b"]), tmp_path / "both")
+    assert set(load([tmp_path / "both"]).trials["variant"]) == {"A", "B"}
