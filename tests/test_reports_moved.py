@@ -16,8 +16,9 @@ from harness.metrics.image import auroc, f1max
 from harness.results import read_run
 from harness.show import main as show
 from harness.status import main as status
+from reports.export import results
 from reports.frame.load import Frame, load
-from reports.frame.protocols import apart, one_of
+from reports.frame.protocols import apart, bare, one_of
 from reports.leaderboard import boards
 from reports.leaderboard.protocols import under_each
 from reports.render import markdown
@@ -145,8 +146,7 @@ def test_a_report_shows_it_first_and_each_protocol_apart(folder: Path):
     keys = [t.key for t in report.tables]
     assert len(set(keys)) == len(keys)
     assert {t.title.partition("· ")[2] for t in report.tables if t.key.startswith("overview")} == {
-        "mvtec_loco, objectcore, with shots 1, 2 and 2 of its 5 categories",
-        "mvtec_loco, clip_lad, with shots 1, 2 and 3 of its 9 categories",
+        f"mvtec_loco ({label})" for label in UNDER
     }
     assert "| **Mean image, 2-shot**" in markdown.table(report.main[0])
 
@@ -271,4 +271,23 @@ def test_each_protocol_has_its_boards(folder: Path):
     found = dict(under_each(load([folder / "two"])))
     assert list(found) == UNDER
     assert [len(set(some.trials["category"])) for some in found.values()] == [2, 3]
-    assert {board.protocol for board in boards(load([folder / "two"]))} == set(found)
+    for name in ("two", "why"):  # steps between two are on none
+        assert {board.protocol for board in boards(load([folder / name]))} == set(found)
+
+
+def test_whoever_takes_a_frame_as_it_is_mixes_no_draws(folder: Path):
+    """Cells of the whole frame are of a part of the trials, never of two protocols' supports of one seed."""
+    for name in ("two", "why"):
+        frame = load([folder / name])
+        place = ["dataset", "category", "shots", "variant", "seed"]
+        assert not frame.trials.duplicated(place).any()
+        assert set(map(bare, frame.trials["dataset"])) == {"mvtec_loco"}
+        assert set(frame.metrics["dataset"]) == set(frame.trials["dataset"])
+
+
+def test_an_export_has_each_protocols_averages(folder: Path, tmp_path: Path):
+    frame = load([folder / "two"])
+    found = json.loads(results.write(frame, frame.sources[0], tmp_path).read_text())["results"]
+    assert {tuple(one["protocol"]["names"]) for one in found} == {(label,) for label in UNDER}
+    assert {one["dataset"]["name"] for one in found} == {"mvtec_loco"}
+    assert [len(one["protocol"]["categories"]) for one in found] == [2, 2, 3, 3]

@@ -20,6 +20,7 @@ from reports.frame.naming import (
     measure_labels,
     measure_title,
     metric_of,
+    protocol_labels,
     variant_labels,
 )
 
@@ -113,6 +114,7 @@ def load(paths: Sequence[Path]) -> Frame:
     trials, metrics, notes = unique_trials(trials, metrics, [str(s.path) for s in sources], scales)
     cards = method_cards([run.cards for run in runs], trials["method"].unique().tolist())
     trials = labelled(trials, [s.label for s in sources], cards)
+    trials = trials.assign(dataset=protocol_labels(trials, protocols_of(sources)))
     wrong = [note for run in runs for note in run.notes]
     notes = [*wrong, *(_stale(s) for s in sources if s.stale), *unlike, *notes]
     damage = tuple(error for run in runs for error in run.damage)
@@ -136,6 +138,12 @@ def _sources(runs: Sequence[Run]) -> tuple[LoadedRun, ...]:
         LoadedRun(run.path, name, label, run.config, stale_rows(run), run.protocols)
         for run, name, label in zip(runs, names, distinct(names), strict=True)
     )
+
+
+def protocols_of(sources: Sequence[LoadedRun]) -> list[str]:
+    """The protocols of runs as trials call them, steps between two left out."""
+    found = (r["label"] for source in sources for r in source.protocols if r["protocol"])
+    return list(dict.fromkeys(found))
 
 
 def stale_rows(run: Run) -> int:

@@ -142,3 +142,26 @@ def shots_title(shots: int) -> str:
 def words(name: str) -> str:
     """A folder name as printed: `breakfast_box` is "breakfast box"."""
     return name.replace("_", " ")
+
+
+def protocol_labels(trials: pd.DataFrame, ends: Sequence[str]) -> pd.Series:
+    """Data sets with the protocols that ask for a trial, where a frame has several.
+
+    Args:
+        trials: with `dataset`, as tables name it, and `protocols`.
+        ends: protocols of the frame as trials call them; other names are of steps between two.
+    """
+    if len(ends) < 2:
+        return trials["dataset"]
+    between: dict[tuple[str, ...], int] = {}
+
+    def under(listed: Sequence[str] | None) -> str:
+        names = () if listed is None else tuple(listed)
+        mine = [name for name in ends if name in names]
+        if mine or not names:
+            return f" ({' + '.join(mine)})" if mine else ""
+        return f" (step {between.setdefault(names, len(between) + 1)})"
+
+    return trials["dataset"] + pd.Series(
+        [under(listed) for listed in trials["protocols"]], trials.index, object
+    )

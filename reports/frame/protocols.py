@@ -1,5 +1,6 @@
 """A frame of several protocols, one at a time: their numbers never share a cell."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -36,18 +37,25 @@ def asked(trials: pd.DataFrame, label: str) -> pd.Series:
     )
 
 
+def unasked(trials: pd.DataFrame) -> pd.Series:
+    """Trials of sweeps that name no protocol."""
+    if COLUMN not in trials:
+        return pd.Series(True, trials.index)
+    return pd.Series([listed is None or not len(listed) for listed in trials[COLUMN]], trials.index, bool)
+
+
 def apart(frame: Frame) -> list[Frame]:
     """The frame itself, or where its trials are of several protocols one frame for each.
 
     Their data sets are named with the protocol, so that tables of two have different titles and keys. Trials
-    that no protocol asks for are in one more.
+    that no protocol asks for are in one more. The frame itself names data sets with all protocols of a trial:
+    who does not take it apart gets cells of a part of the trials, and never of two protocols' draws.
     """
     labels = [record["label"] for record in told(frame)]
     if len(labels) < 2:
         return [frame]
-    found = [_only(frame, asked(frame.trials, label), f", {label}") for label in labels]
-    of_none = [listed is None or not len(listed) for listed in frame.trials[COLUMN]]
-    rest = _only(frame, pd.Series(of_none, frame.trials.index, bool), "")
+    found = [under(frame, label, f" ({label})") for label in labels]
+    rest = _only(frame, unasked(frame.trials), "")
     return [one for one in (*found, rest) if len(one.trials)]
 
 
@@ -57,16 +65,27 @@ def one_of(frame: Frame, name: str = "") -> Frame:
     if len(records) < 2:
         return frame
     chosen = next((record for record in records if record["protocol"] == name), records[0])
-    return _only(frame, asked(frame.trials, chosen["label"]), "")
+    return under(frame, chosen["label"])
+
+
+def under(frame: Frame, label: str, suffix: str = "") -> Frame:
+    """The trials that a protocol asks for, as if it were the only one; data sets are named with a suffix."""
+    found = _only(frame, asked(frame.trials, label), suffix)
+    only = pd.Series([[label]] * len(found.trials), found.trials.index, object)
+    return replace(found, trials=found.trials.assign(protocols=only))
+
+
+def bare(dataset: str) -> str:
+    """The name of a data set without the protocols of its trials, which `load` puts behind it."""
+    return re.sub(r" \([^()]*\)$", "", dataset)
 
 
 def _only(frame: Frame, chosen: pd.Series, suffix: str) -> Frame:
     trials = frame.trials[chosen]
     pairs = pd.MultiIndex.from_frame(trials[["trial_id", "run"]])
     kept = pd.MultiIndex.from_frame(frame.metrics[["trial_id", "run"]]).isin(pairs)
-    metrics = frame.metrics[kept]
-    return replace(
-        frame,
-        trials=trials.assign(dataset=trials["dataset"] + suffix),
-        metrics=metrics.assign(dataset=metrics["dataset"] + suffix),
-    )
+    return replace(frame, trials=_renamed(trials, suffix), metrics=_renamed(frame.metrics[kept], suffix))
+
+
+def _renamed(rows: pd.DataFrame, suffix: str) -> pd.DataFrame:
+    return rows.assign(dataset=[bare(name) + suffix for name in rows["dataset"]])

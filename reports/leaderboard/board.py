@@ -35,8 +35,8 @@ def boards(frame: Frame) -> list[Board]:
     That is the one of the main metric, over all anomalies, with the number of shots under which most methods
     are ranked, of several the largest.
     """
-    known = evidence(frame)
-    found = [board for name, some in under_each(frame) for board in _every(some, name, known)]
+    # of each by itself: protocols share images, and call their data sets alike
+    found = [board for name, some in under_each(frame) for board in _every(some, name, evidence(some))]
     main = [m for m in frame.metrics["measure"].unique() if metric_of(m) == frame.main]
     return sorted(found, key=lambda b: _importance(b, main))
 

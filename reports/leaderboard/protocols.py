@@ -4,10 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import pandas as pd
-
 from reports.frame.load import Frame
-from reports.frame.protocols import asked, told
+from reports.frame.protocols import asked, told, unasked, under
 
 
 def under_each(frame: Frame) -> Iterator[tuple[str, Frame]]:
@@ -15,15 +13,17 @@ def under_each(frame: Frame) -> Iterator[tuple[str, Frame]]:
 
     A protocol is what the run calls it, and a trial may be of several; else the rule for drawing supports.
     """
-    named = [(record["label"], asked(frame.trials, record["label"])) for record in told(frame)]
-    of_none = ~pd.concat([mine for _, mine in named], axis=1).any(axis=1) if named else None
+    labels = [record["label"] for record in told(frame)]
     rules = frame.trials["run"].map({run: _rule(source.config) for run, source in enumerate(frame.sources)})
-    bare = rules if of_none is None else rules[of_none]
-    every = [*named, *((name, rules.eq(name) & rules.index.isin(bare.index)) for name in bare.unique())]
+    of_none = unasked(frame.trials)  # what only a step between two protocols asks for is on no board
+    every = [(label, mine) for label in labels if (mine := asked(frame.trials, label)).any()]
+    every += [(name, mine) for name in rules.unique() if (mine := rules.eq(name) & of_none).any()]
     for name, mine in every:
-        if mine.all():
+        if mine.all() and len(every) == 1:
             yield name, frame
-        elif mine.any():
+        elif name in labels:
+            yield name, under(frame, name)
+        else:
             trials = frame.trials[mine]
             metrics = frame.metrics[frame.metrics["trial_id"].isin(trials["trial_id"])]
             yield name, replace(frame, trials=trials, metrics=metrics)

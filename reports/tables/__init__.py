@@ -39,7 +39,7 @@ TABLES: Registry[Callable[[Frame], Any]] = Registry(
 
 # of trials of one protocol: what two have must not share a cell
 APART = frozenset(
-    {"leaderboard", "overview", "main", "aufc", "further", "conditions", "significance", "intervals"}
+    {"overview", "main", "aufc", "further", "conditions", "significance", "intervals", "published"}
 )
 
 
