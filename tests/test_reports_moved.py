@@ -146,7 +146,7 @@ def test_a_report_shows_it_first_and_each_protocol_apart(folder: Path):
     keys = [t.key for t in report.tables]
     assert len(set(keys)) == len(keys)
     assert {t.title.partition("· ")[2] for t in report.tables if t.key.startswith("overview")} == {
-        f"mvtec_loco ({label})" for label in UNDER
+        f"mvtec_loco, {label}" for label in UNDER
     }
     assert "| **Mean image, 2-shot**" in markdown.table(report.main[0])
 

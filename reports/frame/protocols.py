@@ -54,7 +54,7 @@ def apart(frame: Frame) -> list[Frame]:
     labels = [record["label"] for record in told(frame)]
     if len(labels) < 2:
         return [frame]
-    found = [under(frame, label, f" ({label})") for label in labels]
+    found = [under(frame, label, f", {label}") for label in labels]
     rest = _only(frame, unasked(frame.trials), "")
     return [one for one in (*found, rest) if len(one.trials)]
 
@@ -66,6 +66,12 @@ def one_of(frame: Frame, name: str = "") -> Frame:
         return frame
     chosen = next((record for record in records if record["protocol"] == name), records[0])
     return under(frame, chosen["label"])
+
+
+def each(frame: Frame) -> list[Frame]:
+    """As `apart`, of trials of a protocol alone and with data sets named as they are."""
+    labels = [record["label"] for record in told(frame)]
+    return [frame] if len(labels) < 2 else [under(frame, label) for label in labels]
 
 
 def under(frame: Frame, label: str, suffix: str = "") -> Frame:

@@ -15,7 +15,8 @@ def under_each(frame: Frame) -> Iterator[tuple[str, Frame]]:
     """
     labels = [record["label"] for record in told(frame)]
     rules = frame.trials["run"].map({run: _rule(source.config) for run, source in enumerate(frame.sources)})
-    of_none = unasked(frame.trials)  # what only a step between two protocols asks for is on no board
+    # what only a step between two protocols asks for is on no board
+    of_none = unasked(frame.trials) if labels else True
     every = [(label, mine) for label in labels if (mine := asked(frame.trials, label)).any()]
     every += [(name, mine) for name in rules.unique() if (mine := rules.eq(name) & of_none).any()]
     for name, mine in every:

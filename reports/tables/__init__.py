@@ -38,9 +38,7 @@ TABLES: Registry[Callable[[Frame], Any]] = Registry(
 
 
 # of trials of one protocol: what two have must not share a cell
-APART = frozenset(
-    {"overview", "main", "aufc", "further", "conditions", "significance", "intervals", "published"}
-)
+APART = frozenset({"overview", "main", "aufc", "further", "conditions", "significance", "intervals"})
 
 
 def make_tables(frame: Frame, taken: Set[str] = frozenset()) -> tuple[list[Table], list[str]]:

@@ -14,6 +14,7 @@ import pandas as pd
 from reports.frame.cells import DDOF, averages, cells
 from reports.frame.load import Frame
 from reports.frame.naming import FULL, ZERO, shots_title
+from reports.frame.protocols import each
 from reports.papers.ledger import ABSENT, MEAN, Published, ledger
 from reports.papers.origin import Origin, origin, protocols
 from reports.tables.table import Cell, Column, Group, Kind, Row, Table, statistic
@@ -30,9 +31,13 @@ def published(frame: Frame) -> list[Table]:
     """One table per data set and protocol of the frame of which the ledger has averages."""
     if COLUMN not in frame.trials:  # runs of earlier versions
         return []
+    return [table for one in each(frame) for table in _of_one(one)]
+
+
+def _of_one(frame: Frame) -> Iterator[Table]:
     said = frame.trials[["dataset", COLUMN]].explode(COLUMN).dropna().drop_duplicates()
-    places = [(str(dataset), str(protocol)) for dataset, protocol in said.itertuples(index=False)]
-    return [table for dataset, protocol in places for table in _table(frame, dataset, protocol)]
+    for dataset, protocol in said.itertuples(index=False):
+        yield from _table(frame, str(dataset), str(protocol))
 
 
 def _table(frame: Frame, dataset: str, protocol: str) -> Iterator[Table]:
