@@ -157,7 +157,9 @@ def test_the_threshold_is_fixed_on_validation_images_and_moves_nothing_else(
     assert again["value"] == pytest.approx(pooled["value"], abs=0.02)  # of maps kept as float16
     capsys.readouterr()
     assert rescore.main([str(tmp_path / "run1"), "--metrics", "auroc,seg_f1"]) == 0
-    assert "seg_f1 of 1 is left as it was" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "seg_f1 of 1 is left as it was" in told and "seg_f1 of 1 trials" not in told
+    assert "left to the sweep" not in told  # it has its metrics
     assert set(pd.read_parquet(tmp_path / "run1/metrics")["metric"]) == {"auroc", "aupro"}
 
 

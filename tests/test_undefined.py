@@ -22,7 +22,15 @@ from sweeps.problems import CHECKS
 
 Write = Callable[..., Path]
 GOOD, BAD, LOGICAL, STRUCTURAL = "good", "hole", "logical", "structural"
+UNLABELLED = "unlabelled"
 IMAGE, PIXEL = ["auroc", "ap", "f1max"], ["pixel_auroc", "pixel_ap", "aupro", "auspro"]
+
+
+def test_images_without_labels_are_left_out_beside_others():
+    assert undefined([GOOD, BAD, UNLABELLED], True, IMAGE) == []
+    assert undefined([GOOD, UNLABELLED], True, IMAGE)[0].startswith("no anomalous test image: auroc")
+    (line,) = undefined([UNLABELLED], False, IMAGE)
+    assert line.startswith("test images without labels (their scores and maps are kept): auroc, ap, f1max")
 
 
 @pytest.mark.parametrize(

@@ -47,14 +47,18 @@ def rescore(path: Path, names: Sequence[str] = (), resamples: int = 0) -> str:
         rows = dict(_rescored(run, chosen, bootstrap))
         write_scales(path, scales)  # first: values that nobody can read are worse than a word too many
         replace_metrics(path, {i: found for i, found in rows.items() if found})
-    return f"{path}: {_told(chosen, list(rows.values()), resamples)}"
+    left = sum(i in run.lacking and not found for i, found in rows.items())
+    return f"{path}: {_told(chosen, list(rows.values()), resamples, left)}"
 
 
-def _told(names: Sequence[str], rows: Sequence[Sequence[Mapping[str, Any]]], resamples: int) -> str:
-    left = sum(not found for found in rows)
+def _told(
+    names: Sequence[str], rows: Sequence[Sequence[Mapping[str, Any]]], resamples: int, left: int
+) -> str:
     pixels = sum(any(METRICS.load(r["metric"]).kind == "pixel" for r in found) for found in rows)
     with_interval = sum(r.get("ci_low") is not None for found in rows for r in found)
-    told = f"{', '.join(names)} of {len(rows) - left} trials, pixel metrics of {pixels} with kept maps"
+    done = [name for name in names if any(row["metric"] == name for found in rows for row in found)]
+    told = f"{', '.join(done) or 'nothing'} of {sum(map(bool, rows))} trials"
+    told += f", pixel metrics of {pixels} with kept maps"
     told += f", {with_interval} intervals" if resamples else ""
     for name in (name for name in names if METRICS.load(name).cut):
         if lacking := sum(all(row["metric"] != name for row in found) for found in rows):

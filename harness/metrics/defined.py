@@ -18,9 +18,9 @@ def undefined(
         validation: whether there are validation images.
         views: whether the images are views of products.
     """
-    if UNLABELLED in labels:
+    if set(labels) == {UNLABELLED}:  # beside others they are left out
         return [_empty("test images without labels (their scores and maps are kept)", names)] if names else []
-    found, bad = [], set(labels) - {GOOD}
+    found, bad = [], set(labels) - {GOOD, UNLABELLED}
     pixel = [name for name in names if METRICS.load(name).kind == "pixel"]
     image = [name for name in names if name not in pixel]
     sample = [name for name in image if METRICS.load(name).kind == "sample"]
