@@ -35,6 +35,7 @@ from methods.shared.backbones import names
 from reports import command as reports_command
 from reports import listing as reports_listing
 from reports.export import command as export_command
+from reports.site import command as site_command
 from sweeps.expand import expand
 from sweeps.problems import CHECKS
 
@@ -50,6 +51,7 @@ PARSERS: dict[str, argparse.ArgumentParser] = {
     "reports": reports_command._parser(),
     "reports export": export_command._parser(),
     "reports ledger": reports_listing._parser(),
+    "reports site": site_command._parser(),
 }
 
 
