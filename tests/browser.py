@@ -22,6 +22,13 @@ _START = "import os, sys; r, w, *c = sys.argv[1:]; os.dup2(int(r), 3); os.dup2(i
 _KEYS = {"Enter": ("\r", 13), "Tab": ("", 9), "Escape": ("", 27)}
 
 
+_GONE = -32000  # the protocol's answer where a page went while it was asked
+
+
+class PageLeft(Exception):
+    """The page was left before it could answer."""
+
+
 class Page:
     """One tab. Every wrong word of its script is an error here."""
 
@@ -51,6 +58,8 @@ class Page:
         self._sent.flush()
         while (answer := self._next()).get("id") != self._number:
             pass
+        if "error" in answer and answer["error"]["code"] == _GONE:
+            raise PageLeft(answer["error"]["message"])
         assert "error" not in answer, answer
         return answer["result"]
 
@@ -89,8 +98,7 @@ class Page:
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=f"{path.absolute().as_uri()}{address}")
-        while self.run("document.readyState + location.protocol") != "completefile:":
-            pass
+        self.until("document.readyState + location.protocol === 'completefile:'")
 
     def run(self, script: str) -> Any:
         """The value of an expression in the page."""
@@ -101,8 +109,14 @@ class Page:
     def until(self, script: str) -> None:
         """Wait for an expression of the page to become true."""
         deadline = time.monotonic() + LIMIT
-        while not self.run(f"Boolean({script})"):
+        while not self._holds(script):
             assert time.monotonic() < deadline, script
+
+    def _holds(self, script: str) -> bool:
+        try:
+            return self.run(f"Boolean({script})")
+        except PageLeft:
+            return False
 
     def text(self, selector: str) -> str:
         """What can be read in the first element of that kind."""

@@ -3,6 +3,7 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from reports_synthetic import CATEGORIES, Entry, metric_row, metric_rows, showcase, unfinished, write_run
@@ -11,6 +12,7 @@ from harness.errors import DataError
 from harness.results import read_run
 from reports.frame.cells import DDOF, averages, cells
 from reports.frame.load import FULL, load
+from reports.frame.naming import measure_labels
 from reports.stats import spread
 
 ORANGE = "juice_bottle/orange"
@@ -171,3 +173,35 @@ def test_a_damaged_run_is_refused_in_one_line(tmp_path: Path, damage, message: s
     with pytest.raises(DataError, match=message) as error:
         load([run])
     assert "\n" not in str(error.value)
+
+
+def test_measures_are_named_by_their_definition_whatever_the_number_of_rows():
+    random = np.random.default_rng(0)
+    rows = 400
+    metrics = pd.DataFrame(
+        {
+            "metric": random.choice(["auroc", "auspro"], rows),
+            "fpr_limit": random.choice([0.05, 0.3, np.nan], rows),
+            "metric_version": random.choice([1, 2], rows),
+            "map_rule": random.choice(np.array(["bilinear", None], object), rows),
+        },
+        index=np.arange(rows) + 7,
+    )
+    slow = []
+    for row in metrics.to_dict("records"):
+        limit = "" if pd.isna(row["fpr_limit"]) else f"@{row['fpr_limit']:g}"
+        rule = "" if pd.isna(row["map_rule"]) else f", {row['map_rule']}"
+        slow.append(f"{row['metric']}{limit} v{row['metric_version']}{rule}")
+    found = measure_labels(metrics)
+    assert found.tolist() == slow
+    assert found.index.equals(metrics.index)
+    once = metrics[(metrics["metric_version"] == 1) & metrics["map_rule"].isna()]
+    assert set(measure_labels(once)) == {
+        "auroc",
+        "auroc@0.05",
+        "auroc@0.3",
+        "auspro",
+        "auspro@0.05",
+        "auspro@0.3",
+    }
+    assert measure_labels(metrics[:0]).empty

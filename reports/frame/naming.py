@@ -7,6 +7,7 @@ import json
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.metrics.scale import PERCENT, Scale
@@ -103,12 +104,15 @@ def measure_labels(metrics: pd.DataFrame) -> pd.Series:
 
     Values of different definitions (metric version, rule for the maps) get different words.
     """
-    names = [_measure(m, limit) for m, limit in zip(metrics["metric"], metrics["fpr_limit"], strict=True)]
-    kinds = metrics[["metric_version", "map_rule"]].assign(measure=names).drop_duplicates()
-    many = set(kinds["measure"][kinds["measure"].duplicated()])
-    rows = zip(names, metrics["metric_version"], metrics["map_rule"], strict=True)
+    definition = ["metric", "fpr_limit", "metric_version", "map_rule"]
+    kinds = metrics[definition].drop_duplicates()  # a few, of millions of rows
+    names = [_measure(m, limit) for m, limit in zip(kinds["metric"], kinds["fpr_limit"], strict=True)]
+    defined = kinds[["metric_version", "map_rule"]].assign(measure=names).drop_duplicates()["measure"]
+    many = set(defined[defined.duplicated()])
+    rows = zip(names, kinds["metric_version"], kinds["map_rule"], strict=True)
     found = [f"{n} {_definition(v, rule)}" if n in many else n for n, v, rule in rows]
-    return pd.Series(found, metrics.index, dtype=object)
+    numbers = metrics.groupby(definition, dropna=False, sort=False).ngroup()  # in order of appearance, too
+    return pd.Series(np.array(found, object)[numbers.to_numpy(np.intp)], metrics.index, dtype=object)
 
 
 def _measure(metric: str, limit: float) -> str:
