@@ -93,7 +93,7 @@ def build(runs: Sequence[Path], out: Path, watched: int = 0) -> Built:
     """Build or renew a site.
 
     Args:
-        runs: run directories; one given twice counts once.
+        runs: run directories; one given twice counts once, and the site itself is none.
         out: folder of the site.
         watched: seconds after which its pages look for newer ones; 0 for never.
 
@@ -101,7 +101,10 @@ def build(runs: Sequence[Path], out: Path, watched: int = 0) -> Built:
         DataError: the site cannot be written.
     """
     try:
-        return _build(list(dict.fromkeys(runs)), out, watched)
+        wanted = [
+            run for run in dict.fromkeys(runs) if run.resolve() != out.resolve()
+        ]  # of runs/* --out runs/site
+        return _build(wanted, out, watched)
     except OSError as error:
         raise DataError(f"{error.filename or out}: cannot be written ({error.strerror})") from None
 
