@@ -1,5 +1,6 @@
 """Kept maps, and metrics computed from them without a model."""
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,28 @@ def test_rescoring_gives_the_numbers_of_the_run_again(run: Path):
     difference = (before["value"] - after["value"]).abs()
     assert difference.max() < 2e-3  # float16 rounds
     assert after[~image]["map_rule"].str.endswith("kept as float16").all()
+
+
+@pytest.mark.parametrize("low", [0.0, 1e-9, 10.0, -2300.0, 1e6])
+def test_kept_maps_lose_a_share_of_their_range_and_not_of_their_size(low: float, tmp_path: Path):
+    """Log-likelihoods lie far from 0, close together: on a scale from 0 on they would be ten values."""
+    high = low + max(1.0, abs(low) / 1000)
+    maps = np.random.default_rng(0).uniform(low, high, (2, 30, 40)).astype(np.float32)
+    write_kept(tmp_path, "maps", "t", pack(["a", "b"], maps))
+    kept = read_maps(tmp_path, "t")
+    assert kept is not None and kept.maps.dtype == np.float32
+    step = 2 * float(np.spacing(np.float32(abs(low) + 1)))  # of float32 itself
+    assert np.abs(kept.maps.astype(float) - maps).max() <= (high - low) / 4000 + step
+    assert (np.diff(kept.maps.ravel()[maps.ravel().argsort()]) >= 0).all()
+
+
+def test_kept_maps_of_earlier_versions_are_read(tmp_path: Path):
+    shares = np.array([[[-1.0, 0.25]]], np.float16)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, ids=np.array(["a"]), maps=shares, scale=np.float32(8))
+    write_kept(tmp_path, "maps", "t", buffer.getvalue())
+    kept = read_maps(tmp_path, "t")
+    assert kept is not None and kept.maps.tolist() == [[[-8.0, 2.0]]]
 
 
 def test_a_metric_can_be_added_afterwards(run: Path, capsys: pytest.CaptureFixture[str]):

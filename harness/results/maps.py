@@ -1,7 +1,8 @@
 """Anomaly maps that a sweep was asked to keep: one compressed file per trial, `<run>/maps/<trial_id>.npz`.
 
-float16 at the method's own resolution, divided by the largest magnitude of the trial, which no metric of
-ours notices; what float16 rounds away does show, so metrics computed from kept maps say so.
+float16 at the method's own resolution, on the scale 0 to 1 from the least to the greatest value of the trial,
+so that a spread that is small beside the values (log-likelihoods) is kept as well; what float16 rounds away
+does show, so metrics computed from kept maps say so.
 """
 
 import io
@@ -35,11 +36,12 @@ class KeptMaps:
 
 def pack(ids: Sequence[str], maps: NDArray[Any]) -> bytes:
     """The content of a maps file."""
-    scale = float(np.abs(maps).max(initial=0.0)) or 1.0
+    low, high = (float(maps.min()), float(maps.max())) if maps.size else (0.0, 0.0)
+    scale = high - low or 1.0
+    shares = ((maps - low) / scale).astype(np.float16)
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer, ids=np.array(ids), maps=(maps / scale).astype(np.float16), scale=np.float32(scale)
-    )
+    # one array of both: without one of two arrays a damaged file could be read as one of earlier versions
+    np.savez_compressed(buffer, ids=np.array(ids), maps=shares, scale=np.array([scale, low]))
     return buffer.getvalue()
 
 
@@ -58,4 +60,5 @@ def read_maps(run: Path, trial_id: str) -> KeptMaps | None:
 
 
 def _unpack(file: Any) -> KeptMaps:
-    return KeptMaps(tuple(file["ids"].tolist()), file["maps"].astype(np.float32) * file["scale"])
+    scale, low = (*file["scale"].ravel().tolist(), 0.0)[:2]  # earlier versions had no least value
+    return KeptMaps(tuple(file["ids"].tolist()), file["maps"].astype(np.float32) * scale + low)
