@@ -150,6 +150,10 @@ def test_a_page_does_not_exceed_its_limit(run: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(pictures, "LIMIT", fewer.panels[0].weight - 1)
     assert gallery(load([run])).panels == ()
     assert gallery(load([run])).notes[0].startswith("No pictures of screw bag: more than 0.0")
+    monkeypatch.setattr(pictures, "LIMIT", 2 * fewer.panels[0].weight - 2)
+    assert gallery(load([run])).panels
+    monkeypatch.setattr(pictures, "MANY", 0)  # the tables of many trials need room
+    assert gallery(load([run])).panels == ()
 
 
 def test_the_worst_methods_are_named_where_there_are_too_many(run: Path, monkeypatch: pytest.MonkeyPatch):

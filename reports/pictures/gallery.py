@@ -47,6 +47,7 @@ from reports.pictures.thumbnails import (
 from reports.tables.table import significant
 
 LIMIT = 3_000_000  # characters of pictures on a page
+MANY = 3000  # trials whose tables leave room for half of that on a page of 5 MB
 PER_PICTURE = 10_000  # characters that a picture takes at most, as a rule
 METHODS = 6  # at most so many in a category: the best
 
@@ -146,20 +147,21 @@ def gallery(frame: Frame) -> Gallery:
     Reads maps, scores, and the data set as the sweep file names it; a category that cannot be read is
     left out with a note.
     """
+    limit = LIMIT if len(frame.trials) <= MANY else LIMIT // 2
     groups = [trials for _, trials in trials_with_maps(frame).groupby(["dataset", "category"], sort=False)]
     columns = sum(3 + min(METHODS, len(trials)) for trials in groups)
-    kinds = ROWS if columns * len(ROWS) * PER_PICTURE <= LIMIT else ORDER
+    kinds = ROWS if columns * len(ROWS) * PER_PICTURE <= limit else ORDER
     panels: list[Panel] = []
     left_out: dict[str, list[str]] = {}
     for number, trials in enumerate(groups):
         made = _panel_or_reason(frame, trials, kinds, f"pictures-{number + 1}")
-        room = LIMIT - sum(panel.weight for panel in panels)
+        room = limit - sum(panel.weight for panel in panels)
         if isinstance(made, Panel) and made.weight > room / (len(groups) - number):
             made = made.without_details()
         if isinstance(made, Panel) and made.weight <= room:
             panels.append(made)
         else:
-            reason = f"more than {LIMIT / 1e6:g} MB" if isinstance(made, Panel) else made
+            reason = f"more than {limit / 1e6:g} MB" if isinstance(made, Panel) else made
             left_out.setdefault(reason, []).append(words(str(trials["category"].iloc[0])))
     return Gallery(tuple(panels), tuple(f"No pictures of {', '.join(c)}: {r}." for r, c in left_out.items()))
 
