@@ -413,6 +413,25 @@ def test_a_root_that_cannot_be_listed_is_said(drawn: Draw, monkeypatch: pytest.M
         dataset.names(root)
 
 
+@pytest.mark.parametrize("name", ["visa", "mpdd"])
+def test_a_category_that_may_not_be_looked_at_is_said(name: str, drawn: Draw, tmp_path: Path, monkeypatch):
+    root = drawn(name)
+    root = _laid_out_anew(root, tmp_path / "VisA_pytorch") / "1cls" if name == "visa" else root
+    inside = f"{root / ONE[name]}/"
+
+    def locked(of: Callable[..., Any], ending: str) -> Callable[..., Any]:
+        def looked(path: Path, **how: Any) -> Any:
+            if f"{path}{ending}".startswith(inside):
+                raise PermissionError(13, "Permission denied", str(path))
+            return of(path, **how)
+
+        return looked
+
+    monkeypatch.setattr(Path, "stat", locked(Path.stat, ""))
+    monkeypatch.setattr(Path, "iterdir", locked(Path.iterdir, "/"))
+    assert f"{inside}train/good: cannot be read as a folder (Permission denied)" in said(name, root)
+
+
 @pytest.mark.parametrize(
     ("word", "wanted"),
     [

@@ -20,7 +20,7 @@ from harness.data.litter import litter, without_litter
 from harness.data.samples import GOOD, UNLABELLED, Sample
 from harness.datasets.ground_truth import beside, masks_of
 from harness.datasets.hints import nearest_layout
-from harness.datasets.walk import found_folders, there
+from harness.datasets.walk import found_folders, is_folder, there
 from harness.errors import DataError
 
 
@@ -136,7 +136,7 @@ class _Reader:
         normal = set(self._folders(self.layout.normal))
         found = {path for pattern in self.layout.abnormal for path in self._folders(pattern)}
         for folder in sorted(found - normal):
-            if folder.is_dir():
+            if is_folder(folder):
                 yield from self._defect(folder)
 
     def same_folder(self, train: Sequence[Sample], normal: Sequence[Sample]) -> None:

@@ -29,6 +29,7 @@ from harness.datasets.listed import listed_tree
 from harness.datasets.record import DataSet, Inspection, Names
 from harness.datasets.splits import assemble
 from harness.datasets.visa_index import COLUMNS, check_index, read_index
+from harness.datasets.walk import is_folder
 from harness.errors import DataError
 
 ANOMALY = "anomaly"
@@ -144,7 +145,7 @@ def _distributed(root: Path, category: str, options: VisaOptions) -> Tree:
 
 def _laid_out(folder: Path) -> Tree:
     tree = read_tree(folder, LAYOUT)
-    two = [f"{folder}: {folder.parent.name} {WHY}"] if (folder / "train/bad").is_dir() else []
+    two = [f"{folder}: {folder.parent.name} {WHY}"] if is_folder(folder / "train/bad") else []
     return replace(tree, test=tuple(map(_named, tree.test)), problems=(*two, *tree.problems))
 
 

@@ -51,3 +51,11 @@ def there(path: Path) -> bool:
     except OSError:
         return True
     return True
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder; False of one that may not be looked at, where `Path.is_dir` raises."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
