@@ -38,6 +38,7 @@ BTAD = DataSet(
     summary="Three industrial products with defects of body and surface, all of one kind (`ko`).",
     defects="not divided, all are called ko",
     licence="CC BY-NC-SA 4.0",
+    # as the authors ask to be cited; anomalib has ICIP 2021 and one author less
     citation="Mishra, Verk, Fornasier, Piciarelli, Foresti: VT-ADL: A Vision Transformer Network for Image "
     "Anomaly Detection and Localization. ISIE 2021.",
     url="https://avires.dimi.uniud.it/papers/btad/btad.zip",

@@ -74,6 +74,7 @@ CAD_SD = DataSet(
     defects="over-coupling and lacking are logical (anomalies of the co-occurrence relation, says the "
     "authors' README), scratch and paint structural (of a local region)",
     licence="none stated",
+    # the README has no citation; as other papers cite it
     citation="Ishida, Takena, Nota, Mochizuki, Matsumura, Ohashi: SA-PatchCore: Anomaly Detection in "
     "Dataset With Co-Occurrence Relationships Using Self-Attention. IEEE Access 11, 2023.",
     url="https://github.com/IshidaKengo/SA-PatchCore",

@@ -226,6 +226,7 @@ REAL_IAD = DataSet(
     "Benchmarking Versatile Industrial Anomaly Detection. CVPR 2024.",
     url="https://huggingface.co/datasets/REAL-IAD/Real-IAD",
     counts={category: {} for category in CATEGORIES},
+    # other papers say "over 150,000"; the exact number, and which code is which defect, are unconfirmed
     totals={"all": 151_050},
     Options=RealIadOptions,
     inspector=_inspect,

@@ -34,7 +34,7 @@ ASPECTS = ("Single-Aspect-A", "Single-Aspect-B", "Dual-Aspects")
 LAYOUT = Layout(validation=(), abnormal=("test/logical_anomalies/*",), masks=None, label=LOGICAL)
 FRAMES = (
     "images are frames of videos, so that k neighbours show k times nearly the same; draw at random "
-    "(nested, vand2025), or name the images (manifest)"
+    "(nested, vand2025, shuffle, sample), or name the images (manifest)"
 )
 
 _READER = LayoutReader("vid_ad", LAYOUT, {task: {} for task in TASKS}, closed=True)
@@ -55,6 +55,7 @@ VID_AD = DataSet(
     "no masks; supports are drawn at random, because neighbouring frames are near-duplicates.",
     defects="all are logical: violations of one of two constraints per scenario, or of both",
     licence="MIT",
+    # the README's citation is a blank; authors as on arXiv
     citation="Nakata, Zou, Sakai, Maeda, Gu, Wei, Gao, Zhang: VID-AD: A Dataset for Image-Level Logical "
     "Anomaly Detection under Vision-Induced Distraction. arXiv:2603.13964, 2026.",
     url="https://github.com/nkthiroto/VID-AD",
