@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -58,13 +59,18 @@ def write_run(
     images: int = 2,
     dataset: str = "loco",
     support: str = "nested",
+    protocols: Sequence[str] = (),
 ) -> Path:
-    """Write a run of these methods over these categories; returns its folder."""
+    """Write a run of these methods over these categories, of protocols in turn; returns its folder."""
     path.mkdir(parents=True, exist_ok=True)
     config = {"name": path.name, "dataset": {"name": dataset}, "seeds": 3, "support": {"rule": support}}
-    write_sweep(path, config | {"out": None})
+    said = [{"label": name, "protocol": name, "title": name} for name in protocols]
+    write_sweep(path, config | {"out": None}, protocols=said)
     planned = [p for entry in entries for p in _trials(entry, categories, dataset)]
-    write_plan(path, [{k: row[k] for k in _PLANNED} for row, _, _ in planned])
+    asked = {c: {"protocols": [p]} for c, p in zip(categories, cycle(protocols), strict=False)}
+    write_plan(
+        path, [{k: row[k] for k in _PLANNED} | asked.get(row["category"], {}) for row, _, _ in planned]
+    )
     writer = RunWriter(path)
     for row, entry, fate in planned:
         if fate is not None:

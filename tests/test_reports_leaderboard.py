@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from reports_synthetic import FIVE, LOCO, Entry, measured, metric_row, write_run
 from scipy.stats import f, friedmanchisquare, rankdata
@@ -12,14 +13,19 @@ from scipy.stats import f, friedmanchisquare, rankdata
 from harness.metrics import Scale
 from harness.metrics.image import auroc
 from harness.results import read_run, write_scales, write_sweep
+from harness.results.parquet import write_parquet
+from harness.results.schema import TRIALS
+from harness.results.tables import parts
 from reports.frame.cards import method_cards
 from reports.frame.cells import averages, cells
 from reports.frame.load import load
+from reports.frame.naming import variant_labels
 from reports.leaderboard import Board, boards, order
 from reports.leaderboard.critical import iman_davenport, nemenyi, of_ranks
 from reports.leaderboard.ranks import by_number, groups, improvability, places, unit_ranks
 from reports.leaderboard.wins import RESAMPLES, win_rates
 from reports.merge import merge
+from reports.pages.tables import standings
 from reports.stats import Bootstrap, ResampledImages, paired_auroc, score_table, strata
 from reports.stats.drawn import DrawnAreas
 from reports.stats.evidence import BOOTSTRAP, evidence, scores_of
@@ -223,6 +229,55 @@ def test_the_interval_of_a_win_rate_is_that_of_resampled_images(tmp_path: Path):
     low, middle, high = np.quantile(shares, [0.025, 0.5, 0.975])
     ends = [min(max(found.rate[i, j] + end - middle, 0), 1) for end in (low, high)]
     assert [found.low[i, j], found.high[i, j]] == pytest.approx(ends)
+
+
+def test_every_protocol_has_its_win_rates_and_its_lines_on_a_methods_page(tmp_path: Path):
+    levels = {"a": 0.1, "b": 0.2}
+    entries = [Entry(name, level, shots=(1,)) for name, level in levels.items()]
+    run = measured(write_run(tmp_path / "r", entries, FIVE, protocols=("psad", "dfsc")), levels)
+    frame = load([run])
+    found = {(w.dataset, w.protocol): int(w.units.max()) for w in win_rates(frame)}
+    assert found == {("loco", "psad"): 3 * 3, ("loco", "dfsc"): 2 * 3}
+    (table,) = standings(frame, "a")
+    names = [row.label for group in table.groups for row in group.rows]
+    assert len(set(names)) == len(names) == 2 * 4
+
+
+def test_protocols_do_not_bring_together_what_runs_mean_by_one_name(tmp_path: Path):
+    """Two runs under one protocol, a third under none: the images of the first two are not the same."""
+    paths = [tmp_path / name for name in ("first", "second", "third")]
+    for seed, (path, protocols) in enumerate(zip(paths, (("psad",), ("psad",), ()), strict=True)):
+        write_run(path, [Entry("a", 0.5, seeds=(seed,))], ["screw_bag"], protocols=protocols)
+        (part,) = parts(path)
+        rows = [row | {"fingerprint": path.name} for row in part.read()["trials"].to_pylist()]
+        write_parquet(part.path("trials"), pa.Table.from_pylist(rows, schema=TRIALS))
+    frame = load(paths)
+    apart = {f"loco ({path.name})" for path in paths}
+    assert set(frame.trials["dataset"]) == apart
+    assert {board.dataset for board in boards(frame)} == apart
+
+
+def test_tests_pair_categories_in_whatever_order_runs_have_them(tmp_path: Path):
+    """A run of one method, another of the other: their plans begin with different categories."""
+    levels = {"a": 0.1, "b": 0.12}
+    entries = [Entry(name, level, shots=(1,), seeds=(0,)) for name, level in levels.items()]
+    whole = measured(write_run(tmp_path / "whole", entries, FIVE), levels)
+    first = measured(write_run(tmp_path / "first", entries[:1], FIVE), levels)
+    second = measured(write_run(tmp_path / "second", entries[1:], FIVE[::-1]), levels)
+    assert [b.standings for b in boards(load([first, second]))] == [
+        b.standings for b in boards(load([whole]))
+    ]
+
+
+def test_draws_of_two_protocols_keep_no_runs_apart(tmp_path: Path):
+    trials = pd.DataFrame({"run": [0, 0, 1], "trial_id": ["x", "y", "z"], "split_seed": [0, 0, 1]})
+    trials = trials.assign(
+        method="a", params="{}", dataset="loco", category="c", shots=1, run_seed=0, method_version=1,
+        weights=None, protocols=[["psad"], ["dfsc"], ["psad"]],
+    )  # fmt: skip
+    assert set(variant_labels(trials, ["first", "second"])) == {"a"}
+    trials["split_seed"] = 0
+    assert set(variant_labels(trials, ["first", "second"])) == {"a (first)", "a (second)"}
 
 
 def test_friedman_in_the_form_of_iman_and_davenport():

@@ -78,7 +78,7 @@ def _record(row: Mapping[str, Any], metrics: Mapping[str, float]) -> Record:
     started, finished = (_time(row.get(name)) for name in ("started_at", "finished_at"))
     shots, seed = shots_title(row["shots"]), row["seed"]
     name = f"{row['variant']}, {row['category']}, {shots}, seed {seed}"
-    where = {"method": row["method"], "dataset": row["dataset"], "category": row["category"]}
+    where = {"method": row["method"], "dataset": row["images"], "category": row["category"]}
     drawn = {"shots": "full" if row["shots"] == FULL else str(row["shots"]), "seed": seed}
     return Record(
         row["trial_id"],

@@ -59,7 +59,8 @@ class Frame:
         sources: the runs.
         trials: one row per planned trial, in the order of the plans: the columns of the trials table, and
             `run` (index in sources), `variant` (the method as tables name it), `shots` (`FULL` for all
-            training images), `seed` ("split/run"), `marks` (tuple), `title` (of the method). `status` is
+            training images), `seed` ("split/run"), `marks` (tuple), `title` (of the method), `images` (the
+            data set without the protocols that `dataset` names where there are several). `status` is
             `MISSING` without a row.
         metrics: the metrics table of trials that are ok, with `variant`, `dataset`, `category`, `shots`,
             `seed` and `measure` (metric with its limit, as one word).
@@ -181,7 +182,8 @@ def labelled(
     return trials.assign(
         shots=trials["shots"].fillna(FULL).astype("int64"),
         seed=seeds[0] + "/" + seeds[1],
-        dataset=dataset_labels(trials, run_labels),
+        dataset=(images := dataset_labels(trials, run_labels)),
+        images=images,
         variant=variant_labels(trials, run_labels),
     )
 

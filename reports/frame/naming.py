@@ -75,6 +75,8 @@ def _incompatible(trials: pd.DataFrame) -> set[tuple[Hashable, ...]]:
     made = ended.assign(weights=ended["weights"].map(hashes))
     kinds = made.groupby([*pair, "dataset", "category"])[["method_version", "weights"]].nunique(dropna=False)
     place = [*pair, "dataset", "category", "shots", "split_seed", "run_seed"]
+    if "protocols" in trials:  # each has a draw of its own
+        place, trials = [*place, "protocols"], trials.explode("protocols")
     doubled = trials.groupby(place, dropna=False)["trial_id"].nunique()
     return _pairs(kinds[(kinds > 1).any(axis=1)]) | _pairs(doubled[doubled > 1])
 

@@ -1,6 +1,5 @@
 """A frame of several protocols, one at a time: their numbers never share a cell."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -81,17 +80,12 @@ def under(frame: Frame, label: str, suffix: str = "") -> Frame:
     return replace(found, trials=found.trials.assign(protocols=only))
 
 
-def bare(dataset: str) -> str:
-    """The name of a data set without the protocols of its trials, which `load` puts behind it."""
-    return re.sub(r" \([^()]*\)$", "", dataset)
-
-
 def _only(frame: Frame, chosen: pd.Series, suffix: str) -> Frame:
     trials = frame.trials[chosen]
     pairs = pd.MultiIndex.from_frame(trials[["trial_id", "run"]])
     kept = pd.MultiIndex.from_frame(frame.metrics[["trial_id", "run"]]).isin(pairs)
-    return replace(frame, trials=_renamed(trials, suffix), metrics=_renamed(frame.metrics[kept], suffix))
-
-
-def _renamed(rows: pd.DataFrame, suffix: str) -> pd.DataFrame:
-    return rows.assign(dataset=[bare(name) + suffix for name in rows["dataset"]])
+    names = dict(zip(trials["dataset"], trials["images"] + suffix, strict=True))
+    trials, metrics = (
+        rows.assign(dataset=rows["dataset"].map(names)) for rows in (trials, frame.metrics[kept])
+    )
+    return replace(frame, trials=trials, metrics=metrics)

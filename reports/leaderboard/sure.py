@@ -30,11 +30,12 @@ class Sure:
         if found is None or any(unit not in found.images for unit in units):
             return None
         ok = trials[(trials["status"] == "ok") & trials["category"].isin(units)]
-        by_method: dict[str, list[Area]] = {}
+        by_method: dict[str, dict[str, Area]] = {}
         for (variant, category), some in ok.groupby(["variant", "category"], sort=False):
             if (area := _area(found.images[str(category)], some["trial_id"].tolist(), subset)) is not None:
-                by_method.setdefault(str(variant), []).append(area)
-        whole = {v: mean_area(areas) for v, areas in by_method.items() if len(areas) == len(units)}
+                by_method.setdefault(str(variant), {})[str(category)] = area
+        # in one order, for two methods are compared image by image
+        whole = {v: mean_area([a[u] for u in units]) for v, a in by_method.items() if len(a) == len(units)}
         return cls(whole) if whole else None
 
     def p(self, first: str, second: str) -> float | None:

@@ -52,14 +52,14 @@ def win_rates(frame: Frame) -> list[WinRates]:
     """Of every data set, protocol and subset with AUROCs of two methods on common images."""
     if AUROC not in set(frame.metrics["metric"]):
         return []
-    return [found for name, some in under_each(frame) for found in _of_protocol(frame, some, name)]
+    return [found for name, some in under_each(frame) for found in _of_protocol(order(frame), some, name)]
 
 
-def _of_protocol(whole: Frame, frame: Frame, protocol: str) -> Iterator[WinRates]:
-    place = {variant: i for i, variant in enumerate(order(whole))}
+def _of_protocol(best_first: Sequence[str], frame: Frame, protocol: str) -> Iterator[WinRates]:
+    place = {variant: i for i, variant in enumerate(best_first)}
     ok = frame.trials[frame.trials["status"] == "ok"]
     for dataset, trials in ok.groupby("dataset", sort=False):
-        found = evidence(whole).get(str(dataset))
+        found = evidence(frame).get(str(dataset))
         variants = sorted(trials["variant"].unique(), key=lambda v: place[v])
         if found is None or len(variants) < 2:
             continue

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import final
 
 from reports.frame.load import Frame
-from reports.leaderboard import boards
+from reports.frame.protocols import asked
+from reports.leaderboard import Board, boards
 from reports.leaderboard.printed import Printed
 from reports.page.boards import choices, first_board
 from reports.pages.subpage import page_files
@@ -51,5 +52,11 @@ def headline(frame: Frame, pictures: Gallery) -> Headline | None:
     at = {axis: str(getattr(first, axis)) for axis in said}
     best = first.ranked[0].variant if first.ranked else ""
     beside = page_files(frame)
-    shots = strip(pictures, first.dataset, best)
+    shots = strip(pictures, _names(frame, first), best)
     return Headline(board, first.title, at, said, beside["methods"], beside["categories"], shots)
+
+
+def _names(frame: Frame, board: Board) -> set[str]:
+    """What the frame calls the data set of a board: it may name it with the protocols that share a trial."""
+    t = frame.trials
+    return {board.dataset, *t.loc[(t["images"] == board.dataset) & asked(t, board.protocol), "dataset"]}

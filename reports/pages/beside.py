@@ -1,8 +1,10 @@
 """Published numbers of a method beside ours: every cell that both have, whatever the protocol."""
 
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, final
 
 import pandas as pd
 
@@ -10,6 +12,7 @@ from reports.frame.cells import averages, cells
 from reports.frame.load import Frame
 from reports.frame.naming import metric_of, shots_title, words
 from reports.frame.once import once
+from reports.frame.protocols import apart
 from reports.leaderboard.protocols import under_each
 from reports.pages.subpage import Pair
 from reports.papers.ledger import MEAN, Published, ledger
@@ -29,16 +32,16 @@ def beside(frame: Frame, method: str) -> tuple[tuple[Table, ...], tuple[Pair, ..
     """A table of what is published of a method and what we have, and the pairs for a figure."""
     names = names_of(method, frame.cards[method].title if method in frame.cards else method)
     mine = set(frame.trials.loc[frame.trials["method"] == method, "variant"])
-    known = _ours(frame)
     rows, pairs = [], []
     for one, said, place in _published():
-        if plain(one.key.method) not in names or not _same_average(frame, one, place):
+        if plain(one.key.method) not in names or one.value is None:
             continue
-        for variant, ours in known.get(place, {}).items():
-            if variant in mine and one.value is not None:
-                told = _told(frame, place)
-                rows.append(_row(one, said, variant, told, ours))
-                pairs.append(Pair(f"{variant}, {told} ({said.paper})", one.value, 100 * ours["mean"]))
+        for under in (u for u in _ours(frame) if u.same_average(one, place)):
+            told = _told(frame, place) + under.label
+            for variant, ours in under.places.get(place, {}).items():
+                if variant in mine:
+                    rows.append(_row(one, said, variant, told, ours))
+                    pairs.append(Pair(f"{variant}, {told} ({said.paper})", one.value, 100 * ours["mean"]))
     if not rows:
         return (), ()
     ours = " / ".join(dict.fromkeys(_protocols(frame))) or "nothing"
@@ -47,13 +50,26 @@ def beside(frame: Frame, method: str) -> tuple[tuple[Table, ...], tuple[Pair, ..
     return (Table("published", "Published beside ours", caption, "What", _COLUMNS, groups),), tuple(pairs)
 
 
-def _same_average(frame: Frame, one: Published, place: Place) -> bool:
-    """A printed average is beside ours only if both are over the same categories, named in the table."""
-    if one.key.category != MEAN:
-        return True
-    t = frame.trials
-    ours = set(t.loc[t["dataset"].str.partition(" ")[0] == place[0], "category"])
-    return ours == _printed(one.key.source, one.key.table, one.key.method)
+@final
+@dataclass(frozen=True)
+class _Under:
+    """What we have under one protocol.
+
+    Attributes:
+        label: ", " and the protocol where there are several, else "".
+        categories: by data set, those of the trials.
+        places: place -> variant -> mean, standard deviation, n and marks of what is complete.
+    """
+
+    label: str
+    categories: Mapping[str, set[str]]
+    places: Mapping[Place, Mapping[str, Mapping[str, Any]]]
+
+    def same_average(self, one: Published, place: Place) -> bool:
+        """A printed average is beside ours only if both are over the same categories, named in the table."""
+        if one.key.category != MEAN:
+            return True
+        return self.categories.get(place[0]) == _printed(one.key.source, one.key.table, one.key.method)
 
 
 @cache
@@ -105,15 +121,27 @@ def _published() -> tuple[tuple[Published, Origin, Place], ...]:
 
 
 @once
-def _ours(frame: Frame) -> dict[Place, dict[str, Mapping[str, Any]]]:
-    """Place -> variant -> mean, standard deviation, n and marks of cells and averages that are complete."""
+def _ours(frame: Frame) -> list[_Under]:
+    frames = apart(frame)
+    return [_under(one, len(frames) > 1) for one in frames]
+
+
+def _under(frame: Frame, several: bool) -> _Under:
     found: dict[Place, dict[str, Mapping[str, Any]]] = {}
+    names = frame.trials["dataset"]
+    label = "".join(names.iloc[0].partition(", ")[1:]) if several else ""
+    categories = {str(name): set(some) for name, some in frame.trials.groupby(names.map(_name))["category"]}
     every = cells(frame)
     for category, row in (*_rows(every, True), *_rows(averages(frame, every), False)):
-        place = (row["dataset"].partition(" ")[0], category, int(row["shots"]), row["subset"], row["measure"])
+        place = (_name(row["dataset"]), category, int(row["shots"]), row["subset"], row["measure"])
         if metric_of(place[-1]) in ("auroc", "auspro", "aupro", "ap", "f1max", "pixel_auroc"):
             found.setdefault(place, {})[row["variant"]] = row
-    return found
+    return _Under(label, categories, found)
+
+
+def _name(dataset: str) -> str:
+    """Of a data set as tables name it: without the run, and the protocol, that tell two apart."""
+    return re.split("[ ,]", dataset)[0]
 
 
 def _rows(table: pd.DataFrame, by_category: bool) -> Iterator[tuple[str, Mapping[Any, Any]]]:

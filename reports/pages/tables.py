@@ -65,7 +65,9 @@ def _cell_rows(
 
 def standings(frame: Frame, method: str) -> Iterator[Table]:
     """Where a method stands on the boards of the main metric."""
-    rows = [row for board in boards(frame) for row in _standing_rows(frame, board, method)]
+    main = [board for board in boards(frame) if metric_of(board.measure) == frame.main]
+    several = len({board.protocol for board in main}) > 1
+    rows = [row for board in main for row in _standing_rows(frame, board, method, several)]
     columns = (
         Column("rank", "Rank"), Column("of", "of"), Column("result", "Value"), Column("low", "from"),
         Column("high", "to"), Column("mean_rank", "Mean rank"), Column("improvability", "Improvability, %"),
@@ -77,10 +79,9 @@ def standings(frame: Frame, method: str) -> Iterator[Table]:
         )
 
 
-def _standing_rows(frame: Frame, board: Board, method: str) -> Iterator[Row]:
-    if metric_of(board.measure) != frame.main:
-        return
+def _standing_rows(frame: Frame, board: Board, method: str, several: bool) -> Iterator[Row]:
     scale = frame.scale(board.measure)
+    under = f", {board.protocol}" if several and board.protocol else ""
     for one in board.standings:
         if one.method == method:
             numbers = [one.value, one.low, one.high]
@@ -90,7 +91,9 @@ def _standing_rows(frame: Frame, board: Board, method: str) -> Iterator[Row]:
             more = [
                 Cell() if v is None else Cell(f"{v:.{d}f}", v) for v, d in ((one.mean_rank, 1), (gain, 0))
             ]
-            name = f"{one.variant}: {SHORT[board.subset]}, {shots_title(board.shots)} · {board.dataset}"
+            name = (
+                f"{one.variant}: {SHORT[board.subset]}, {shots_title(board.shots)} · {board.dataset}{under}"
+            )
             yield Row(name, (rank, Cell(str(len(board.ranked)), len(board.ranked)), *cells, *more))
 
 

@@ -1,6 +1,6 @@
 """What a method catches and what it misses: the two pictures of a gallery that show it best."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from typing import final
 
@@ -30,15 +30,15 @@ class Shot:
     seen: Picture
 
 
-def strip(gallery: Gallery, dataset: str, variant: str) -> tuple[Shot, ...]:
+def strip(gallery: Gallery, datasets: Set[str], variant: str) -> tuple[Shot, ...]:
     """The anomalous image that a method puts above most good ones, and the one above fewest.
 
     Args:
         gallery: of a report; its images were chosen by the best method of each category.
-        dataset: of the images.
+        datasets: of the images, as the frame names them.
         variant: the method, as tables name it.
     """
-    shots = list(_shots(gallery, dataset, variant))
+    shots = list(_shots(gallery, datasets, variant))
     if len(shots) < 2:
         return ()
     best, worst = max(shots, key=lambda s: s[0])[1], min(shots, key=lambda s: s[0])[1]
@@ -50,10 +50,12 @@ def _named(kind: str, anchor: str, row: Row, seen: Picture) -> Shot:
     return Shot(kind, anchor, row, truth if truth.uri else image, seen)
 
 
-def _shots(gallery: Gallery, dataset: str, variant: str) -> Iterator[tuple[float, tuple[str, Row, Picture]]]:
+def _shots(
+    gallery: Gallery, datasets: Set[str], variant: str
+) -> Iterator[tuple[float, tuple[str, Row, Picture]]]:
     for panel in gallery.panels:
         column = next((i for i, (name, _) in enumerate(panel.columns) if name == variant), None)
-        if panel.dataset != dataset or column is None:
+        if panel.dataset not in datasets or column is None:
             continue
         for number, row in enumerate(panel.rows):
             seen = row.cells[column]

@@ -12,7 +12,7 @@ from harness.metrics.scale import Scale
 from reports.frame.cells import DDOF
 from reports.frame.load import Frame, LoadedRun
 from reports.frame.naming import ZERO, setting_labels, shots_title, words
-from reports.frame.protocols import asked, bare
+from reports.frame.protocols import asked
 from reports.stats.evidence import scores_of
 from reports.stats.regrouped import BOOTSTRAP, Drawn, Images, mean
 from reports.tables.table import Cell, Column, Group, Kind, Row, Table, number, statistic, text
@@ -62,7 +62,7 @@ def _of_run(frame: Frame, run: int, source: LoadedRun) -> Iterator[Table]:
     apart = f"_{run + 1}" if len(frame.sources) > 1 else ""
     yield Table(
         f"moved_{first}_{last}{apart}",
-        f"{SECTION}: from {first} to {last} · {', '.join(dict.fromkeys(map(bare, trials['dataset'])))}",
+        f"{SECTION}: from {first} to {last} · {', '.join(dict.fromkeys(trials['images']))}",
         _HOW,
         "Step",
         _COLUMNS,
