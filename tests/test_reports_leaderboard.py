@@ -269,12 +269,10 @@ def test_tests_pair_categories_in_whatever_order_runs_have_them(tmp_path: Path):
     ]
 
 
-def test_draws_of_two_protocols_keep_no_runs_apart(tmp_path: Path):
-    trials = pd.DataFrame({"run": [0, 0, 1], "trial_id": ["x", "y", "z"], "split_seed": [0, 0, 1]})
-    trials = trials.assign(
-        method="a", params="{}", dataset="loco", category="c", shots=1, run_seed=0, method_version=1,
-        weights=None, protocols=[["psad"], ["dfsc"], ["psad"]],
-    )  # fmt: skip
+def test_draws_of_two_protocols_keep_no_runs_apart():
+    asked = {"run": [0, 0, 1], "trial_id": ["x", "y", "z"], "protocols": [["psad"], ["dfsc"], ["psad"]]}
+    same = {"method": "a", "params": "{}", "dataset": "loco", "category": "c", "shots": 1, "run_seed": 0}
+    trials = pd.DataFrame({**asked, **same, "split_seed": [0, 0, 1], "method_version": 1, "weights": None})
     assert set(variant_labels(trials, ["first", "second"])) == {"a"}
     trials["split_seed"] = 0
     assert set(variant_labels(trials, ["first", "second"])) == {"a (first)", "a (second)"}
