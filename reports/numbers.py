@@ -22,6 +22,7 @@ from reports.tables.table import Cell, statistic
 AVERAGE = "mean"
 NOTED = 2  # categories that keep an average from being printed
 FIRST = ("all", "mean", "logical", "structural")  # of these, what a key without a subset is
+AMBIGUOUS = Cell("a name of several numbers, which differ in signs alone")
 _KEPT = "-_.,=@()[]+ /"  # signs that mean nothing to TeX once they are detokenized
 
 Row = Mapping[Any, Any]
@@ -30,14 +31,15 @@ Row = Mapping[Any, Any]
 def numbers(frame: Frame) -> dict[str, Cell]:
     """Every cell of the tables, and every average, by its key; as the tables print it.
 
-    What is incomplete has no value, and says so: in words, or by its seeds (`Cell.share`).
+    What is incomplete has no value, and says so: in words, or by its seeds (`Cell.share`). Nor has a key that
+    means several, for it says less than a name does.
     """
     frames = apart(frame)
     several = len(frames) > 1 or frame.trials["dataset"].nunique() > 1
     found: dict[str, Cell] = {}
     for one in frames:
         for key, cell in _numbers(one, several):
-            found.setdefault(key, cell)
+            found[key] = cell if key not in found else AMBIGUOUS
     return found
 
 

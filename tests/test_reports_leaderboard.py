@@ -22,6 +22,7 @@ from reports.frame.load import load
 from reports.frame.naming import variant_labels
 from reports.leaderboard import Board, boards, order
 from reports.leaderboard.critical import iman_davenport, nemenyi, of_ranks
+from reports.leaderboard.printed import printed
 from reports.leaderboard.ranks import by_number, groups, improvability, places, unit_ranks
 from reports.leaderboard.wins import RESAMPLES, win_rates
 from reports.merge import merge
@@ -127,6 +128,29 @@ def test_who_lacks_a_unit_is_not_ranked_and_is_told_why(run: Path):
     half = next(s for s in first(run).standings if s.variant == "half")
     assert (half.rank, half.value, half.mean_rank) == (None, None, None)
     assert (half.why, half.ok, half.planned) == ("1/2 seeds in pushpins", 5, 6)
+
+
+def test_units_of_different_seeds_have_no_spread_of_their_mean(tmp_path: Path):
+    """A mean over two categories and one over three differ for other reasons than seeds."""
+    one = write_run(tmp_path / "one", [Entry("a", 0.5, shots=(4,), seeds=(0, 1))], FIVE[:3])
+    two = write_run(tmp_path / "two", [Entry("a", 0.5, shots=(4,), seeds=(2,))], FIVE[:2])
+    assert first(one).standings[0].std is not None
+    (standing,) = boards(load([one, two]))[0].standings
+    assert standing.value is not None and standing.std is None
+
+
+@pytest.mark.parametrize(
+    ("levels", "wins", "sure"),
+    [
+        ((0.10, 0.10), "Nobody alone: b, ", "2 of 2 ranked methods share the first rank"),
+        ((0.10, 0.40), "b, ", "the other one does not share its rank"),
+    ],
+)
+def test_who_wins_alone_is_said_alone(tmp_path: Path, levels: tuple[float, float], wins: str, sure: str):
+    known = dict(zip("ab", levels, strict=True))
+    run = measured(write_run(tmp_path / "run", [Entry(n, 0.5, shots=(4,)) for n in known], FIVE), known)
+    told = printed(first(run), load([run]).scale("auroc")).told
+    assert told["Who wins"].startswith(wins) and sure in told["How sure"]
 
 
 def test_a_run_that_has_just_begun_compares_what_everybody_has(tmp_path: Path):

@@ -155,6 +155,16 @@ def test_protocols_have_leaderboards_of_their_own(tmp_path: Path):
     assert "clip_lad" in text(tmp_path / "site/index.html")
 
 
+def test_marks_stand_wherever_a_marked_number_does(tmp_path: Path):
+    marked = [Entry("a", 0.8, shots=(4,), marks=("demo weights",)), Entry("b", 0.5, shots=(4,))]
+    build([write_run(tmp_path / "run", marked)], tmp_path / "site")
+    for page in (tmp_path / "site").glob("*/*.html"):
+        if page.parent.name == "boards" or page.name.startswith("a-"):
+            assert "demo weights" in text(page), page
+    leads = text(tmp_path / "site/index.html").partition("Changes since")[0]
+    assert "demo weights" in leads
+
+
 def test_a_trial_of_two_protocols_is_on_the_leaderboards_of_both(tmp_path: Path):
     path = write_run(tmp_path / "run", [Entry("m", 0.8, shots=(4,))])
     plan = pd.read_parquet(path / "plan.parquet")

@@ -113,6 +113,16 @@ def test_what_is_incomplete_has_no_value_and_says_why(frame: Frame):
     assert found["psad/4/pushpins/auroc"].complete
 
 
+def test_a_key_of_several_numbers_has_none(tmp_path: Path):
+    """Two folders whose names differ in signs that no engine reads, and one that is called as the average."""
+    categories = ("a&b", "a%b", "漢", "字", "mean", "a")
+    found = numbers(load([write_run(tmp_path / "run", [Entry("psad", 0.8)], categories)]))
+    for name in ("a-b", "", "mean"):
+        assert not found[f"psad/4/{name}/auroc"].complete
+        assert "several" in found[f"psad/4/{name}/auroc"].text
+    assert found["psad/4/a/auroc"].complete
+
+
 def test_undefined_is_a_word_and_no_number(tmp_path: Path):
     def rows(row, value):  # a metric that is null wherever nothing is anomalous
         return [metric_row("all", "auroc", None), metric_row("logical", "auroc", value)]

@@ -69,7 +69,7 @@ def _conflicts(doubled: pd.DataFrame, metrics: pd.DataFrame, scales: Mapping[str
 
 def _named(doubled: pd.DataFrame, trial_id: object, by: float, unit: str) -> str:
     row = doubled[doubled["trial_id"] == trial_id].iloc[0]
-    printed = f"{by:.2g} {'points' if unit == PERCENT else unit}".rstrip()
+    printed = f"{by:{'.2g' if by < 100 else '.0f'}} {'points' if unit == PERCENT else unit}".rstrip()
     return f"{row['method']} {row['category']} {trial_id} (by {printed})"
 
 

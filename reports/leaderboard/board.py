@@ -144,8 +144,10 @@ def _improvability(table: NDArray[np.float64], scale: Scale) -> list[float | Non
 
 
 def _spread(metrics: pd.DataFrame, units: Sequence[str]) -> dict[str, float]:
-    """Standard deviation over seeds of the mean over units, by method."""
+    """Standard deviation over seeds of the mean over units, by method; none where units have other seeds."""
     mine = metrics[metrics["category"].isin(units)]
-    per_seed = mine.groupby(["variant", "seed"], sort=False)["value"].mean()
-    found = per_seed.groupby(level="variant", sort=False).std(ddof=DDOF).dropna()
+    per_seed = mine.groupby(["variant", "seed"], sort=False)["value"].agg(["mean", "count"])
+    whole = per_seed["count"].eq(len(units)).groupby(level="variant", sort=False).all()
+    spread = per_seed["mean"].groupby(level="variant", sort=False).std(ddof=DDOF)
+    found = spread[whole].dropna()
     return {str(name): float(value) for name, value in found.items()}

@@ -10,6 +10,7 @@ from reports.leaderboard.standing import Board, Standing
 from reports.tables.table import significant
 
 NAMED = 3  # methods in a sentence
+UNKNOWN = "Not known yet."
 SUBSET = {
     "all": "pooled",
     "mean": "mean of logical and structural",
@@ -101,12 +102,14 @@ def _wins(board: Board, scale: Scale) -> str:
         return f"{best.variant}, {number}, has nobody beside it."
     if not alike:
         return f"{best.variant}, {number}."
-    return f"{best.variant}, {number}; {_few([s.variant for s in alike])} cannot be told from it."
+    same = "has the same number" if len(alike) == 1 else "have the same number"
+    how = "cannot be told from it" if board.tested else same
+    return f"Nobody alone: {best.variant}, {number}, is in front; {_few([s.variant for s in alike])} {how}."
 
 
 def _sure(board: Board, scale: Scale) -> str:
     if not board.ranked:
-        return ""
+        return UNKNOWN
     best = board.leaders[0]
     told = []
     if best.low is not None and best.high is not None:
@@ -114,7 +117,9 @@ def _sure(board: Board, scale: Scale) -> str:
     if len(board.ranked) == 1:
         told.append("nobody to compare with")
     elif board.tested and len(board.leaders) == 1:
-        told.append(f"none of the {len(board.ranked) - 1} others shares its rank")
+        others = len(board.ranked) - 1
+        shared = f"none of the {others} others shares" if others > 1 else "the other one does not share"
+        told.append(f"{shared} its rank")
     elif board.tested:
         told.append(f"{len(board.leaders)} of {len(board.ranked)} ranked methods share the first rank")
     else:
@@ -126,7 +131,7 @@ def _sure(board: Board, scale: Scale) -> str:
 def _cost(board: Board, unit: str) -> str:
     timed = [s for s in board.leaders if s.seconds_per_image is not None]
     if not timed:
-        return "Not measured." if board.ranked else ""
+        return "Not measured." if board.ranked else UNKNOWN
     best, cheapest = board.leaders[0], min(timed, key=lambda s: s.seconds_per_image or 0.0)
     told = f"{best.variant}: {_seconds(best)} s per image, {_hours(best)} {unit}"
     if cheapest.variant == best.variant or cheapest.seconds_per_image == best.seconds_per_image:

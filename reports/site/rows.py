@@ -31,17 +31,19 @@ def heads(*names: str) -> tuple[Head, ...]:
     return tuple(Head(name.rstrip("*-"), name.endswith("*"), name.endswith("-")) for name in names)
 
 
-LEAD = heads("Protocol*", "Data set*", "Metric*", "Leads*", "Number", "Methods", "Categories", "Trials")
+LEAD = heads(
+    *("Protocol*", "Data set*", "Metric*", "Leads*", "Number", "Marks*", "Methods", "Categories", "Trials"),
+)
 RUNS = heads(
     *("Run*", "State*", "Planned", "ok", "Not ok", "Skipped", "Missing", "Methods", "Data sets*"),
     *("Protocols*", "Marks*", "Last result*"),
 )
 METHODS = heads("Method*", "Runs", "ok", "Planned", "Leaderboards", "Best rank-")
 BOARD = heads(
-    *("Method*", "Rank-", "Mean", "from", "to", "Mean rank-", "To gain, %-", "s / image-", "Hours-"),
-    *("Trials", "Seeds", "Runs*", "Marks*"),
+    *("Method*", "Rank-", "Mean", "from", "to", "Marks*", "Mean rank-", "Improvability, %-"),
+    *("s / image-", "Hours-", "Trials", "Seeds", "Runs*"),
 )
-PLACES = heads("Leaderboard*", "Setting*", "Shots*", "Rank-", "of", "Number", "s / image-")
+PLACES = heads("Leaderboard*", "Setting*", "Shots*", "Rank-", "of", "Number", "Marks*", "s / image-")
 METHOD_RUNS = heads("Run*", "ok", "Not ok", "Skipped", "Missing", "Last result*")
 RUN_METHODS = heads("Method*", "Planned", "ok", "Not ok", "Skipped", "Missing")
 FAILURES = heads("Method*", "Status*", "Reason*", "Trials")
@@ -50,9 +52,10 @@ FAILURES = heads("Method*", "Status*", "Reason*", "Trials")
 def index(site: Site, cards: Mapping[str, MethodCard]) -> dict[str, Any]:
     """Of the first page."""
     leaders = [_leader(g, boards) for g in site.gathered for boards in by_measure(g).values()]
+    lead_heads, leaders = filled(LEAD, leaders)
     run_heads, run_rows = filled(RUNS, [_run(run) for run in site.runs])
     return {
-        "leader_heads": LEAD,
+        "leader_heads": lead_heads,
         "leaders": leaders,
         "run_heads": run_heads,
         "run_rows": run_rows,
@@ -86,6 +89,7 @@ def _leader(gathered: Gathered, boards: Sequence[Board]) -> Row:
         Shown(board.title, more=place),
         Shown(", ".join(names[:LEADERS]) + more or "nobody yet"),
         Shown(value),
+        Shown(", ".join(dict.fromkeys(mark for s in board.leaders for mark in s.marks))),
         Shown(str(len(board.ranked))),
         Shown(str(len(board.units))),
         Shown(f"{gathered.trials:,}"),
@@ -139,6 +143,7 @@ def _standing(site: Site, gathered: Gathered, board: Board, s: Standing) -> Row:
         Shown(text(s.value), more=f"± {text(s.std)}" if s.std is not None else ""),
         Shown(text(s.low)),
         Shown(text(s.high)),
+        Shown(", ".join(s.marks)),
         Shown(number(s.mean_rank)),
         Shown("" if s.improvability is None else f"{100 * s.improvability:.1f}"),
         Shown(number(s.seconds_per_image)),
@@ -146,7 +151,6 @@ def _standing(site: Site, gathered: Gathered, board: Board, s: Standing) -> Row:
         Shown(f"{s.ok:,}" if s.ok == s.planned else f"{s.ok:,} of {s.planned:,}"),
         Shown(str(s.seeds)),
         Shown(named),
-        Shown(", ".join(s.marks)),
     ]
 
 
@@ -217,6 +221,7 @@ def places(site: Site, method: str) -> list[Row]:
             Shown(str(s.rank)),
             Shown(str(len(board.ranked))),
             Shown("" if s.value is None else scale(gathered, board).text(s.value)),
+            Shown(", ".join(s.marks)),
             Shown(number(s.seconds_per_image)),
         ]
         for gathered, board, s in _ranked(site, method)
