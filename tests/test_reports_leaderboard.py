@@ -257,14 +257,15 @@ def test_the_interval_of_a_win_rate_is_that_of_resampled_images(tmp_path: Path):
 
 def test_every_protocol_has_its_win_rates_and_its_lines_on_a_methods_page(tmp_path: Path):
     levels = {"a": 0.1, "b": 0.2}
-    entries = [Entry(name, level, shots=(1,)) for name, level in levels.items()]
+    entries = [Entry(name, level, shots=(1,), marks=("demo data",)) for name, level in levels.items()]
     run = measured(write_run(tmp_path / "r", entries, FIVE, protocols=("psad", "dfsc")), levels)
     frame = load([run])
     found = {(w.dataset, w.protocol): int(w.units.max()) for w in win_rates(frame)}
     assert found == {("loco", "psad"): 3 * 3, ("loco", "dfsc"): 2 * 3}
     (table,) = standings(frame, "a")
-    names = [row.label for group in table.groups for row in group.rows]
-    assert len(set(names)) == len(names) == 2 * 4
+    rows = [row for group in table.groups for row in group.rows]
+    assert len({row.label for row in rows}) == len(rows) == 2 * 4
+    assert {row.cells[2].marks for row in rows} == {("demo data",)}
 
 
 def test_protocols_do_not_bring_together_what_runs_mean_by_one_name(tmp_path: Path):

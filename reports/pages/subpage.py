@@ -5,6 +5,7 @@ from typing import final
 
 from harness.confined import component
 from reports.frame.load import Frame
+from reports.frame.naming import words
 from reports.pictures.gallery import Panel
 from reports.tables.table import Table
 
@@ -72,5 +73,5 @@ def page_files(frame: Frame) -> dict[str, dict[str, str]]:
     places = frame.trials[["dataset", "category"]].drop_duplicates().itertuples(index=False, name=None)
     return {
         "methods": {m: method_file(m) for m in frame.trials["method"].unique()},
-        "categories": {f"{c} · {d}": category_file(d, c) for d, c in places},
+        "categories": {f"{words(c)} · {d}": category_file(d, c) for d, c in places},
     }

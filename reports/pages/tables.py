@@ -12,7 +12,7 @@ from reports.pages.seen import FOUND, Seen
 from reports.tables.accuracy import category_columns, cell_of
 from reports.tables.cost import CAPTION, COLUMNS, costs_of
 from reports.tables.ranking import with_ranks
-from reports.tables.table import Cell, Column, Group, Kind, Row, Table, text
+from reports.tables.table import Cell, Column, Group, Kind, Row, Table, statistic, text
 
 SHORT = {"logical": "logical", "structural": "structural", "mean": "mean", "all": "pooled"}
 LISTED = 3  # images of a kind
@@ -69,7 +69,8 @@ def standings(frame: Frame, method: str) -> Iterator[Table]:
     several = len({board.protocol for board in main}) > 1
     rows = [row for board in main for row in _standing_rows(frame, board, method, several)]
     columns = (
-        Column("rank", "Rank"), Column("of", "of"), Column("result", "Value"), Column("low", "from"),
+        Column("rank", "Rank"), Column("of", "of"),
+        Column("result", "Value", Kind.STATISTIC, higher_is_better=None), Column("low", "from"),
         Column("high", "to"), Column("mean_rank", "Mean rank"), Column("improvability", "Improvability, %"),
     )  # fmt: skip
     if rows:
@@ -84,8 +85,10 @@ def _standing_rows(frame: Frame, board: Board, method: str, several: bool) -> It
     under = f", {board.protocol}" if several and board.protocol else ""
     for one in board.standings:
         if one.method == method:
-            numbers = [one.value, one.low, one.high]
-            cells = [Cell() if v is None else Cell(scale.text(v), v) for v in numbers]
+            value = Cell()
+            if one.value is not None:
+                value = statistic(one.value, one.std, one.seeds, one.seeds, one.marks, scale)
+            ends = [Cell() if v is None else Cell(scale.text(v), v) for v in (one.low, one.high)]
             rank = Cell(one.why, one.why) if one.rank is None else Cell(str(one.rank), one.rank)
             gain = None if one.improvability is None else 100 * one.improvability
             more = [
@@ -94,7 +97,7 @@ def _standing_rows(frame: Frame, board: Board, method: str, several: bool) -> It
             name = (
                 f"{one.variant}: {SHORT[board.subset]}, {shots_title(board.shots)} · {board.dataset}{under}"
             )
-            yield Row(name, (rank, Cell(str(len(board.ranked)), len(board.ranked)), *cells, *more))
+            yield Row(name, (rank, Cell(str(len(board.ranked)), len(board.ranked)), value, *ends, *more))
 
 
 def cost(trials: pd.DataFrame, by_shots: bool) -> Iterator[Table]:
