@@ -19,7 +19,7 @@ from reports.command import main
 from reports.export import mlflow as to_mlflow
 from reports.export import results
 from reports.export import wandb as to_wandb
-from reports.export.records import Record, metric_name, sweep_record, trial_records
+from reports.export.records import Record, sweep_record, trial_records
 from reports.export.tools import plain
 from reports.frame.cards import MethodCard
 from reports.frame.load import Frame, load
@@ -58,7 +58,8 @@ def values(run: Path) -> dict[str, dict[str, float]]:
     """What the run's own tables hold: trial -> name -> value."""
     found: dict[str, dict[str, float]] = {}
     for row in read_run(run).metrics.dropna(subset=["value"]).itertuples():
-        name = metric_name(str(row.metric), row.fpr_limit, str(row.subset))  # pyright: ignore[reportArgumentType]
+        limit = "" if math.isnan(row.fpr_limit) else f"_fpr{row.fpr_limit:g}"  # pyright: ignore[reportArgumentType]
+        name = f"{row.metric}{limit}/{row.subset}"
         found.setdefault(str(row.trial_id), {})[name] = float(row.value)  # pyright: ignore[reportArgumentType]
     return found
 
@@ -73,6 +74,9 @@ def test_every_trial_that_has_ended_is_a_record(run: Path, frame: Frame):
         measured = {n: v for n, v in record.metrics.items() if "/" in n}
         assert measured == known.get(record.id, {})
         assert record.params["category"] in FIVE and record.started and record.finished
+    newer = replace(frame, metrics=frame.metrics.assign(measure=frame.metrics["measure"] + " v2"))
+    for old, new in zip(records, trial_records(newer), strict=True):
+        assert not {n for n in old.metrics if "/" in n} & set(new.metrics)
     (failed,) = [r for r in records if r.status != "ok"]
     assert (failed.status, failed.tags["reason"]) == ("oom", "too | large")
     assert {r.tags.get("marks") for r in records if r.params["method"] == "clip"} == {"demo weights"}

@@ -155,6 +155,17 @@ def test_protocols_have_leaderboards_of_their_own(tmp_path: Path):
     assert "clip_lad" in text(tmp_path / "site/index.html")
 
 
+def test_runs_of_one_name_are_told_apart_on_leaderboards(tmp_path: Path):
+    paths = [
+        write_run(tmp_path / name, [Entry("a", 0.8, shots=(4,), seeds=(i,))]) for i, name in enumerate("xy")
+    ]
+    for path in paths:
+        write_sweep(path, {**read_run(path).config, "name": "same"})
+    build(paths, tmp_path / "site")
+    shown = [text(page) for page in (tmp_path / "site/boards").glob("*.html")]
+    assert shown and all("same (x), same (y)" in board for board in shown)
+
+
 def test_marks_stand_wherever_a_marked_number_does(tmp_path: Path):
     marked = [Entry("a", 0.8, shots=(4,), marks=("demo weights",)), Entry("b", 0.5, shots=(4,))]
     build([write_run(tmp_path / "run", marked)], tmp_path / "site")

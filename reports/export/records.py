@@ -51,13 +51,13 @@ class Record:
         return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def metric_name(metric: str, limit: float | None, subset: str) -> str:
-    """A metric as tools name it, with its limit and its subset.
+def metric_name(measure: str, subset: str) -> str:
+    """A measure as tools name it, with its limit and its subset; two definitions are two metrics.
 
-    >>> metric_name("auspro", 0.05, "logical"), metric_name("auroc", None, "all")
-    ('auspro_fpr0.05/logical', 'auroc/all')
+    >>> metric_name("auspro@0.05", "logical"), metric_name("auroc v2", "all")
+    ('auspro_fpr0.05/logical', 'auroc v2/all')
     """
-    return f"{metric}{'' if limit is None or pd.isna(limit) else f'_fpr{limit:g}'}/{subset}"
+    return f"{measure.replace('@', '_fpr')}/{subset}"
 
 
 def trial_records(frame: Frame) -> Iterator[Record]:
@@ -69,8 +69,8 @@ def trial_records(frame: Frame) -> Iterator[Record]:
 
 
 def _metrics(rows: pd.DataFrame) -> dict[str, float]:
-    columns = zip(rows["metric"], rows["fpr_limit"], rows["subset"], rows["value"], strict=True)
-    return {metric_name(m, limit, s): float(v) for m, limit, s, v in columns if not pd.isna(v)}
+    columns = zip(rows["measure"], rows["subset"], rows["value"], strict=True)
+    return {metric_name(m, s): float(v) for m, s, v in columns if not pd.isna(v)}
 
 
 def _record(row: Mapping[str, Any], metrics: Mapping[str, float]) -> Record:
@@ -154,6 +154,5 @@ def _averages(frame: Frame) -> dict[str, float]:
 
 def _place(row: Mapping[Any, Any], several: bool) -> str:
     """What an average is of; the data set is named where there are several, or several protocols."""
-    measure = str(row["measure"]).replace("@", "_fpr")
-    parts = [row["variant"], shots_title(row["shots"]), measure, row["subset"]]
+    parts = [row["variant"], shots_title(row["shots"]), metric_name(row["measure"], row["subset"])]
     return "/".join([row["dataset"], *parts] if several else parts)

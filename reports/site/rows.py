@@ -1,6 +1,7 @@
 """The rows of the tables of a site."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from reports.frame.cards import MethodCard
@@ -134,7 +135,7 @@ def _standing(site: Site, gathered: Gathered, board: Board, s: Standing) -> Row:
     def text(value: float | None) -> str:
         return "" if value is None else how.text(value)
 
-    runs = [site.runs[i].name for i in gathered.runs.get(s.variant, [])]
+    runs = [_called(site, site.runs[i]) for i in gathered.runs.get(s.variant, [])]
     named = ", ".join(runs[:NAMED]) + (f" and {len(runs) - NAMED} more" if len(runs) > NAMED else "")
     hours = f"{number(s.hours)}{' GPU' if s.gpu_hours is not None else ''}" if s.hours is not None else ""
     return [
@@ -152,6 +153,12 @@ def _standing(site: Site, gathered: Gathered, board: Board, s: Standing) -> Row:
         Shown(str(s.seeds)),
         Shown(named),
     ]
+
+
+def _called(site: Site, run: Digest) -> str:
+    """A run by its name, with its folder where another has the same."""
+    alone = sum(other.name == run.name for other in site.runs) == 1
+    return run.name if alone else f"{run.name} ({Path(run.path).name})"
 
 
 def sources(site: Site, gathered: Gathered) -> list[str]:
