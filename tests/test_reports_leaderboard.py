@@ -26,7 +26,7 @@ from reports.leaderboard.printed import printed
 from reports.leaderboard.ranks import by_number, groups, improvability, places, unit_ranks
 from reports.leaderboard.wins import RESAMPLES, win_rates
 from reports.merge import merge
-from reports.pages.tables import standings
+from reports.pages.tables import of_category, of_method, standings
 from reports.stats import Bootstrap, ResampledImages, paired_auroc, score_table, strata
 from reports.stats.drawn import DrawnAreas
 from reports.stats.evidence import BOOTSTRAP, evidence, scores_of
@@ -266,6 +266,22 @@ def test_every_protocol_has_its_win_rates_and_its_lines_on_a_methods_page(tmp_pa
     rows = [row for group in table.groups for row in group.rows]
     assert len({row.label for row in rows}) == len(rows) == 2 * 4
     assert {row.cells[2].marks for row in rows} == {("demo data",)}
+
+
+def test_pages_show_a_method_by_the_definition_that_it_was_measured_by(tmp_path: Path):
+    def by(version: int):
+        return lambda row, value: [metric_row("all", "auroc", value) | {"metric_version": version}]
+
+    runs = [
+        write_run(tmp_path / name, [Entry(name, 0.5, shots=(4,))], FIVE[:2], metrics=by(i))
+        for i, name in enumerate("ab", 1)
+    ]
+    frame = load(runs)
+    tables = list(of_category(frame, "loco", FIVE[0]))
+    assert [[row.label for row in table.groups[0].rows] for table in tables] == [["a"], ["b"]]
+    for name, version in zip("ab", ("v1", "v2"), strict=True):
+        (table,) = of_method(frame, name)
+        assert version in table.title and table.groups[0].rows[0].cells[0].complete
 
 
 def test_protocols_do_not_bring_together_what_runs_mean_by_one_name(tmp_path: Path):

@@ -20,10 +20,12 @@ HARDEST = 12
 
 
 def main_cells(frame: Frame) -> pd.DataFrame:
-    """Cells of the main metric, by whichever definition comes first."""
+    """Cells of the main metric; where it has several definitions, of each those who were measured by it."""
     every = cells(frame)
-    names = [m for m in every["measure"].unique() if metric_of(m) == frame.main]
-    return every[every["measure"] == names[0]] if names else every.iloc[:0]
+    main = every[[metric_of(measure) == frame.main for measure in every["measure"]]]
+    if main["measure"].nunique() < 2:
+        return main
+    return main[main.groupby(["measure", "variant"])["n"].transform("max") > 0]
 
 
 def of_method(frame: Frame, method: str) -> Iterator[Table]:
@@ -31,8 +33,8 @@ def of_method(frame: Frame, method: str) -> Iterator[Table]:
     variants = set(frame.trials.loc[frame.trials["method"] == method, "variant"])
     mine = main_cells(frame)
     mine = mine[mine["variant"].isin(variants)]
-    for dataset, some in mine.groupby("dataset", sort=False):
-        measure = str(some["measure"].iloc[0])
+    for (dataset, measure), some in mine.groupby(["dataset", "measure"], sort=False):
+        measure = str(measure)
         means = averages(frame, some)
         categories = list(dict.fromkeys(some["category"]))
         groups = [
@@ -141,9 +143,11 @@ def of_category(frame: Frame, dataset: str, category: str) -> Iterator[Table]:
     """Methods of a category: columns are numbers of shots and subsets."""
     some = main_cells(frame)
     some = some[(some["dataset"] == dataset) & (some["category"] == category)]
-    if some.empty:
-        return
-    measure = str(some["measure"].iloc[0])
+    for measure, by_it in some.groupby("measure", sort=False):
+        yield _methods(frame, str(measure), by_it)
+
+
+def _methods(frame: Frame, measure: str, some: pd.DataFrame) -> Table:
     scale, shots = frame.scale(measure), sorted(set(some["shots"]))
     subsets = [s for s in SUBSETS if s in set(some["subset"])]
     found = {(r["variant"], r["shots"], r["subset"]): r for r in some.to_dict("records")}
@@ -170,7 +174,7 @@ def of_category(frame: Frame, dataset: str, category: str) -> Iterator[Table]:
 
     caption = f"{scale.words}, mean ± sample standard deviation over seeds. {scale.direction}".strip()
     groups = (Group("", tuple(sorted(rows, key=place))),)
-    yield with_ranks(
+    return with_ranks(
         Table("methods", f"{frame.title(measure)} by method", caption, "Method", tuple(columns), groups)
     )
 
