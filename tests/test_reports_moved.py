@@ -21,6 +21,8 @@ from reports.frame.load import Frame, load
 from reports.frame.protocols import apart, one_of
 from reports.leaderboard import boards
 from reports.leaderboard.protocols import under_each
+from reports.pages import subpages
+from reports.pictures.gallery import Gallery
 from reports.render import markdown
 from reports.report import build
 from reports.stats.regrouped import BOOTSTRAP, Images, mean
@@ -283,6 +285,13 @@ def test_whoever_takes_a_frame_as_it_is_mixes_no_draws(folder: Path):
         assert not frame.trials.duplicated(place).any()
         assert set(frame.trials["images"]) == {"mvtec_loco"}
         assert set(frame.metrics["dataset"]) == set(frame.trials["dataset"])
+
+
+def test_pages_of_methods_and_categories_have_the_numbers_of_whole_protocols(folder: Path):
+    frame = load([folder / "why"])  # whose steps share trials with both ends
+    titles = [table.title for sub in subpages(frame, Gallery()) for table in sub.tables]
+    shown = {title.partition(" · ")[2] for title in titles if " by " in title}
+    assert shown == {name for one in apart(frame) for name in one.trials["dataset"]}
 
 
 def test_an_export_has_each_protocols_averages(folder: Path, tmp_path: Path):

@@ -1,11 +1,12 @@
 """All pages beside a report."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from harness.data.samples import GOOD
 from reports.frame.load import Frame
 from reports.frame.naming import words
+from reports.frame.protocols import apart
 from reports.pages.beside import beside
 from reports.pages.seen import seen
 from reports.pages.subpage import Fact, SubPage, category_file, method_file
@@ -20,16 +21,18 @@ def subpages(frame: Frame, gallery: Gallery) -> tuple[SubPage, ...]:
     """A page of every method and of every category of a frame, with pictures of a gallery."""
     methods = list(dict.fromkeys(frame.trials["method"]))
     places = frame.trials[["dataset", "category"]].drop_duplicates().itertuples(index=False, name=None)
-    pages = [_method(frame, gallery, str(method)) for method in methods]
-    return (*pages, *(_category(frame, gallery, str(d), str(c)) for d, c in places))
+    frames = apart(frame)  # numbers are those of whole protocols, which may share trials
+    pages = [_method(frame, frames, gallery, str(method)) for method in methods]
+    return (*pages, *(_category(frame, frames, gallery, str(d), str(c)) for d, c in places))
 
 
-def _method(frame: Frame, gallery: Gallery, method: str) -> SubPage:
+def _method(frame: Frame, frames: Sequence[Frame], gallery: Gallery, method: str) -> SubPage:
     card, trials = frame.cards[method], frame.trials[frame.trials["method"] == method]
     found = [one for one in seen(frame) if one.method == method]
     table, pairs = beside(frame, method)
     made = (
-        *standings(frame, method), *of_method(frame, method), *images_of_method(found),
+        *standings(frame, method), *(t for one in frames for t in of_method(one, method)),
+        *images_of_method(found),
         *cost(trials, by_shots=True), *table,
     )  # fmt: skip
     variants = set(trials["variant"])
@@ -92,12 +95,19 @@ def _row_of(row: Row, keep: list[int], kind: str) -> Row:
     return replace(row, kind=kind, cells=tuple(replace(row.cells[i], details=()) for i in keep))
 
 
-def _category(frame: Frame, gallery: Gallery, dataset: str, category: str) -> SubPage:
+def _category(
+    frame: Frame, frames: Sequence[Frame], gallery: Gallery, dataset: str, category: str
+) -> SubPage:
     t = frame.trials
     trials = t[(t["dataset"] == dataset) & (t["category"] == category)]
     found = [one for one in seen(frame) if (one.dataset, one.category) == (dataset, category)]
     made = (
-        *of_category(frame, dataset, category), *images_of_category(found), *cost(trials, by_shots=False),
+        *(
+            table for one in frames
+            for name in one.trials.loc[one.trials.index.isin(trials.index), "dataset"].unique()
+            for table in of_category(one, str(name), category)
+        ),
+        *images_of_category(found), *cost(trials, by_shots=False),
     )  # fmt: skip
     panels = tuple(
         p for p in gallery.panels if p.dataset == dataset and p.rows and p.rows[0].category == category

@@ -175,7 +175,14 @@ def _methods(frame: Frame, measure: str, some: pd.DataFrame) -> Table:
     caption = f"{scale.words}, mean ± sample standard deviation over seeds. {scale.direction}".strip()
     groups = (Group("", tuple(sorted(rows, key=place))),)
     return with_ranks(
-        Table("methods", f"{frame.title(measure)} by method", caption, "Method", tuple(columns), groups)
+        Table(
+            "methods",
+            f"{frame.title(measure)} by method · {some['dataset'].iloc[0]}",
+            caption,
+            "Method",
+            tuple(columns),
+            groups,
+        )
     )
 
 
