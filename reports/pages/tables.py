@@ -22,7 +22,7 @@ HARDEST = 12
 def main_cells(frame: Frame) -> pd.DataFrame:
     """Cells of the main metric; where it has several definitions, of each those who were measured by it."""
     every = cells(frame)
-    main = every[[metric_of(measure) == frame.main for measure in every["measure"]]]
+    main = every[every["measure"].map(metric_of).eq(frame.main)]  # a list of none would mean no column
     if main["measure"].nunique() < 2:
         return main
     return main[main.groupby(["measure", "variant"])["n"].transform("max") > 0]
