@@ -458,6 +458,16 @@ def test_a_large_page_has_the_same_content_in_parts_of_this_build_alone(large: P
     assert not (large.parent / "report-data").exists()
 
 
+def test_pages_that_nothing_leads_to_any_more_are_removed(tmp_path: Path):
+    old = {"report.html": "", "methods/gone.html": "", "methods/stays.html": "", "categories/gone.html": ""}
+    write(tmp_path, {**old, "methods/notes.txt": "somebody's", "csv/old.csv": ""})
+    write(tmp_path, {"report.md": ""})
+    assert (tmp_path / "methods/gone.html").exists()  # no page was made that could lead elsewhere
+    write(tmp_path, {"report.html": "", "methods/stays.html": ""})
+    there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert there == {"report.html", "report.md", "methods/stays.html", "methods/notes.txt", "csv/old.csv"}
+
+
 @needs_browser
 def test_parts_of_a_large_page_are_read_when_they_are_asked_for(tab: Page, large: Path):
     tab.requests.clear()

@@ -14,6 +14,12 @@ from reports.render import markdown as render_markdown
 from reports.report import Report
 
 Files = Mapping[str, str]  # path below the output folder -> text
+PAGE = "report.html"
+LEADING_TO = {
+    FOLDER: "*.js",
+    "methods": "*.html",
+    "categories": "*.html",
+}  # folder -> what the page needs there
 
 FORMATS: Mapping[str, Callable[[Report], Files]] = {
     "md": lambda report: {"report.md": render_markdown.render(report)},
@@ -34,15 +40,16 @@ def write(out: Path, files: Files) -> None:
             path = below(out, name)
             with whole(path, durable=False) as hidden:  # a page may be looked at while it is made again
                 hidden.write_text(text, encoding="utf-8", errors="backslashreplace")
-        _tidy(out / FOLDER, {Path(name).name for name in files})
+        for folder, pattern in LEADING_TO.items() if PAGE in files else ():
+            _tidy(out, folder, pattern, files)
     except OSError as error:
         raise DataError(f"{error.filename or out}: cannot be written ({error.strerror})") from None
 
 
-def _tidy(folder: Path, wanted: set[str]) -> None:
-    """Remove parts of earlier pages."""
-    for path in folder.glob("*.js"):
-        if path.name not in wanted:
+def _tidy(out: Path, folder: str, pattern: str, wanted: Files) -> None:
+    """Remove what an earlier page led to: nothing leads there now, and its numbers are old."""
+    for path in (out / folder).glob(pattern):
+        if f"{folder}/{path.name}" not in wanted:
             path.unlink(missing_ok=True)
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+    if (out / folder).is_dir() and not any((out / folder).iterdir()):
+        (out / folder).rmdir()
