@@ -138,6 +138,12 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
+    def follow(self, selector: str, until: str) -> None:
+        """Follow the first link of that kind, until an expression of the page there is true."""
+        # a moment later: the page that is left could not answer
+        self.run(f"void setTimeout(() => document.querySelector({json.dumps(selector)}).click(), 0)")
+        self.until(f"document.readyState === 'complete' && {until}")
+
     def press(self, key: str) -> None:
         """Press a key."""
         text, code = _KEYS[key]

@@ -338,7 +338,6 @@ def test_a_trial_unfolds_to_its_error_and_the_commands_that_repeat_it(tab: Page,
     assert "CUDA out of memory: tried to allocate 3.50 GiB on node1" in card
     assert TRACE.splitlines()[1].strip() in tab.text(".card pre")
     assert f"trial={trial}" in tab.run("location.hash")
-    tab.run("location.reload()")
     tab.open(report, f"#trials?trial={trial}")
     assert trial in tab.text(".card")
 

@@ -347,8 +347,7 @@ def test_from_the_overview_to_a_board_a_method_and_a_run(tab: Page, tmp_path: Pa
     run = write_run(tmp_path / "few", showcase(), images=6)
     build([run], tmp_path / "site")
     tab.open(tmp_path / "site/index.html")
-    tab.run("document.querySelector('main tbody th a').click()")
-    tab.until("document.querySelector('#shown')?.textContent")
+    tab.follow("main tbody th a", until="document.querySelector('#shown')?.textContent")
     assert tab.text("#shown") == "AUROC, pooled, 4-shot: 5 methods"
     assert len(tab.texts("section.board")) == 1
     tab.choose("#subset", "logical")
@@ -358,8 +357,7 @@ def test_from_the_overview_to_a_board_a_method_and_a_run(tab: Page, tmp_path: Pa
     assert "AUROC, logical, 1-shot" in tab.text("#shown")
     assert "shots=1-shot" in tab.run("location.hash")
     tab.run("document.querySelector('section.board:not([hidden]) th:nth-child(3) button').click()")
-    tab.run("document.querySelector('section.board:not([hidden]) tbody th a').click()")
-    tab.until("location.pathname.includes('/methods/') && document.querySelector('#boards')")
-    tab.run("document.querySelector('main section:last-of-type tbody th a').click()")
-    tab.until("location.pathname.includes('/runs/') && document.querySelector('#provenance')")
+    tab.follow("section.board:not([hidden]) tbody th a", until="location.pathname.includes('/methods/')")
+    tab.follow("main section:last-of-type tbody th a", until="location.pathname.includes('/runs/')")
+    assert tab.run("Boolean(document.querySelector('#provenance'))")
     assert "git 0123456789ab" in tab.text("main")

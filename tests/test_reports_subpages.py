@@ -171,18 +171,11 @@ def test_from_the_leaderboard_to_a_method_and_back(report: Report, tmp_path: Pat
     with browser(tmp_path / "profile") as tab:
         tab.open(tmp_path / "out" / "report.html")
         tab.choose("#board-subset", "logical")
-        tab.run("document.querySelector('#board-table tbody th a').click()")
-        while (
-            tab.run("location.pathname").endswith("report.html")
-            or tab.run("document.readyState") != "complete"
-        ):
-            pass
+        tab.follow("#board-table tbody th a", until="location.pathname.includes('/methods/')")
         assert tab.text("h1") in ("PatchCore", "clip_lad")
         assert tab.run("document.documentElement.scrollWidth") <= 1300
         for width, dark in ((390, True), (1300, False)):
             tab.open(tmp_path / "out" / "methods" / "patchcore.html", width=width, dark=dark)
             assert tab.run("document.documentElement.scrollWidth") <= width
-        tab.run("document.querySelector('header a[href=\"../report.html\"]').click()")
-        while not tab.run("location.pathname").endswith("report.html"):
-            pass
+        tab.follow("header a[href='../report.html']", until="location.pathname.endsWith('/report.html')")
         assert tab.complaints == []
