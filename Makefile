@@ -9,8 +9,8 @@ DEMO := --categories breakfast_box juice_bottle screw_bag --train 20 --validatio
 .PHONY: demo test test-all check fix bench storm clean
 
 # Workers take tests in runs of neighbours, so that what a file shares is mostly made once; eight, because each
-# holds a torch of its own (1 GiB). Two more than cores: some wait for a Ray to start, or for a process to die.
-WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 2 )))
+# holds a torch of its own (1 GiB). One more than cores: some wait for a Ray to start, or for a process to die.
+WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal --durations 10
 
 $(READY): pyproject.toml
