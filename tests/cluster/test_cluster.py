@@ -182,6 +182,7 @@ def test_a_dead_node_costs_its_own_trials_only(
     assert sorted(fitted(log).values()) == [1, 1, 1, 1, 1, 2]
 
 
+@pytest.mark.slow  # as the node of another version, which is put aside on the same way
 def test_a_broken_node_is_put_aside_and_its_trials_go_elsewhere(
     cluster: Cluster, sweep_file: Write, tmp_path: Path, log: Path
 ):
@@ -247,6 +248,7 @@ def test_what_no_node_can_hold_is_refused(
     assert not log.read_text()
 
 
+@pytest.mark.slow  # the mark is held on both backends by test_backends
 def test_no_card_anywhere_is_said_and_marked(
     cluster: Cluster, sweep_file: Write, tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ):
