@@ -83,7 +83,11 @@ def goes_on(again: "subprocess.CompletedProcess[str]", folder: Path, before: int
 @pytest.mark.ray
 @pytest.mark.parametrize(
     ("backend", "number", "code"),
-    [("serial", signal.SIGUSR1, 143), ("ray", signal.SIGINT, 130), ("ray", signal.SIGTERM, 143)],
+    [
+        ("serial", signal.SIGUSR1, 143),
+        pytest.param("ray", signal.SIGINT, 130, marks=pytest.mark.slow),  # goes the way of SIGTERM
+        ("ray", signal.SIGTERM, 143),
+    ],
 )
 def test_an_end_in_order_keeps_what_is_finished(
     slow: Path, tmp_path: Path, backend: str, number: int, code: int

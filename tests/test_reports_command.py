@@ -96,6 +96,7 @@ def test_importing_reports_imports_neither_torch_nor_ray():
     assert not roots & {"torch", "ray", "timm", "matplotlib", "methods", "sweeps"}
 
 
+@pytest.mark.slow  # `benchmarks.reports_scale` measures ten times as many
 def test_a_thousand_trials_of_a_hundred_images_take_seconds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
