@@ -1,6 +1,5 @@
 """A table of a paper with numbers of ours beside the published ones, in the paper's layout."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +14,7 @@ from reports.papers.places import places
 from reports.papers.series import Protocol, Series, all_series, labels, with_oracles
 from reports.papers.spec import Line, PaperTable, name
 from reports.papers.verdict import Verdict, verdict
-from reports.tables.table import UNDEFINED, Cell, Column, Group, Kind, Row, Table, statistic
+from reports.tables.table import UNDEFINED, Cell, Column, Group, Kind, Row, Table, slug, statistic
 
 _HOW = (
     "{page}Percent. Published numbers in italics, as printed; ours upright, mean ± standard "
@@ -120,14 +119,14 @@ def _blocks(body: _Body, column: Line) -> list[_Block]:
 
 
 def _columns(column: Line, blocks: Sequence[_Block]) -> Iterator[Column]:
-    key = _slug(column.label) or "published"
+    key = slug(column.label) or "published"
     if not blocks:
         yield Column(f"{key}_published", column.label, Kind.PUBLISHED)
         return
     yield Column(f"{key}_published", "paper", Kind.PUBLISHED, column.label)
     for block in blocks:
         label = f"ours {block.label}".strip()
-        ours = f"{key}_{_slug(label)}"
+        ours = f"{key}_{slug(label)}"
         yield Column(ours, label, Kind.STATISTIC, column.label)
         yield Column(f"{ours}_difference", "Δ", Kind.VERDICT, column.label)
 
@@ -219,7 +218,3 @@ def _absent(body: _Body) -> Iterable[str]:
         yield f"Published numbers only (no trial of ours for this table): {', '.join(absent)}."
     if body.spec.own in absent:
         yield f"{body.spec.config} makes ours of {body.spec.own}."
-
-
-def _slug(label: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", label.lower().replace(".", "")).strip("_")

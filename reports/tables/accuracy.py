@@ -1,6 +1,5 @@
 """Method × category tables of every metric, and their overview."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,7 @@ from reports.frame.load import Frame
 from reports.frame.naming import ZERO, metric_of, shots_title, words
 from reports.leaderboard import order
 from reports.tables.ranking import with_ranks
-from reports.tables.table import Cell, Column, Group, Kind, Row, Table, statistic
+from reports.tables.table import Cell, Column, Group, Kind, Row, Table, slug, statistic
 
 AVERAGE = "average"
 NOTED = 6  # methods, and categories, named in a note
@@ -84,7 +83,7 @@ def _overview(frame: Frame, means: pd.DataFrame) -> Table:
     of = f"average over the {categories} categories" if categories > 1 else "its only category"
     return with_ranks(
         Table(
-            _slug("overview", measure, dataset),
+            slug("overview", measure, dataset),
             f"{frame.title(measure)}, {of} · {dataset}",
             _how(scale, categories > 1),
             "Method",
@@ -151,7 +150,7 @@ def _main(
     ]
     return with_ranks(
         Table(
-            _slug(measure, dataset, shots_title(shots)),
+            slug(measure, dataset, shots_title(shots)),
             f"{frame.title(measure)}, {shots_title(shots)} · {dataset}",
             _how(scale, len(categories) > 1),
             "Method",
@@ -271,7 +270,3 @@ def _row_label(frame: pd.DataFrame, variant: str) -> str:
 
 def _short(subset: str) -> str:
     return "pooled" if subset == "all" else subset.removeprefix(CONDITION)
-
-
-def _slug(*names: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "_", "_".join(names)).strip("_").lower().replace(".", "")

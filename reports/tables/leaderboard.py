@@ -1,14 +1,12 @@
 """Leaderboards as tables, for formats that cannot switch: the main metric, by number of shots."""
 
-import re
-
 from harness.metrics.scale import Scale
 from reports.frame.load import Frame
 from reports.frame.naming import metric_of, shots_title
 from reports.leaderboard import Board, boards
 from reports.leaderboard.printed import SUBSET
 from reports.leaderboard.standing import Standing
-from reports.tables.table import Cell, Column, Group, Kind, Row, Table, number, statistic, text
+from reports.tables.table import Cell, Column, Group, Kind, Row, Table, number, slug, statistic, text
 
 TESTED = (
     "Rank: methods that the test images cannot tell from the best of those left share it (DeLong's test on "
@@ -38,7 +36,7 @@ def _table(frame: Frame, board: Board, several: bool) -> Table:
     scale = frame.scale(board.measure)
     under = f", {board.protocol}" if several and board.protocol else ""
     return Table(
-        _slug(
+        slug(
             "leaderboard",
             board.measure,
             board.dataset,
@@ -92,7 +90,3 @@ def _cells(one: Standing, scale: Scale) -> tuple[Cell, ...]:
         text(", ".join(one.badges)) if one.badges else Cell(),
         text(one.why) if one.why else Cell(),
     )
-
-
-def _slug(*names: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.]+", "_", "_".join(filter(None, names))).strip("_").lower().replace(".", "")

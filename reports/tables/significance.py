@@ -1,6 +1,5 @@
 """What the differences between methods are worth: intervals, p-values, and how far those can go at all."""
 
-import re
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
@@ -12,7 +11,7 @@ from reports.frame.naming import ZERO, shots_title, words
 from reports.stats import Difference, Wilcoxon, family, holm, wilcoxon
 from reports.stats.compare import ALL_PAIRS, Comparison, Comparisons, comparisons
 from reports.stats.evidence import BOOTSTRAP
-from reports.tables.table import Cell, Column, Group, Row, Table, number, statistic, text
+from reports.tables.table import Cell, Column, Group, Row, Table, number, slug, statistic, text
 
 _LEVEL = f"{100 * BOOTSTRAP.level:g} %"
 _KIND = {"bca": "BCa", "percentile": "percentile"}[BOOTSTRAP.kind]
@@ -56,7 +55,7 @@ def _by_category(frame: Frame, some: Comparisons) -> Table:
     ]
     n = max(map(len, adjusted.values()))
     return Table(
-        _slug("differences", some.dataset, shots_title(some.shots)),
+        slug("differences", some.dataset, shots_title(some.shots)),
         f"AUROC differences by category, {shots_title(some.shots)} · {some.dataset}",
         f"Points of AUROC, first minus second method. {_INTERVAL} {_P.format(n=n)}",
         "Category",
@@ -114,7 +113,7 @@ def _over_categories(frame: Frame, some: Comparisons) -> list[Table]:
     tests = {s: [wilcoxon(v) if (v := pair.values(s)) else None for pair in some.found] for s in subsets}
     groups = [Group(SUBSETS[s], tuple(_pair_rows(frame, some, s, tests[s]))) for s in subsets]
     table = Table(
-        _slug("differences_over_categories", some.dataset, shots_title(some.shots)),
+        slug("differences_over_categories", some.dataset, shots_title(some.shots)),
         f"AUROC differences over categories, {shots_title(some.shots)} · {some.dataset}",
         f"Mean difference over categories, in points of AUROC, first minus second method. {_CATEGORIES}",
         "First minus second",
@@ -206,11 +205,6 @@ def _subsets(some: Comparisons, order: Iterable[str]) -> list[str]:
     return [s for s in order if s in present]
 
 
-def _slug(*names: str) -> str:
-    joined = "_".join(names).replace(".", "")
-    return re.sub(r"[^A-Za-z0-9]+", "_", joined).strip("_").lower()
-
-
 def intervals(frame: Frame) -> list[Table]:
     """Intervals of cells that are one trial, where `harness.rescore --intervals` has put them."""
     metrics = frame.metrics
@@ -237,7 +231,7 @@ def _intervals(frame: Frame, some: pd.DataFrame) -> Table:
     groups = [Group(str(name), tuple(_interval_rows(rows, subsets, scale))) for name, rows in methods]
     how = "95 % intervals: bootstrap over test images, never over pixels; the seed as it was run."
     return Table(
-        _slug("intervals", measure, dataset, shots_title(shots)),
+        slug("intervals", measure, dataset, shots_title(shots)),
         f"{frame.title(measure)} of single trials with intervals, {shots_title(shots)} · {dataset}",
         " ".join(filter(None, (f"{scale.words}.", how, scale.direction))),
         "Category",

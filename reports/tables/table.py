@@ -231,6 +231,12 @@ def _leading_zeros(value: float) -> int:
     return zeros
 
 
+def slug(*names: str) -> str:
+    """Names as one word that can be the key of a table or column, and its file: "auroc_loco_4_shot"."""
+    joined = "_".join(names).replace(".", "")
+    return re.sub(r"[^A-Za-z0-9]+", "_", joined).strip("_").lower()
+
+
 def text(value: str | None) -> Cell:
     """Words."""
     return Cell(value, value) if value else Cell(UNDEFINED)
